@@ -1,0 +1,99 @@
+"""What the gateway remembers of a unit and its vehicle between two batches. Facts only; nothing here does input or output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from modeldb.brand import Brand
+from modeldb.model import VehicleModel
+from protocols.codec import UnitId
+
+WINDOW_BITS = 4096
+"""Sequence numbers after the cumulative one that are remembered one by one: four journals of 1,000 frames."""
+
+SEQUENCE_MODULUS = 1 << 32
+
+
+def ahead(sequence: int, of: int) -> int:
+    """How far `sequence` is ahead of `of`, negative if behind: serial number arithmetic (RFC 1982), 32 bits."""
+    distance = (sequence - of) % SEQUENCE_MODULUS
+    return distance - SEQUENCE_MODULUS if distance >= SEQUENCE_MODULUS // 2 else distance
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which sequence numbers of a unit have arrived.
+
+    All up to `cumulative` have, or are known to be forgotten; of those after it bit n of `bitmap` is cumulative + 1 + n.
+    """
+
+    cumulative: int = 0
+    bitmap: int = 0
+
+    def holds(self, sequence: int) -> bool:
+        """Whether `sequence` has arrived."""
+        distance = ahead(sequence, self.cumulative)
+        return distance <= 0 or bool(self.bitmap >> (distance - 1) & 1)
+
+    def with_arrived(self, sequence: int) -> "Window":
+        """The window after `sequence` has arrived. Further ahead than the window is wide: the window moves on."""
+        distance = ahead(sequence, self.cumulative)
+        if distance <= 0:
+            return self
+        window = self if distance <= WINDOW_BITS else self.without_before(sequence - WINDOW_BITS + 1)
+        distance = ahead(sequence, window.cumulative)
+        return Window(window.cumulative, window.bitmap | 1 << (distance - 1))._closed()
+
+    def without_before(self, oldest: int) -> "Window":
+        """The window when the unit no longer has anything older than `oldest`."""
+        distance = ahead(oldest, self.cumulative) - 1
+        if distance <= 0:
+            return self
+        return Window((oldest - 1) % SEQUENCE_MODULUS, self.bitmap >> distance)._closed()
+
+    def _closed(self) -> "Window":
+        run = (~self.bitmap & (self.bitmap + 1)).bit_length() - 1
+        return Window((self.cumulative + run) % SEQUENCE_MODULUS, self.bitmap >> run) if run else self
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One property's newest value. `at` is when the unit captured it (Unix ms), `order` what decides newer: sequence or time."""
+
+    value: Any
+    at: int
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """What the registry says of a vehicle, as far as its traffic needs it.
+
+    `generations` are the key generations that are valid, newest first: one, or two while the unit moves to the next.
+    """
+
+    vehicle_id: str
+    fleet_id: str
+    unit: UnitId
+    brand: Brand
+    model: VehicleModel
+    generations: tuple[int, ...] = (1,)
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a vehicle's unit has said so far.
+
+    `order` is the sequence (or capture time) of the newest report; `state` maps property keys (`central_lock`) to Recorded.
+    `trip` is the trip detector's own memory, JSON values only. Times are Unix ms.
+    """
+
+    window: Window = Window()
+    order: int | None = None
+    state: Mapping[str, Recorded] = field(default_factory=lambda: MappingProxyType({}))
+    last_contact_at: int | None = None
+    firmware: str | None = None
+    online: bool = False
+    trip: Mapping[str, Any] | None = None
