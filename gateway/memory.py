@@ -87,7 +87,8 @@ class Memory:
     """What a vehicle's unit has said so far.
 
     `order` is the sequence (or capture time) of the newest report; `state` maps property keys (`central_lock`) to Recorded.
-    `trip` is the trip detector's own memory, JSON values only. Times are Unix ms.
+    `recent` are fingerprints of the newest reports of a unit whose protocol does not count them. `generation` is the key
+    generation that the unit last sealed with. `trip` is the trip detector's own memory, JSON values only. Times are Unix ms.
     """
 
     window: Window = Window()
@@ -96,4 +97,7 @@ class Memory:
     last_contact_at: int | None = None
     firmware: str | None = None
     online: bool = False
+    online_changed_at: int | None = None
+    generation: int | None = None
+    recent: tuple[int, ...] = ()
     trip: Mapping[str, Any] | None = None

@@ -251,12 +251,11 @@ class CloudBoxx(Protocol):
         _check_crc(data, 0, size)
         if peer is not None:
             _check_speaker(data, peer)
-        if data[2] not in TYPES:
-            raise ProtocolError("unsupported", 2, "type", found=f"{data[2]:02x}")
-        kind = TYPES[data[2]]
-        if kind in ("state", "event"):
-            _check_bitmap(data)
-        return _frame(kind, parse(FRAME, data), data)
+        try:
+            return _understood(data)
+        except ProtocolError as error:
+            error.sequence = int.from_bytes(data[12:16], "little")
+            raise
 
     def encode(self, frame: Frame, key: bytes = b"") -> bytes:
         """The frame, sealed with the unit's K_seal."""
@@ -296,6 +295,15 @@ class CloudBoxx(Protocol):
         return self.encode(Frame("time", unit, captured_at=now, facts=facts), key)
 
 
+def _understood(data: bytes) -> Frame:
+    if data[2] not in TYPES:
+        raise ProtocolError("unsupported", 2, "type", found=f"{data[2]:02x}")
+    kind = TYPES[data[2]]
+    if kind in ("state", "event"):
+        _check_bitmap(data)
+    return _frame(kind, parse(FRAME, data), data)
+
+
 def _check_speaker(data: bytes, peer: Peer) -> None:
     if data[4:12].hex().upper() != peer.unit.upper():
         raise ProtocolError("identity_mismatch", 4, "qnr", expected=peer.unit, found=data[4:12].hex().upper())
@@ -326,7 +334,8 @@ def _frame(kind: str, said: Any, data: bytes) -> Frame:
     if said.captured.milliseconds > 999:
         raise ProtocolError("malformed", 20, "captured.milliseconds", expected="0 to 999", found=str(said.captured.milliseconds))
     captured_at = said.captured.seconds * 1000 + said.captured.milliseconds
-    body, facts = said.body.said, {"flags": said.flags}
+    body = said.body.said
+    facts: dict[str, Any] = {"flags": said.flags, "clock_unsynchronised": bool(said.flags & CLOCK_UNSYNCHRONISED)}
     reports: tuple[Report, ...] = ()
     if kind in ("state", "event"):
         signals = {name: value for name, value in body.signals.items() if value is not None and name != "_io"}
@@ -343,7 +352,9 @@ def _record(data: bytes) -> bytes:
 
 
 def _plain(container: Any) -> dict[str, Any]:
-    facts = {name: _plain(value) if isinstance(value, dict) else value for name, value in container.items() if name != "_io"}
+    facts: dict[str, Any] = {
+        name: _plain(value) if isinstance(value, dict) else value for name, value in container.items() if name != "_io"
+    }
     if "iccid" in facts:
         try:
             facts["iccid"] = facts["iccid"].rstrip(b"\0").decode("ascii")

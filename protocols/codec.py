@@ -55,7 +55,9 @@ class ProtocolError(Exception):
     """These bytes are not a frame that may pass.
 
     `reason` is a word of `Reason`; `offset` counts bytes from the start of what was given to the call that raised it;
-    `field` names the declaration's field (dotted path) or is empty; `expected` and `found` are for people.
+    `field` names the declaration's field (dotted path) or is empty; `expected` and `found` are for people. `sequence` is the
+    frame's sequence number where its seal held although its content could not be understood: the unit may be told that it
+    arrived, so that it does not block the rest.
     """
 
     def __init__(
@@ -68,12 +70,15 @@ class ProtocolError(Exception):
         self.expected = expected
         self.found = found
         self.guess = guess
+        self.sequence: int | None = None
 
     def moved(self, by: int) -> "ProtocolError":
         """The same error, its offset counted from `by` bytes further to the front."""
-        return ProtocolError(
+        moved = ProtocolError(
             self.reason, self.offset + by, self.field, expected=self.expected, found=self.found, guess=self.guess
         )
+        moved.sequence = self.sequence
+        return moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class Frame:
     `kind` is the protocol's name of the frame type; the gateway knows `hello`, `state`, `event`, `heartbeat`, `result`,
     and treats every other as a frame without vehicle state. `unit` is the telematics_unit_id that the frame itself carries,
     None where it carries none. `facts` is what is said besides signals. A `result` has `facts["envelope"]`: the bytes of a
-    command envelope (protocols.envelope).
+    command envelope (protocols.envelope). `facts["clock_unsynchronised"]` is true where the unit says so of its clock.
     """
 
     kind: str
@@ -157,6 +162,10 @@ class Protocol(ABC):
     def acknowledge(self, unit: str, cumulative: int, bitmap: int, now: int, key: bytes) -> bytes:
         """The Ack of a `window` protocol: all up to `cumulative`, and of the 32 after it those set in `bitmap` (bit 0 first)."""
         raise ProtocolError("unsupported", field="acknowledge")
+
+    def synchronise(self, unit: str, now: int, key: bytes) -> bytes | None:
+        """The downlink frame that tells a unit what time it is; None where the protocol has none."""
+        return None
 
     def carry(self, unit: str, envelope: bytes, now: int, key: bytes) -> bytes:
         """The downlink frame that carries a command envelope. `now` is Unix time in milliseconds."""

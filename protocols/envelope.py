@@ -8,9 +8,8 @@ import hmac
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
-from construct import Const, Int8ub, Int16ub, Int32ub, Int64ub, Prefixed, Struct, Terminated
 from construct import Bytes as FixedBytes
-from construct import GreedyBytes
+from construct import Const, GreedyBytes, Int8ub, Int16ub, Int32ub, Int64ub, Prefixed, Struct, Terminated
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 

@@ -1,0 +1,64 @@
+"""What a report changes: the last state and the report's properties in, the new state and the `...Changed` events out. Pure."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.events import Event, derived_id, timestamp
+from gateway.memory import Recorded
+from modeldb.vocabulary import PROPERTIES
+
+State = Mapping[str, Recorded]
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """The report that causes the changes: its event's id and what every event of it has in common."""
+
+    recorded_id: uuid.UUID
+    flow_id: str
+    occurred_at: int
+    recorded_at: int
+    fleet_id: str
+    vehicle_id: str
+
+    def event(self, event_id: uuid.UUID, event_type: str, body: Mapping[str, Any]) -> Event:
+        """An event of this occasion."""
+        return Event(
+            str(event_id),
+            event_type,
+            self.flow_id,
+            self.occurred_at,
+            self.recorded_at,
+            self.fleet_id,
+            self.vehicle_id,
+            body,
+        )
+
+
+def shown(state: State) -> dict[str, dict[str, Any]]:
+    """A vehicle state as clients see it: each property with the moment the unit captured it."""
+    return {key: {"timestamp": timestamp(said.at), "value": said.value} for key, said in state.items()}
+
+
+def merged(before: State, reported: Mapping[str, Any], at: int, order: int) -> dict[str, Recorded]:
+    """The state after a report. No property goes back to what an older report said of it."""
+    state = dict(before)
+    for key, value in reported.items():
+        known = state.get(key)
+        if known is None or order >= known.order:
+            state[key] = Recorded(value, at, order)
+    return state
+
+
+def changed(before: State, after: State, occasion: Occasion) -> Iterator[Event]:
+    """A `<Property>Changed` for each enum or bool property that has another value. The first value ever is no change."""
+    position = after.get("position")
+    for key, said in after.items():
+        name = PROPERTIES[key].event
+        was = before.get(key)
+        if name is None or was is None or was.value == said.value:
+            continue
+        body = {"from": was.value, "to": said.value, "position": position.value if position else None}
+        yield occasion.event(derived_id(occasion.recorded_id, name), name, body)

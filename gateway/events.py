@@ -1,0 +1,84 @@
+"""Events: what the gateway tells the world. One event is one AMQP message (CONTRACT: ids, types, headers, routing key)."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha1
+from typing import Any
+
+import msgspec
+
+EVENT_VERSION = "1"
+VEHICLES = uuid.UUID("6f6b2f0e-5e0b-5d1c-9f0d-3a1f0c7b9e51")
+"""The name space in which a vehicle_id becomes the UUID that its events' ids are derived from."""
+
+_encoder = msgspec.json.Encoder()
+
+
+@lru_cache(maxsize=65536)
+def vehicle_uuid(vehicle_id: str) -> uuid.UUID:
+    """The name space of one vehicle's events."""
+    return uuid.uuid5(VEHICLES, vehicle_id)
+
+
+def recorded_id(vehicle_id: str, record: bytes) -> uuid.UUID:
+    """The id of the event that a captured record becomes: uuid5 (RFC 9562 section 5.5) of the vehicle and the record's bytes."""
+    digest = sha1(vehicle_uuid(vehicle_id).bytes + record, usedforsecurity=False).digest()
+    return uuid.UUID(bytes=digest[:16], version=5)
+
+
+def derived_id(parent: uuid.UUID, event_type: str) -> uuid.UUID:
+    """The id of an event that follows from another one."""
+    return uuid.uuid5(parent, event_type)
+
+
+def timestamp(at_ms: int) -> str:
+    """Unix milliseconds as RFC 3339 in UTC; milliseconds are shown only where they are not zero."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    shown = moment.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds")
+    return shown.replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. Times are Unix milliseconds; `body` is what stands beside `metadata` in the message."""
+
+    id: str
+    type: str
+    flow_id: str
+    occurred_at: int
+    recorded_at: int
+    fleet_id: str
+    vehicle_id: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    version: str = EVENT_VERSION
+
+    @property
+    def routing_key(self) -> str:
+        """`{fleet_id}.{type}.{vehicle_id}`."""
+        return f"{self.fleet_id}.{self.type}.{self.vehicle_id}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The AMQP headers: the same facts as in the metadata."""
+        return {"Flow-ID": self.flow_id, "Message-Type": self.type, "Message-Version": self.version}
+
+    def document(self) -> dict[str, Any]:
+        """The whole message as JSON values, metadata first."""
+        metadata = {
+            "id": self.id,
+            "type": self.type,
+            "version": self.version,
+            "flow_id": self.flow_id,
+            "occurred_at": timestamp(self.occurred_at),
+            "recorded_at": timestamp(self.recorded_at),
+            "fleet_id": self.fleet_id,
+            "vehicle_id": self.vehicle_id,
+        }
+        return {"metadata": metadata, **self.body}
+
+    def json(self) -> bytes:
+        """The message body."""
+        return _encoder.encode(self.document())

@@ -1,0 +1,255 @@
+"""One telegram in; its events, results and refusals out. Pure: no sockets, no clock, nothing awaited.
+
+The caller publishes the events, then remembers `Receipt.memory`, and only then tells the unit that its frames are held.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha1
+from typing import Any
+
+from gateway.changes import Occasion, changed, merged, shown
+from gateway.events import Event, recorded_id, timestamp
+from gateway.memory import Memory, Vehicle, Window, ahead
+from protocols import envelope
+from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, Protocol, ProtocolError, Reason, Report, UnitId
+from protocols.envelope import Envelope
+from protocols.keys import UnitKeys
+
+CLOCK_ALLOWANCE_MS = 10 * 60 * 1000
+"""How far ahead of now a unit's clock is believed."""
+
+RECENT_REPORTS = 256
+"""Fingerprints kept for a unit that does not number its reports: more than two payloads of the longest backlog batch."""
+
+DOWNLINK_KINDS = frozenset({"ack", "command", "config", "time"})
+"""What only a gateway says: on the way up it is a reflection, however well it is sealed."""
+
+FlowOf = Callable[[str, int], str | None]
+"""The flow id of the command that was sent to a vehicle with a counter, None if there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telegram:
+    """What arrived: who the topic says it is from, and the bytes. `at` is when, in Unix ms."""
+
+    unit: UnitId
+    payload: bytes
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Bytes that were refused, with the closed reason, the byte of the payload and the field where it showed."""
+
+    unit: UnitId
+    reason: Reason
+    data: bytes
+    at: int
+    offset: int = 0
+    field: str = ""
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What came of one telegram. `memory` is what to remember of the vehicle once the events are confirmed.
+
+    `acknowledged` counts the frames that a window protocol's next Ack is about, `answers` are the direct answers of a
+    protocol that answers each frame. `wants_time`: the unit said that its clock is not synchronised.
+    """
+
+    memory: Memory
+    events: list[Event] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    results: list[Envelope] = field(default_factory=list)
+    answers: list[bytes] = field(default_factory=list)
+    accepted: int = 0
+    repeated: int = 0
+    late: int = 0
+    acknowledged: int = 0
+    wants_time: bool = False
+
+
+def unattached(telegram: Telegram, reason: Reason) -> Receipt:
+    """The receipt of a telegram whose unit may not speak at all."""
+    return Receipt(Memory(), refused=[Refused(telegram.unit, reason, telegram.payload, telegram.at)])
+
+
+def receive(
+    telegram: Telegram,
+    vehicle: Vehicle | None,
+    memory: Memory,
+    protocol: Protocol | None,
+    keys: Sequence[UnitKeys],
+    flow_of: FlowOf,
+) -> Receipt:
+    """Decide what a telegram means, frame by frame; each frame has its own outcome."""
+    if vehicle is None or protocol is None:
+        return unattached(telegram, "unknown_unit")
+    if vehicle.archived:
+        return unattached(telegram, "archived")
+    if len(telegram.payload) > PAYLOAD_LIMIT_BYTES:
+        return unattached(telegram, "oversized")
+    hearing = _Hearing(telegram, vehicle, protocol, keys, flow_of, Receipt(memory))
+    for cut in protocol.split(telegram.payload):
+        hearing.hear(cut)
+    return hearing.receipt
+
+
+class _Hearing:
+    """One telegram being heard: the receipt grows frame by frame, each frame seeing the memory that the last one left."""
+
+    def __init__(
+        self,
+        telegram: Telegram,
+        vehicle: Vehicle,
+        protocol: Protocol,
+        keys: Sequence[UnitKeys],
+        flow_of: FlowOf,
+        receipt: Receipt,
+    ) -> None:
+        self.telegram, self.vehicle, self.protocol = telegram, vehicle, protocol
+        self.keys, self.flow_of, self.receipt = keys, flow_of, receipt
+        self.flow_id: str | None = None
+
+    def hear(self, cut: Cut) -> None:
+        """Take in one frame, or the stretch where none was found."""
+        if cut.error is not None:
+            self._refuse(cut, cut.error)
+            return
+        try:
+            frame = self._decode(cut.data)
+        except ProtocolError as error:
+            self._refuse(cut, error.moved(cut.offset))
+            if error.sequence is not None:
+                self._count(error.sequence, None)
+            return
+        if frame.kind in DOWNLINK_KINDS:
+            self._refuse(cut, ProtocolError("forged", cut.offset, "type", expected="an uplink frame", found=frame.kind))
+            return
+        self.receipt.wants_time |= bool(frame.facts.get("clock_unsynchronised"))
+        if not self._is_new(frame):
+            self.receipt.repeated += 1
+            self._answer(frame)
+            return
+        if frame.kind == "result":
+            self._take_result(cut, frame)
+        if frame.kind == "hello":
+            self._remember(firmware=_firmware(frame.facts) or self.receipt.memory.firmware)
+        for report in frame.reports:
+            self._take_report(report)
+        self._remember(last_contact_at=self.telegram.at)
+        self.receipt.accepted += 1
+        if frame.sequence is not None:
+            self._count(frame.sequence, frame.facts.get("oldest_sequence"))
+        self._answer(frame)
+
+    def _decode(self, data: bytes) -> Frame:
+        unit = self.telegram.unit.telematics_unit_id
+        if not self.protocol.sealed:
+            return self.protocol.decode(data, Peer(unit))
+        for keys in self.keys[:-1]:
+            try:
+                frame = self.protocol.decode(data, Peer(unit, (keys.seal,)))
+            except ProtocolError as error:
+                if error.reason != "forged":
+                    raise
+            else:
+                self._remember(generation=keys.generation)
+                return frame
+        frame = self.protocol.decode(data, Peer(unit, (self.keys[-1].seal,)))
+        self._remember(generation=self.keys[-1].generation)
+        return frame
+
+    def _is_new(self, frame: Frame) -> bool:
+        if self.protocol.acknowledgement != "window" or frame.sequence is None:
+            return True
+        memory = self.receipt.memory
+        if memory.last_contact_at is None and ahead(frame.sequence, memory.window.cumulative) < 0:
+            self._remember(window=Window((frame.sequence - 1) % (1 << 32)))
+        if self.receipt.memory.window.holds(frame.sequence):
+            self.receipt.acknowledged += 1
+            return False
+        return True
+
+    def _count(self, sequence: int, oldest: int | None) -> None:
+        window = self.receipt.memory.window
+        if oldest is not None and ahead(oldest, sequence) <= 0:
+            window = window.without_before(oldest)
+        self._remember(window=window.with_arrived(sequence))
+        self.receipt.acknowledged += 1
+
+    def _take_report(self, report: Report) -> None:
+        memory, now = self.receipt.memory, self.telegram.at
+        at = min(now if report.captured_at is None else report.captured_at, now + CLOCK_ALLOWANCE_MS)
+        order = _order(report, at, memory)
+        fingerprint = 0
+        if report.sequence is None:
+            fingerprint = int.from_bytes(sha1(report.record, usedforsecurity=False).digest()[:8], "little")
+            if fingerprint in memory.recent:
+                self.receipt.repeated += 1
+                return
+        late = memory.order is not None and order < memory.order
+        reported = self.vehicle.model.units[self.vehicle.unit.brand].translate(report.signals)
+        after = merged(memory.state, reported, at, order)
+        self._tell(report, at, reported, memory, after, late)
+        self.receipt.late += late
+        self._remember(
+            state=after,
+            order=order if memory.order is None else max(order, memory.order),
+            recent=(*memory.recent[-RECENT_REPORTS + 1 :], fingerprint) if fingerprint else memory.recent,
+        )
+
+    def _tell(
+        self, report: Report, at: int, reported: Mapping[str, Any], memory: Memory, after: Mapping[str, Any], late: bool
+    ) -> None:
+        event_id = recorded_id(self.vehicle.vehicle_id, report.record)
+        occasion = Occasion(
+            event_id, self.flow_id or str(event_id), at, self.telegram.at, self.vehicle.fleet_id, self.vehicle.vehicle_id
+        )
+        stamp = timestamp(at)
+        told = {key: {"timestamp": stamp, "value": value} for key, value in reported.items()}
+        body: dict[str, Any] = {"vehicle_state": shown(after), "changed": told, "late": late}
+        self.receipt.events.append(occasion.event(event_id, "VehicleStateRecorded", body))
+        if not late:
+            self.receipt.events.extend(changed(memory.state, after, occasion))
+
+    def _take_result(self, cut: Cut, frame: Frame) -> None:
+        commands = {keys.generation: keys.command for keys in self.keys}
+        try:
+            result = envelope.open(frame.facts["envelope"], self.telegram.unit.telematics_unit_id, commands)
+            if result.type is not envelope.Type.RESPONSE:
+                raise ProtocolError("forged", 3, "type", expected="a response", found="a request")
+            result.result  # noqa: B018 - a result that says nothing known is refused here, where its bytes are at hand
+        except ProtocolError as error:
+            self._refuse(cut, error.moved(cut.offset))
+            return
+        self.receipt.results.append(result)
+        self.flow_id = self.flow_of(self.vehicle.vehicle_id, result.counter) or self.flow_id
+
+    def _answer(self, frame: Frame) -> None:
+        if self.protocol.acknowledgement == "frame":
+            answer = self.protocol.answer(frame, len(frame.reports))
+            if answer is not None:
+                self.receipt.answers.append(answer)
+
+    def _refuse(self, cut: Cut, error: ProtocolError) -> None:
+        refused = Refused(self.telegram.unit, error.reason, cut.data, self.telegram.at, error.offset, error.field)
+        self.receipt.refused.append(refused)
+
+    def _remember(self, **facts: Any) -> None:
+        self.receipt.memory = replace(self.receipt.memory, **facts)
+
+
+def _order(report: Report, at: int, memory: Memory) -> int:
+    """What decides which report is newer: the sequence number, unwrapped beyond 32 bits, or the capture time."""
+    if report.sequence is None:
+        return at
+    return report.sequence if memory.order is None else memory.order + ahead(report.sequence, memory.order % (1 << 32))
+
+
+def _firmware(facts: Mapping[str, Any]) -> str | None:
+    said = facts.get("firmware")
+    if isinstance(said, Mapping):
+        return ".".join(str(said[part]) for part in ("major", "minor", "patch") if part in said)
+    return str(said) if said is not None else None
