@@ -1,0 +1,226 @@
+"""Commands on their way: one at a time to a unit, sealed once, remembered under their Idempotency-Key, answered truthfully.
+
+200 means executed, 422 and 503 that nothing was done, 504 that nobody knows yet; the same key again is always safe.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from gateway.changes import shown
+from gateway.downlink import AskAgain, Declined, Done, answered, seal_request
+from gateway.memory import Memory, Vehicle
+from gateway.registry import Registry
+from protocols import load as load_protocols
+from protocols.codec import UnitId
+from protocols.envelope import NATIVE_COMMAND, Envelope
+from protocols.keys import UnitKeys
+
+WAITING_LIMIT = 3
+"""Requests that may wait behind the one in flight for a unit."""
+
+FLOWS_REMEMBERED = 10_000
+ATTEMPTS_LIMIT = 2
+"""The request itself, and once more after the unit has told its counter or its nonce."""
+
+log = structlog.get_logger(__name__)
+
+
+class Downlink(Protocol):
+    """What takes payloads to a unit."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    def send(self, unit: UnitId, payload: bytes) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended. `reason` is a word for the problem type, None where status is 200; `state` is what 200 shows."""
+
+    status: int
+    reason: str | None = None
+    state: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The commands of one unit, one after the other."""
+
+    lock: asyncio.Lock
+    waiting: int = 0
+
+
+class Commands:
+    """Carries out commands; `settle` is told what the units answered, once their new state is remembered."""
+
+    def __init__(self, registry: Registry, downlink: Downlink, now_ms: Callable[[], int], available: Callable[[], bool]) -> None:
+        self._registry, self._downlink, self._now_ms, self._available = registry, downlink, now_ms, available
+        self._lanes: dict[str, _Lane] = {}
+        self._pending: dict[tuple[str, int], asyncio.Future[tuple[Envelope, Memory]]] = {}
+        self._flows: OrderedDict[tuple[str, int], str] = OrderedDict()
+
+    def flow_of(self, vehicle_id: str, counter: int) -> str | None:
+        """The flow id of the request that had this counter."""
+        return self._flows.get((vehicle_id, counter))
+
+    def settle(self, vehicle_id: str, result: Envelope, memory: Memory) -> None:
+        """Take a unit's authentic response, and what is remembered of its vehicle after it."""
+        future = self._pending.get((vehicle_id, result.counter))
+        if future is not None and not future.done():
+            future.set_result((result, memory))
+
+    async def carry_out(
+        self,
+        vehicle: Vehicle,
+        name: str,
+        *,
+        flow_id: str,
+        timeout_s: float,
+        idempotency_key: str | None = None,
+        client: str = "",
+    ) -> Outcome:
+        """Do `name` at the vehicle and say what came of it, within `timeout_s` seconds."""
+        lane = self._lanes.setdefault(vehicle.vehicle_id, _Lane(asyncio.Lock()))
+        if lane.lock.locked() and lane.waiting >= WAITING_LIMIT:
+            return Outcome(429, "too_many_commands")
+        lane.waiting += 1
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                await lane.lock.acquire()
+        except TimeoutError:
+            return Outcome(503, "busy")
+        finally:
+            lane.waiting -= 1
+        try:
+            return await self._in_turn(vehicle, name, flow_id, deadline, idempotency_key, client)
+        finally:
+            lane.lock.release()
+
+    async def _in_turn(
+        self, vehicle: Vehicle, name: str, flow_id: str, deadline: float, key: str | None, client: str
+    ) -> Outcome:
+        known = await self._registry.command_by_key(vehicle.vehicle_id, key) if key else None
+        if known is not None:
+            if known.name != name:
+                return Outcome(400, "idempotency_key_reused")
+            if known.status is not None:
+                return Outcome(known.status, known.reason, known.state)
+        attached = (await self._registry.find([vehicle.unit])).get(vehicle.unit)
+        if attached is None or not self._available() or not self._downlink.connected:
+            return Outcome(503, "gateway_unavailable")
+        vehicle, memory = attached
+        if not memory.online:
+            return Outcome(503, "unit_offline")
+        turn = _Turn(vehicle, memory, name, flow_id, deadline)
+        if known is not None:
+            sent = _Sent(known.id, known.counter, known.payload)
+            self._remember_flow(vehicle.vehicle_id, known.counter, known.flow_id)
+        else:
+            counter, request = await self._seal(turn, AskAgain())
+            begun = await self._registry.begin_command(
+                vehicle, name, counter=counter, payload=request, flow_id=flow_id, key=key, client=client, now_ms=self._now_ms()
+            )
+            sent = _Sent(begun, counter, request)
+        return await self._send(turn, sent)
+
+    async def _seal(self, turn: "_Turn", ask: AskAgain) -> tuple[int, bytes]:
+        vehicle, now = turn.vehicle, self._now_ms()
+        counter = await self._registry.next_counter(vehicle.vehicle_id, max(now, ask.counter + 1))
+        self._remember_flow(vehicle.vehicle_id, counter, turn.flow_id)
+        rendered = vehicle.model.units[vehicle.unit.brand].render(turn.name)
+        request = seal_request(
+            vehicle.unit.telematics_unit_id,
+            self.keys_of(vehicle, turn.memory),
+            turn.name,
+            counter,
+            now,
+            turn.deadline - asyncio.get_running_loop().time(),
+            ask.nonce + rendered.parameters,
+            NATIVE_COMMAND if rendered.native else None,
+        )
+        return counter, request
+
+    async def _send(self, turn: "_Turn", sent: "_Sent") -> Outcome:
+        for attempt in range(1, ATTEMPTS_LIMIT + 1):
+            result = await self._exchange(turn, sent)
+            if result is None:
+                return Outcome(504, "no_answer")
+            if isinstance(result, Outcome):
+                await self._registry.forget_command(sent.command_id)
+                return result
+            response, after = result
+            answer = answered(response)
+            if isinstance(answer, AskAgain) and attempt < ATTEMPTS_LIMIT:
+                counter, request = await self._seal(turn, answer)
+                await self._registry.replace_command(sent.command_id, counter=counter, payload=request)
+                sent = _Sent(sent.command_id, counter, request)
+                continue
+            outcome = _outcome(answer, after)
+            await self._registry.finish_command(
+                sent.command_id, outcome.status, outcome.reason, outcome.state, now_ms=self._now_ms()
+            )
+            return outcome
+        raise AssertionError("the last attempt always returns")
+
+    async def _exchange(self, turn: "_Turn", sent: "_Sent") -> tuple[Envelope, Memory] | Outcome | None:
+        """The unit's response; an Outcome if the request could not be sent; None if no answer came in time."""
+        future: asyncio.Future[tuple[Envelope, Memory]] = asyncio.get_running_loop().create_future()
+        vehicle = turn.vehicle
+        self._pending[vehicle.vehicle_id, sent.counter] = future
+        try:
+            keys = self.keys_of(vehicle, turn.memory)
+            protocol = load_protocols()[vehicle.brand.protocol]
+            frame = protocol.carry(vehicle.unit.telematics_unit_id, sent.payload, self._now_ms(), keys.seal)
+            if not self._downlink.send(vehicle.unit, frame):
+                return Outcome(503, "gateway_unavailable")
+            async with asyncio.timeout_at(turn.deadline):
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            self._pending.pop((vehicle.vehicle_id, sent.counter), None)
+
+    def keys_of(self, vehicle: Vehicle, memory: Memory) -> UnitKeys:
+        """The keys of the generation that the unit last spoke with."""
+        secrets = self._registry.secrets(vehicle)
+        return next((keys for keys in secrets if keys.generation == memory.generation), secrets[-1])
+
+    def _remember_flow(self, vehicle_id: str, counter: int, flow_id: str) -> None:
+        self._flows[vehicle_id, counter] = flow_id
+        while len(self._flows) > FLOWS_REMEMBERED:
+            self._flows.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One request whose turn it is. `deadline` is in the event loop's time."""
+
+    vehicle: Vehicle
+    memory: Memory
+    name: str
+    flow_id: str
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    command_id: int
+    counter: int
+    payload: bytes
+
+
+def _outcome(answer: Done | Declined | AskAgain, memory: Memory) -> Outcome:
+    match answer:
+        case Done():
+            return Outcome(200, None, shown(memory.state))
+        case Declined(reason):
+            return Outcome(422, reason)
+        case AskAgain():
+            return Outcome(422, "out_of_step")

@@ -1,0 +1,177 @@
+"""MQTT, the units' side of the gateway: payloads in, unacknowledged until the work on them is done, and payloads out.
+
+gmqtt 0.8 hands each QoS 1 message to `_handle_qos_1_publish_packet(mid, payload, topic, properties)` and would acknowledge it
+by itself; that one method is replaced, so that PUBACK goes out when the gateway says so, on the connection the message came by.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import gmqtt
+import structlog
+from gmqtt.mqtt.constants import MQTTCommands, MQTTv311
+
+from protocols.codec import UnitId
+
+KEEPALIVE_S = 30
+RECONNECT_LIMIT_S = 15.0
+TOPIC_VERSION = "v1"
+
+log = structlog.get_logger(__name__)
+
+Acknowledge = Callable[[], None]
+OnPayload = Callable[[UnitId, bytes, Acknowledge], None]
+OnPresence = Callable[[UnitId, bool], None]
+
+
+def parse_topic(topic: str) -> tuple[UnitId, str] | None:
+    """`v1/{brand}/{telematics_unit_id}/{channel}` as (unit, channel); None for any other topic."""
+    parts = topic.split("/")
+    if len(parts) != 4 or parts[0] != TOPIC_VERSION or not parts[1] or not parts[2]:
+        return None
+    return UnitId(parts[1], parts[2]), parts[3]
+
+
+def down_topic(unit: UnitId) -> str:
+    """Where a unit listens."""
+    return f"{TOPIC_VERSION}/{unit.brand}/{unit.telematics_unit_id}/down"
+
+
+class Line:
+    """The gateway's connection to the units' broker: persistent session, QoS 1, reconnecting for as long as it is open.
+
+    `on_payload` is called for each uplink message with a function that acknowledges it; `on_presence` for each presence
+    message. `pause` and `resume` stop and start reading from the socket: pressure goes back to the broker.
+    """
+
+    def __init__(self, url: str, on_payload: OnPayload, on_presence: OnPresence, client_id: str = "teleloop-gateway") -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise ValueError("the broker's address is wanted as mqtt://user:secret@host:port or mqtts://...")
+        self._host, self._tls = parts.hostname, parts.scheme == "mqtts"
+        self._port = parts.port or (8883 if self._tls else 1883)
+        self._user, self._secret = unquote(parts.username or ""), unquote(parts.password or "")
+        self._client_id = client_id
+        self._on_payload, self._on_presence = on_payload, on_presence
+        self._client: Any = None
+        self._up = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._paused = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted us and the subscriptions stand."""
+        return self._up.is_set()
+
+    async def open(self, timeout_s: float = 10.0) -> bool:
+        """Start connecting; True when connected within `timeout_s`. It goes on trying either way."""
+        self._task = asyncio.create_task(self._stay_connected(), name="mqtt line")
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._up.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Disconnect; what is not acknowledged stays with the broker."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._drop()
+
+    def send(self, unit: UnitId, payload: bytes) -> bool:
+        """Publish to the unit, QoS 1. False: not connected, nothing was sent."""
+        if not self.connected:
+            return False
+        self._client.publish(down_topic(unit), payload, qos=1)
+        return True
+
+    def pause(self) -> None:
+        """Stop reading from the broker."""
+        self._paused = True
+        self._set_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._paused = False
+        self._set_reading()
+
+    def _set_reading(self) -> None:
+        transport = self._client and self._client._connection and self._client._connection._transport
+        if transport and not transport.is_closing():
+            (transport.pause_reading if self._paused else transport.resume_reading)()
+
+    async def _stay_connected(self) -> None:
+        delay_s = 0.2
+        while True:
+            try:
+                await self._connect()
+            except (OSError, gmqtt.mqtt.handler.MQTTConnectError, TimeoutError) as error:
+                log.warning("the units' broker cannot be reached", host=self._host, port=self._port, error=str(error))
+                await self._drop()
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
+                delay_s = min(delay_s * 2, RECONNECT_LIMIT_S)
+                continue
+            delay_s = 0.2
+            log.info("connected to the units' broker", host=self._host, port=self._port)
+            await self._lost.wait()
+            self._up.clear()
+            log.warning("the connection to the units' broker is lost", host=self._host, port=self._port)
+            await self._drop()
+
+    async def _connect(self) -> None:
+        self._lost.clear()
+        client = gmqtt.Client(self._client_id, clean_session=False, optimistic_acknowledgement=False)
+        client.set_config({"reconnect_retries": 0})
+        client._package_handler._handle_qos_1_publish_packet = self._received
+        client.on_disconnect = lambda *_: self._disconnected(client)
+        client.set_auth_credentials(self._user, self._secret)
+        self._client = client
+        subscribed = asyncio.Event()
+        client.on_subscribe = lambda *_: subscribed.set()
+        async with asyncio.timeout(10):
+            await client.connect(self._host, self._port, ssl=self._tls, keepalive=KEEPALIVE_S, version=MQTTv311)
+            for channel in ("up", "presence"):
+                subscribed.clear()
+                client.subscribe(f"{TOPIC_VERSION}/+/+/{channel}", qos=1)
+                await subscribed.wait()
+        if self._paused:
+            self._set_reading()
+        self._up.set()
+
+    def _disconnected(self, client: Any) -> None:
+        if client is self._client:
+            self._up.clear()
+            self._lost.set()
+
+    async def _drop(self) -> None:
+        client, self._client = self._client, None
+        self._up.clear()
+        if client is not None and client._connection is not None:
+            client.stop_reconnect()
+            try:
+                async with asyncio.timeout(2):
+                    await client.disconnect()
+            except (OSError, TimeoutError):
+                pass
+
+    def _received(self, mid: int, payload: bytes, topic: str, properties: dict[str, Any]) -> None:
+        connection = self._client._connection
+
+        def acknowledge() -> None:
+            if self._client is not None and self._client._connection is connection and not connection.is_closing():
+                connection.send_command_with_mid(MQTTCommands.PUBACK, mid, False)
+
+        parsed = parse_topic(topic)
+        match parsed:
+            case (unit, "up"):
+                self._on_payload(unit, payload, acknowledge)
+                return
+            case (unit, "presence"):
+                self._on_presence(unit, payload == b"online")
+        acknowledge()

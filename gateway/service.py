@@ -1,0 +1,255 @@
+"""The loop: receive, decide, publish, remember, acknowledge - in this order, which is the promise."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.acks import AckPacer
+from gateway.commands import Commands
+from gateway.events import Event
+from gateway.live import Live
+from gateway.memory import Memory, Vehicle
+from gateway.metrics import Metrics
+from gateway.mqtt import Acknowledge, Line
+from gateway.presence import Presence
+from gateway.publisher import Publisher, PublishFailed
+from gateway.registry import Registry
+from gateway.throttle import Throttle
+from gateway.uplink import Receipt, Telegram, receive, unattached
+from protocols import load as load_protocols
+from protocols.codec import UnitId
+
+BATCH_LIMIT = 1_000
+"""Payloads that are worked on together: one run of confirms, one transaction."""
+
+OUTSTANDING_LIMIT = 5_000
+"""Payloads in hand above which the gateway stops reading: what is behind waits in the broker and in the units' journals."""
+
+RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+TICK_S = 0.2
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+def wall_clock_ms() -> int:
+    """Now, in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    telegram: Telegram
+    acknowledge: Acknowledge
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one turn of the loop works on. `memories` is the shadow: what will be remembered once the events are confirmed."""
+
+    arrivals: Sequence[_Arrival]
+    presence: Mapping[UnitId, bool]
+    receipts: list[tuple[Vehicle, Receipt]] = field(default_factory=list)
+    strangers: list[Receipt] = field(default_factory=list)
+    memories: dict[str, Memory] = field(default_factory=dict)
+
+    @property
+    def units(self) -> set[UnitId]:
+        return {arrival.telegram.unit for arrival in self.arrivals} | set(self.presence)
+
+    @property
+    def all_receipts(self) -> list[Receipt]:
+        return [receipt for _, receipt in self.receipts] + self.strangers
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for _, receipt in self.receipts for event in receipt.events]
+
+
+class Service:
+    """Takes what the line hears through to confirmed events. One a gateway; `run` is its whole life."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        publisher: Publisher,
+        live: Live,
+        metrics: Metrics,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._registry, self._publisher, self._live, self._metrics = registry, publisher, live, metrics
+        self._now_ms = now_ms
+        self._protocols = load_protocols()
+        self._arrivals: list[_Arrival] = []
+        self._presence_said: dict[UnitId, bool] = {}
+        self._presence = Presence()
+        self._throttle = Throttle()
+        self._pacer = AckPacer()
+        self._wakeup = asyncio.Event()
+        self._paused = False
+        self.storing = True
+        self.publishing = True
+
+    def attach(self, line: Line, commands: Commands) -> None:
+        """Say by which line the units are reached, and who waits for what they answer to commands."""
+        self._line, self._commands = line, commands
+
+    def arrived(self, unit: UnitId, payload: bytes, acknowledge: Acknowledge) -> None:
+        """Take a payload from the line."""
+        self._arrivals.append(_Arrival(Telegram(unit, payload, self._now_ms()), acknowledge))
+        self._wakeup.set()
+        if len(self._arrivals) > OUTSTANDING_LIMIT and not self._paused:
+            self._paused = True
+            self._line.pause()
+
+    def presence(self, unit: UnitId, online: bool) -> None:
+        """Take a presence message from the line."""
+        if online:
+            self._say_presence(unit, True)
+        else:
+            self._presence.will(unit, self._now_ms())
+
+    async def run(self) -> None:
+        """Work until cancelled. What is not finished then is neither acknowledged nor lost: its units keep it."""
+        for vehicle, memory in (await self._registry.online()).values():
+            self._presence.heard(vehicle.unit, memory.last_contact_at or self._now_ms(), vehicle.brand.heartbeat_s)
+        ticking = asyncio.create_task(self._tick(), name="service ticks")
+        try:
+            while True:
+                await self._wakeup.wait()
+                await self._work(self._next_batch())
+        finally:
+            ticking.cancel()
+
+    def _next_batch(self) -> _Batch:
+        batch = _Batch(self._arrivals[:BATCH_LIMIT], self._presence_said)
+        self._arrivals, self._presence_said = self._arrivals[BATCH_LIMIT:], {}
+        if not self._arrivals:
+            self._wakeup.clear()
+        if self._paused and len(self._arrivals) < OUTSTANDING_LIMIT // 2:
+            self._paused = False
+            self._line.resume()
+        return batch
+
+    async def _work(self, batch: _Batch) -> None:
+        attached = await self._insist(lambda: self._registry.find(batch.units), "looking up units")
+        self._decide(batch, attached)
+        events = batch.events
+        refused = [refusal for receipt in batch.all_receipts for refusal in receipt.refused]
+        await self._publish_until_confirmed(events)
+        if batch.memories or refused:
+            await self._insist(lambda: self._registry.remember(batch.memories, refused), "remembering states")
+        self._metrics.count(batch.all_receipts, events)
+        self._live.tell(events)
+        self._answer(batch)
+        for arrival in batch.arrivals:
+            arrival.acknowledge()
+
+    def _decide(self, batch: _Batch, attached: Mapping[UnitId, tuple[Vehicle, Memory]]) -> None:
+        for unit, online in batch.presence.items():
+            vehicle, memory = attached.get(unit, (None, Memory()))
+            if vehicle is not None and not vehicle.archived and memory.online is not online:
+                changed = replace(memory, online=online, online_changed_at=self._now_ms())
+                batch.memories[vehicle.vehicle_id] = changed
+            if vehicle is not None and online:
+                self._presence.heard(unit, self._now_ms(), vehicle.brand.heartbeat_s)
+        for arrival in batch.arrivals:
+            telegram = arrival.telegram
+            vehicle, memory = attached.get(telegram.unit, (None, Memory()))
+            if vehicle is None or vehicle.archived:
+                batch.strangers.append(unattached(telegram, "archived" if vehicle else "unknown_unit"))
+                continue
+            memory = batch.memories.get(vehicle.vehicle_id, memory)
+            receipt = self._hear(telegram, vehicle, memory)
+            batch.receipts.append((vehicle, receipt))
+            if receipt.memory is not memory:
+                batch.memories[vehicle.vehicle_id] = receipt.memory
+
+    def _hear(self, telegram: Telegram, vehicle: Vehicle, memory: Memory) -> Receipt:
+        if not self._throttle.allows(telegram.unit, telegram.at):
+            return replace(unattached(telegram, "throttled"), memory=memory)
+        protocol = self._protocols[vehicle.brand.protocol]
+        receipt = receive(telegram, vehicle, memory, protocol, self._registry.secrets(vehicle), self._commands.flow_of)
+        if receipt.accepted:
+            self._presence.heard(telegram.unit, telegram.at, vehicle.brand.heartbeat_s)
+            if not receipt.memory.online:
+                receipt.memory = replace(receipt.memory, online=True, online_changed_at=telegram.at)
+        return receipt
+
+    async def _publish_until_confirmed(self, events: Sequence[Event]) -> None:
+        attempt = 0
+        while events:
+            try:
+                await self._publisher.publish(events)
+            except PublishFailed as error:
+                self.publishing = False
+                self._metrics.publish_failures.inc()
+                log.warning("events are not confirmed; the units keep their frames", events=len(events), error=str(error))
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt += 1
+            else:
+                break
+        self.publishing = True
+
+    async def _insist(self, work: Callable[[], Awaitable[T]], doing: str) -> T:
+        """Do `work` with the store, again and again while the store fails: nothing is acknowledged meanwhile."""
+        attempt = 0
+        while True:
+            try:
+                done = await work()
+            except (SQLAlchemyError, OSError) as error:
+                self.storing = False
+                log.error("the store fails; nothing is acknowledged", doing=doing, error=str(error))
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt += 1
+            else:
+                self.storing = True
+                return done
+
+    def _answer(self, batch: _Batch) -> None:
+        now = self._now_ms()
+        for vehicle, receipt in batch.receipts:
+            memory = batch.memories.get(vehicle.vehicle_id, receipt.memory)
+            for result in receipt.results:
+                self._commands.settle(vehicle.vehicle_id, result, memory)
+            for answer in receipt.answers:
+                self._line.send(vehicle.unit, answer)
+            if receipt.wants_time:
+                self._send_time(vehicle, memory, now)
+            if receipt.acknowledged and self._pacer.counted(vehicle.unit, receipt.acknowledged, now):
+                self._send_ack(vehicle, memory, now)
+
+    def _send_ack(self, vehicle: Vehicle, memory: Memory, now: int) -> None:
+        protocol, keys = self._protocols[vehicle.brand.protocol], self._commands.keys_of(vehicle, memory)
+        unit, window = vehicle.unit.telematics_unit_id, memory.window
+        self._line.send(
+            vehicle.unit, protocol.acknowledge(unit, window.cumulative, window.bitmap & 0xFFFFFFFF, now, keys.seal)
+        )
+
+    def _send_time(self, vehicle: Vehicle, memory: Memory, now: int) -> None:
+        protocol, keys = self._protocols[vehicle.brand.protocol], self._commands.keys_of(vehicle, memory)
+        frame = protocol.synchronise(vehicle.unit.telematics_unit_id, now, keys.seal)
+        if frame is not None:
+            self._line.send(vehicle.unit, frame)
+
+    def _say_presence(self, unit: UnitId, online: bool) -> None:
+        self._presence_said[unit] = online
+        self._wakeup.set()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self._now_ms()
+            for unit in self._presence.gone(now):
+                self._say_presence(unit, False)
+            due = self._pacer.due(now)
+            if due:
+                attached = await self._insist(lambda units=due: self._registry.find(units), "looking up units")
+                for vehicle, memory in attached.values():
+                    if not vehicle.archived:
+                        self._send_ack(vehicle, memory, now)
