@@ -154,7 +154,7 @@ def _frame(data: bytes, declarations: Mapping[tuple[int, str], Any], begin: int,
     if (codec, layout) not in declarations:
         found = "07, the GH3000 codec" if codec == CODEC_7 else f"{codec:02x}"
         raise ProtocolError("unsupported", begin, "data.codec", expected="codec 08, 8e, 10, 0c, 0d, 0e or 0f", found=found)
-    said = _parsed(declarations, (codec, layout), data)
+    said = _parsed(declarations, (codec, layout), data, begin)
     check_counts(data, begin, end)
     facts |= {"codec": codec, "layout": layout}
     unit = None
@@ -169,16 +169,26 @@ def _frame(data: bytes, declarations: Mapping[tuple[int, str], Any], begin: int,
     return _message(unit, said.data, facts, begin)
 
 
-def _parsed(declarations: Mapping[tuple[int, str], Any], key: tuple[int, str], data: bytes) -> Any:
+def _parsed(declarations: Mapping[tuple[int, str], Any], key: tuple[int, str], data: bytes, begin: int) -> Any:
     try:
         return parse(declarations[key], data)
     except ProtocolError as error:
         if error.reason not in ("truncated", "bad_length"):
             raise
         wrong = error
-    found = "its records or messages do not end where its length says"
-    guess = "a count or size was edited, or it is another codec"
+    found = "records or messages that do not end where the length says"
+    guess = _codec_guess(declarations, key, data, begin)
     raise ProtocolError("bad_length", wrong.offset, wrong.field or "data", found=found, guess=guess) from wrong
+
+
+def _codec_guess(declarations: Mapping[tuple[int, str], Any], key: tuple[int, str], data: bytes, begin: int) -> str:
+    for codec, layout in declarations:
+        try:
+            parse(declarations[codec, layout], data[:begin] + bytes([codec]) + data[begin + 1 :])
+        except ProtocolError:
+            continue
+        return f"codec {codec:02x} {layout}".rstrip() + f", not {key[0]:02x}"
+    return "a count or a size was edited"
 
 
 _TOTAL_OFFSETS = {CODEC_8: 25, CODEC_8E: 26, CODEC_16: 27}

@@ -127,8 +127,7 @@ def _byte_swapped(value: int) -> int:
 _OTHER_SUMS: tuple[tuple[str, Callable[[bytes], int]], ...] = (
     ("CRC with its two bytes swapped", lambda frame: _byte_swapped(crc16_arc(frame[8:-4]))),
     ("CRC in the upper two bytes", lambda frame: crc16_arc(frame[8:-4]) << 16),
-    ("CRC over the length field too", lambda frame: crc16_arc(frame[4:-4])),
-    ("CRC over the preamble and the length too", lambda frame: crc16_arc(frame[:-4])),
+    ("CRC over the length field too", lambda frame: crc16_arc(frame[4:-4])),  # or from the preamble: its zeros count nothing
     ("CRC without the second count", lambda frame: crc16_arc(frame[8:-5])),
     ("CRC without the codec id", lambda frame: crc16_arc(frame[9:-4])),
     ("CRC-16/MODBUS (init ffff) instead of CRC-16/ARC", lambda frame: crc16.modbus(frame[8:-4])),
