@@ -49,7 +49,8 @@ class Framer:
         self._limit_bytes = max(limit_bytes, HEADER_WINDOW_BYTES)
         self._held = bytearray()
         self._wanted_bytes = 1
-        self._offset = 0
+        self.offset = 0
+        """How many bytes of the stream have come out as cuts."""
 
     @property
     def held_bytes(self) -> int:
@@ -72,7 +73,7 @@ class Framer:
         found = [self._placed(cut) for cut in cuts(data, self._framing, self._limit_bytes, final=final)]
         taken = sum(len(cut.data) for cut in found)
         del self._held[:taken]
-        self._offset += taken
+        self.offset += taken
         self._wanted_bytes = self._front_size(data[taken : taken + HEADER_WINDOW_BYTES])
         return found
 
@@ -85,8 +86,8 @@ class Framer:
             return 1
 
     def _placed(self, cut: Cut) -> Cut:
-        error = cut.error and cut.error.moved(self._offset)
-        return Cut(self._offset + cut.offset, cut.data, error)
+        error = cut.error and cut.error.moved(self.offset)
+        return Cut(self.offset + cut.offset, cut.data, error)
 
 
 def cuts(data: bytes, framing: Framing, limit_bytes: int = PAYLOAD_LIMIT_BYTES, *, final: bool = True) -> Iterator[Cut]:
