@@ -1,0 +1,53 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:  ## What can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: .venv/.run-ready  ## Broker, gateway, page and a small fleet, until Ctrl-C
+	$(BIN)/teleloop run
+
+test: setup system-packages  ## Every test that takes seconds
+	$(BIN)/python -m pytest -m "not night"
+
+test-night: setup system-packages  ## The tests that take minutes
+	$(BIN)/python -m pytest -m night --timeout 3600
+
+lint: setup  ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## The decode benchmarks
+	$(BIN)/python -m bench.decode
+
+setup: .venv/.dev-ready  ## The virtual environment with everything for development
+
+lock: setup  ## Make requirements*.lock anew from pyproject.toml
+	$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+		--no-header --resolver backtracking -o requirements.lock pyproject.toml
+	$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+		--no-header --resolver backtracking --extra dev --extra postgres -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+system-packages: setup
+	$(BIN)/python tests/lab/system_packages.py
+
+clean:  ## Remove the virtual environment and everything that was built
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.run-ready: pyproject.toml requirements.lock | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/.dev-ready: pyproject.toml requirements-dev.lock | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@ .venv/.run-ready
+
+.PHONY: help run test test-night lint bench setup lock system-packages clean

@@ -1,0 +1,1 @@
+"""The test bench: laboratory, load, faults, conformance. It reaches the gateway only over MQTT, REST and AMQP."""

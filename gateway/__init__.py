@@ -1,0 +1,1 @@
+"""The server's side: telegrams to vehicle states and events, commands to units."""

@@ -1,0 +1,1 @@
+"""What vehicles mean: a unit's signals to vehicle state, and commands to signals."""
