@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,10 +27,8 @@ bench: setup  ## The decode benchmarks
 setup: .venv/.dev-ready  ## The virtual environment with everything for development
 
 lock: setup  ## Make requirements*.lock anew from pyproject.toml
-	$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
-		--no-header --resolver backtracking -o requirements.lock pyproject.toml
-	$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
-		--no-header --resolver backtracking --extra dev --extra postgres -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra dev --extra postgres --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 system-packages: setup
 	$(BIN)/python tests/lab/system_packages.py
