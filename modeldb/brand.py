@@ -1,0 +1,200 @@
+"""A brand of telematics units: how its units are named, what they speak, and which raw signals they can say."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import msgspec
+
+from modeldb.document import ModelError, convert, read
+from modeldb.vocabulary import COMMANDS
+
+IdCheck = Literal["none", "luhn", "vin"]
+SignalType = Literal["u8", "u16", "u24", "u32", "u40", "u48", "u64", "i8", "i16", "i24", "i32", "i64", "f32", "f64"]
+
+_VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
+_VIN_VALUES = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ0123456789", map(int, "123456781234579234567890123456789"), strict=True))
+_VIN_CHECK_AT = 8
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Some bits of a signal: `width` of them from bit `shift` on. `unknown` is what they say when nobody knows."""
+
+    shift: int
+    width: int
+    unknown: int
+
+    @property
+    def mask(self) -> int:
+        """The part's bits where they stand in the signal."""
+        return ((1 << self.width) - 1) << self.shift
+
+
+class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One raw signal of a brand, in the unit's own unit of measure.
+
+    `states` names the two-bit states packed into it (0 off, closed, unlocked; 1 on, open, locked; 2 failure; 3 unknown),
+    lowest bits first; `flags` names single bits by their number.
+    """
+
+    type: SignalType
+    unit: str = ""
+    states: tuple[str, ...] = ()
+    flags: dict[str, int] = {}
+
+    @property
+    def low(self) -> float:
+        """The smallest raw value."""
+        if self.type[0] == "f":
+            return float("-inf")
+        return -(1 << (self.bits - 1)) if self.type[0] == "i" else 0
+
+    @property
+    def high(self) -> float:
+        """The largest raw value."""
+        if self.type[0] == "f":
+            return float("inf")
+        return (1 << (self.bits - (self.type[0] == "i"))) - 1
+
+    @property
+    def bits(self) -> int:
+        """The signal's width."""
+        return int(self.type[1:])
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The named groups of bits in it."""
+        states = {name: Part(2 * at, 2, 3) for at, name in enumerate(self.states)}
+        return states | {name: Part(bit, 1, 0) for name, bit in self.flags.items()}
+
+
+class BrandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in `brands/<BRAND>.toml`. `like` names the brand whose units this one sells under its own name."""
+
+    kind: Literal["AFTERMARKET", "OEM"]
+    protocol: str = ""
+    like: str | None = None
+    id_pattern: str = ""
+    id_form: str = ""
+    id_check: IdCheck = "none"
+    credential: Literal["password", "identity"] = "password"
+    heartbeat_s: int = 900
+    sealed: bool = True
+    commands: tuple[str, ...] = ()
+    signals: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Brand:
+    """A telematics brand.
+
+    `protocol` names the wire protocol. `id_pattern` is what a unit id matches in full, `id_form` the same in words. `sealed`:
+    its frames prove by themselves who said them. `credential` is what a unit logs in with: a password, or its id alone.
+    """
+
+    name: str
+    kind: Literal["AFTERMARKET", "OEM"]
+    protocol: str
+    id_pattern: str
+    id_form: str
+    id_check: IdCheck
+    credential: Literal["password", "identity"]
+    heartbeat_s: int
+    sealed: bool
+    commands: tuple[str, ...]
+    signals: Mapping[str, Signal]
+    like: str | None = None
+
+    def check_unit_id(self, text: str) -> list[str]:
+        """Warnings about a telematics_unit_id. Raises ValueError, with a sentence for people, if it cannot be one."""
+        if not re.fullmatch(self.id_pattern, text, re.ASCII):
+            raise ValueError(f"a unit id of {self.name} is {self.id_form or self.id_pattern}")
+        if self.id_check == "luhn" and not luhn_holds(text):
+            raise ValueError(f"the check digit of {text} is wrong (Luhn)")
+        if self.id_check == "vin" and not vin_check_digit_holds(text):
+            return [f"the check digit of {text} does not hold (ISO 3779, used in North America and China)"]
+        return []
+
+
+def luhn_holds(digits: str) -> bool:
+    """Whether the last digit is the Luhn check digit (ISO/IEC 7812-1) of those before it."""
+    total = 0
+    for at, digit in enumerate(reversed(digits)):
+        doubled = int(digit) * (1 + at % 2)
+        total += doubled - 9 if doubled > 9 else doubled
+    return total % 10 == 0
+
+
+def vin_check_digit_holds(vin: str) -> bool:
+    """Whether position 9 of a VIN is its check digit (49 CFR 565.15, GB 16735)."""
+    if len(vin) != len(_VIN_WEIGHTS) or any(letter not in _VIN_VALUES for letter in vin):
+        return False
+    total = sum(weight * _VIN_VALUES[letter] for weight, letter in zip(_VIN_WEIGHTS, vin, strict=True))
+    return vin[_VIN_CHECK_AT] == "0123456789X"[total % 11]
+
+
+def load_brand(path: Path, file: str, others: Mapping[str, Brand]) -> Brand:
+    """The brand of `path`, named as the file is. `others` are the brands it may be like. Raises ModelError."""
+    said = convert(read(path, file), BrandFile, file)
+    name = path.stem
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+        raise ModelError(file, "", "a brand file is named as the brand is: upper case, digits, underscores")
+    model = None
+    if said.like is not None:
+        if said.like not in others or others[said.like].like is not None:
+            raise ModelError(file, "like", f"no brand of its own: {said.like!r}")
+        if said.signals:
+            raise ModelError(file, "signals", f"are those of {said.like}")
+        model = others[said.like]
+    own = MappingProxyType({key: _signal(raw, file, f"signals.{key}") for key, raw in said.signals.items()})
+    brand = Brand(
+        name,
+        said.kind,
+        said.protocol or (model.protocol if model else ""),
+        said.id_pattern or (model.id_pattern if model else ""),
+        said.id_form or (model.id_form if model and not said.id_pattern else ""),
+        said.id_check,
+        said.credential,
+        said.heartbeat_s,
+        said.sealed,
+        said.commands or (model.commands if model else ()),
+        model.signals if model else own,
+        said.like,
+    )
+    _check(brand, file)
+    return brand
+
+
+def _signal(said: Any, file: str, key: str) -> Signal:
+    signal = convert(said, Signal, file, key)
+    parts = signal.parts
+    if len(parts) != len(signal.states) + len(signal.flags):
+        raise ModelError(file, key, "two parts have the same name")
+    taken = 0
+    for name, part in parts.items():
+        if signal.type[0] != "u" or part.shift < 0 or part.shift + part.width > signal.bits:
+            raise ModelError(file, f"{key}.{name}", f"is not within a {signal.type}")
+        if taken & part.mask:
+            raise ModelError(file, f"{key}.{name}", "shares a bit with another part")
+        taken |= part.mask
+    return signal
+
+
+def _check(brand: Brand, file: str) -> None:
+    if not brand.protocol:
+        raise ModelError(file, "protocol", "missing")
+    if not brand.signals:
+        raise ModelError(file, "signals", "missing")
+    if brand.heartbeat_s <= 0:
+        raise ModelError(file, "heartbeat_s", "must be more than 0")
+    try:
+        if not brand.id_pattern or re.fullmatch(brand.id_pattern, ""):
+            raise ModelError(file, "id_pattern", "must ask for something")
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ModelError(file, "id_pattern", str(error)) from error
+    for command in brand.commands:
+        if command not in COMMANDS:
+            raise ModelError(file, "commands", f"unknown command {command!r}")

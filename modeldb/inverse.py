@@ -1,0 +1,117 @@
+"""The rules backwards: a vehicle's true state to the raw signals that a unit would say of it.
+
+Several lookups may share one signal: four doors in a byte, or one byte that holds ignition, key and release in the maker's own
+code. Lookups whose bits overlap form a cluster; of all that its bits can be, the one is taken that says what is wanted of as
+many rules as possible (earlier rules first), and of those the most natural one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from modeldb.brand import Part, Signal
+from modeldb.rule import BYTE_VALUES, Day, Linear, Lookup, Position, Rule, Steps
+from modeldb.vocabulary import Value
+
+CLUSTER_LIMIT_BITS = 12
+"""All values of a cluster are tried, once each; twelve bits are six two-bit states that one rule or another ties together."""
+
+
+class _Cluster:
+    """Lookups of one signal whose bits overlap, and what its bits were found to be for what was wanted."""
+
+    def __init__(self, lookups: Sequence[Lookup], mask: int) -> None:
+        self.lookups, self.mask = lookups, mask
+        self._found: dict[tuple[Value | None, ...], int] = {}
+
+    def bits(self, state: Mapping[str, Any]) -> int | None:
+        """The cluster's bits for `state`, None if `state` has none of its properties."""
+        if not any(lookup.key in state for lookup in self.lookups):
+            return None
+        wanted = tuple(_sayable(lookup, state.get(lookup.key)) for lookup in self.lookups)
+        if wanted not in self._found:
+            self._found[wanted] = min(self._candidates(), key=lambda bits: self._cost(bits, wanted))
+        return self._found[wanted]
+
+    def _candidates(self) -> Iterator[int]:
+        if self.mask < 0:
+            yield from range(BYTE_VALUES)
+            return
+        bits = self.mask
+        while bits:
+            yield bits
+            bits = (bits - 1) & self.mask
+        yield 0
+
+    def _cost(self, bits: int, wanted: tuple[Value | None, ...]) -> tuple[list[bool], int, int]:
+        misses, rank = [], 0
+        for lookup, value in zip(self.lookups, wanted, strict=True):
+            place = lookup.place(bits)
+            misses.append(place >= len(lookup.table) or lookup.table[place] != value)
+            rank += lookup.ranks[place] if place < len(lookup.table) else 0
+        return misses, rank, bits
+
+
+def _sayable(lookup: Lookup, value: Any) -> Value | None:
+    return value if value in lookup.sayable else None
+
+
+class _Bits:
+    """A signal that is read by lookups: its clusters, and what the bits that no rule reads say."""
+
+    def __init__(self, signal: Signal, lookups: Sequence[Lookup]) -> None:
+        self.clusters = [_Cluster(group, mask) for mask, group in clusters(lookups).items()]
+        self.parts: tuple[Part, ...] = tuple(signal.parts.values())
+
+    def raw(self, state: Mapping[str, Any]) -> int | None:
+        """The whole signal for `state`, None if `state` has none of its properties."""
+        said = [(cluster.mask, bits) for cluster in self.clusters if (bits := cluster.bits(state)) is not None]
+        if not said:
+            return None
+        raw = taken = 0
+        for mask, bits in said:
+            raw, taken = raw | bits, taken | mask
+        for part in self.parts:
+            if not taken & part.mask:
+                raw |= part.unknown << part.shift
+        return raw
+
+
+def clusters(lookups: Sequence[Lookup]) -> dict[int, list[Lookup]]:
+    """The lookups of one signal by the bits that they share, directly or through others."""
+    found: dict[int, list[Lookup]] = {}
+    for lookup in lookups:
+        mask, group = lookup.mask, [lookup]
+        for other in [other for other in found if other & mask]:
+            group = found.pop(other) + group
+            mask |= other
+        found[mask] = group
+    return found
+
+
+Writer = Callable[[Mapping[str, Any]], Mapping[str, int | float]]
+
+
+def inverse(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> Writer:
+    """The function from a state to the raw signals that say it. Where rules share a signal, a number goes before a lookup."""
+    lookups: dict[str, list[Lookup]] = {}
+    numbers: list[Linear | Position | Steps | Day] = []
+    for rule in rules:
+        match rule:
+            case Lookup():
+                lookups.setdefault(rule.signal, []).append(rule)
+            case Linear() | Position() | Steps() | Day():
+                numbers.append(rule)
+    bits = {name: _Bits(signals[name], group) for name, group in lookups.items()}
+    numbers.reverse()  # the first of several rules for a signal writes last
+
+    def write(state: Mapping[str, Any]) -> dict[str, int | float]:
+        said: dict[str, int | float] = {}
+        for name, signal in bits.items():
+            if (raw := signal.raw(state)) is not None:
+                said[name] = raw
+        for rule in numbers:
+            if rule.key in state:
+                said.update(rule.write(state[rule.key]))
+        return said
+
+    return write

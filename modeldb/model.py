@@ -1,0 +1,109 @@
+"""A vehicle model: what it can report and do behind each brand of units, and how their signals translate to vehicle state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from modeldb.brand import Brand
+from modeldb.inverse import inverse
+from modeldb.rule import Rule
+from modeldb.vocabulary import PROPERTIES, Value, VehicleType
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedCommand:
+    """What a unit is told besides the command's code. `native`: the parameters are a message of the brand's own protocol."""
+
+    parameters: bytes = b""
+    native: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Signals and the whole vehicle state that they mean: the file's own test."""
+
+    signals: Mapping[str, Any]
+    state: Mapping[str, Value]
+
+
+class Translation:
+    """A model behind a brand's units: signals to state, state to signals, commands to what the unit is told."""
+
+    def __init__(
+        self,
+        brand: Brand,
+        rules: tuple[Rule, ...],
+        commands: Mapping[str, RenderedCommand],
+        examples: tuple[Example, ...] = (),
+    ) -> None:
+        self.brand, self.rules, self.examples = brand, rules, examples
+        self.state_keys = tuple(rule.key for rule in rules)
+        self.commands = tuple(commands)
+        self._rendered = dict(commands)
+        self._resolutions = {rule.key: rule.resolution for rule in rules}
+        self._write = inverse(rules, brand.signals)
+
+    def translate(self, signals: Mapping[str, Any]) -> dict[str, Value]:
+        """The properties that the raw `signals` speak of. Unknown signals and senseless values say nothing; never raises."""
+        state: dict[str, Value] = {}
+        for rule in self.rules:
+            value = rule.read(signals)
+            if value is not None:
+                state[rule.key] = value
+        return state
+
+    def invert(self, state: Mapping[str, Any]) -> dict[str, int | float]:
+        """The raw signals of a true `state`, each to its nearest value.
+
+        Properties that no rule reports are passed over; numbers beyond the signal's range become its nearest end. Two-bit
+        states that nobody set say `unknown`. Raises ValueError for a value outside the vocabulary.
+        """
+        for key, value in state.items():
+            if key in self._resolutions and not PROPERTIES[key].allows(value):
+                raise ValueError(f"{key} cannot be {value!r}")
+        return dict(self._write(state))
+
+    def resolution(self, key: str) -> float:
+        """The step between two values that the signal of property `key` can say, in the property's unit (a position: degrees).
+
+        0 for what is exact: named values, dates, counts. Raises KeyError for a property that no rule reports.
+        """
+        return self._resolutions[key]
+
+    def render(self, command: str) -> RenderedCommand:
+        """What the unit is told to carry out `command`. Raises KeyError if this model cannot."""
+        return self._rendered[command]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VehicleModel:
+    """One model in one production span.
+
+    `make` and `name` are the vehicle's ("Volkswagen", "Golf"), `id` is a ULID, `units` maps a telematics brand's name to the
+    translation for its units. `end_of_production` is the last day, None while it is built. `file` is where it stands.
+    """
+
+    id: str
+    make: str
+    name: str
+    type: VehicleType
+    start_of_production: date
+    end_of_production: date | None
+    regions: tuple[str, ...]
+    version: int
+    units: Mapping[str, Translation] = field(default_factory=dict)
+    file: str = ""
+
+    @property
+    def title(self) -> str:
+        """`Volkswagen Golf`."""
+        return f"{self.make} {self.name}"
+
+    def built_in(self, year: int) -> bool:
+        """Whether it was in production on any day of `year`."""
+        return self.start_of_production.year <= year and (self.end_of_production is None or year <= self.end_of_production.year)
+
+    def is_called(self, name: str) -> bool:
+        """Whether `name` means it, with or without the make; upper and lower case are the same."""
+        return " ".join(name.split()).casefold() in (self.name.casefold(), self.title.casefold())
