@@ -4,7 +4,6 @@ A protocol is one module of this package with a `PROTOCOL` in it. Bytes in, a `F
 other exception; no socket, no clock, no vehicle: time and keys are arguments.
 """
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import construct
+
+from protocols.trace import dotted, trace
 
 PAYLOAD_LIMIT_BYTES = 64 * 1024
 """The longest MQTT payload a unit may send; longer is refused as `oversized`."""
@@ -174,13 +175,12 @@ class Protocol(ABC):
 
 def parse(declaration: "construct.Construct[Any, Any]", data: bytes) -> construct.Container[Any]:
     """Parse `data` by a construct declaration; every failure is a ProtocolError with the offset where reading stopped."""
-    stream = io.BytesIO(data)
     try:
-        return cast("construct.Container[Any]", declaration.parse_stream(stream))
+        return cast("construct.Container[Any]", declaration.parse(data))
     except ProtocolError:
         raise
     except Exception as error:  # construct leaks struct.error, KeyError, OverflowError, ... from user input
-        raise _named(error, stream.tell(), len(data)) from error
+        raise _named(error, trace(declaration, data).stopped_at) from error
 
 
 def build(declaration: "construct.Construct[Any, Any]", value: Any) -> bytes:
@@ -194,11 +194,10 @@ def build(declaration: "construct.Construct[Any, Any]", value: Any) -> bytes:
 
 
 def _field(error: Exception) -> str:
-    path = getattr(error, "path", None) or ""
-    return ".".join(part.strip() for part in path.split("->")[1:])
+    return dotted(getattr(error, "path", None) or "")
 
 
-def _named(error: Exception, offset: int, size: int) -> ProtocolError:
+def _named(error: Exception, offset: int) -> ProtocolError:
     reason: Reason
     match error:
         case construct.StreamError():
@@ -211,4 +210,4 @@ def _named(error: Exception, offset: int, size: int) -> ProtocolError:
             reason = "bad_checksum"
         case _:
             reason = "malformed"
-    return ProtocolError(reason, min(offset, size), _field(error), found=str(error).splitlines()[0] if str(error) else "")
+    return ProtocolError(reason, offset, _field(error), found=str(error).splitlines()[0] if str(error) else "")
