@@ -1,0 +1,114 @@
+"""The connection to the database: opened, brought to the newest schema, written to by one transaction at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT_MS = 5_000
+"""How long SQLite waits for another process (a backup, a look with the sqlite3 program) to let go of the file."""
+
+
+class StoreDamaged(Exception):  # noqa: N818
+    """The database cannot be used as it is: it is no database, it is damaged, or its schema is newer than this program."""
+
+
+class Store:
+    """One database. `engine` is for reading, and for what brings its own transaction; the gateway writes by `writing`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(_asynchronous(url))
+        self.engine: AsyncEngine = create_async_engine(self.url)
+        self._writing = asyncio.Lock()
+        if self.url.get_backend_name() == "sqlite":
+            _prepare_sqlite(self.engine)
+
+    @classmethod
+    def in_file(cls, path: Path) -> "Store":
+        """The SQLite database at `path`, made if it is not there."""
+        return cls(f"sqlite+aiosqlite:///{path}")
+
+    async def open(self) -> None:
+        """Bring the schema up to date. Raises StoreDamaged; then nothing was written."""
+        try:
+            async with self.engine.connect() as connection:
+                await connection.run_sync(_check)
+            async with self.writing() as connection:
+                await connection.run_sync(_upgrade)
+        except DatabaseError as error:
+            raise StoreDamaged(f"{self.url.render_as_string()}: {error.orig}") from error
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes: committed at the end, undone by an exception.
+
+        Writers of this process queue here, in order, instead of polling the database's lock.
+        """
+        async with self._writing, self.engine.execution_options(teleloop_writes=True).begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees one state of the database."""
+        async with self.engine.connect() as connection:
+            yield connection
+
+
+def _asynchronous(url: str) -> str:
+    """`sqlite:///x` and `postgresql://x` are written without a driver; ours are the asynchronous ones."""
+    for plain, driver in (("sqlite://", "sqlite+aiosqlite://"), ("postgresql://", "postgresql+asyncpg://")):
+        if url.startswith(plain):
+            return driver + url.removeprefix(plain)
+    return url
+
+
+def _prepare_sqlite(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, below
+        cursor = connection.cursor()
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A deferred transaction that reads before it writes fails at once where another writer was quicker.
+        immediate = connection.get_execution_options().get("teleloop_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _check(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if verdict != "ok":
+            raise StoreDamaged(f"{connection.engine.url.render_as_string()}: {verdict}")
+    known = {revision.revision for revision in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    found = set(MigrationContext.configure(connection).get_current_heads())
+    if not found <= known:
+        raise StoreDamaged(f"{connection.engine.url.render_as_string()}: its schema is newer than this program")
+
+
+def _upgrade(connection: Connection) -> None:
+    command.upgrade(_config(connection), "head")

@@ -1,0 +1,1 @@
+"""Schemas, one after the other."""
