@@ -28,8 +28,9 @@ UDP_HEADER_BYTES = 23
 DATA_MINIMUM_BYTES = 3
 """Codec id and the two counts."""
 
-_STARTS_TCP = rb"\x00{6}..[\x07\x08\x0c-\x10\x8e]|\x00\x0f[0-9]{15}"
-_STARTS_UDP = rb"....\x01.\x00\x0f[0-9]{15}[\x07\x08\x0c-\x10\x8e]"
+_CODECS = rb"[\x07\x08\x0c-\x10\x8e]"
+_STARTS_TCP = rb"\x00{6}.." + _CODECS + rb"|(?<!\x01.)\x00\x0f[0-9]{15}"  # not the IMEI of a channel packet
+_STARTS_UDP = rb"....\x01.\x00\x0f[0-9]{15}" + _CODECS
 
 
 def measure(head: bytes) -> int | None:

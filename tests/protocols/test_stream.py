@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.codec import Cut, ProtocolError
-from protocols.stream import HEADER_WINDOW_BYTES, Framer, Framing, cuts
+from protocols.stream import HEADER_WINDOW_BYTES, RESYNC_LIMIT, Framer, Framing, cuts
 from protocols.teltonika import PROTOCOL
 from protocols.teltonika_layouts import CODEC_8, CODEC_8E, CODEC_12, CODEC_16, RESPONSE
 from protocols.teltonika_session import avl, login, message, record
@@ -169,6 +169,27 @@ def test_a_broken_frame_is_told_at_once_and_costs_only_itself() -> None:
     assert told.error is not None
     assert (told.data, told.error.reason, told.error.offset) == (BROKEN, "bad_checksum", len(BROKEN) - 4)
     assert framer.receive(SHORT) == [Cut(len(BROKEN), SHORT)]
+
+
+def test_a_false_start_inside_a_broken_frame_does_not_break_it_up() -> None:
+    false = bytes(6) + b"\0\x03\x0c\0\0\0\0\0\0"
+    text = PROTOCOL.encode(message(CODEC_12, RESPONSE, b"text" + false + b"text"))
+    broken = text[:16] + b"T" + text[17:]
+    found = _received(PROTOCOL.framing, [SHORT + broken + SHORT])
+    assert [cut.data for cut in found] == [SHORT, broken, SHORT]
+
+
+def test_false_starts_are_checked_a_bounded_number_of_times() -> None:
+    checked = []
+
+    def check(frame: bytes) -> None:
+        checked.append(len(frame))
+        raise ProtocolError("bad_checksum")
+
+    false = bytes(6) + b"\x70\0\x08"
+    for _ in cuts(false * 7000, Framing(PROTOCOL.framing.measure, check, PROTOCOL.framing.starts)):
+        pass
+    assert 0 < len(checked) <= RESYNC_LIMIT + 2
 
 
 def test_garbage_is_told_at_once() -> None:

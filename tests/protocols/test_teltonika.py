@@ -344,6 +344,7 @@ def test_a_response_envelope_is_a_result() -> None:
     frame = PROTOCOL.decode(PROTOCOL.encode(message(CODEC_12, RESPONSE, sealed)))
     assert (frame.kind, frame.facts["envelope"]) == ("result", sealed)
     assert PROTOCOL.decode(PROTOCOL.encode(message(CODEC_12, RESPONSE, sealed[:-1]))).kind == "response"
+    assert PROTOCOL.decode(PROTOCOL.encode(message(CODEC_12, RESPONSE, sealed + b"\0"))).kind == "response"
 
 
 # payloads
@@ -385,6 +386,11 @@ def test_frames_are_found_behind_garbage(garbage: bytes) -> None:
 def test_a_broken_frame_costs_only_itself() -> None:
     broken = A[:30] + bytes([A[30] ^ 1]) + A[31:]
     assert _splits(A + broken + B) == [(A, None), (broken, "bad_checksum"), (B, None)]
+
+
+def test_a_channel_packet_is_known_from_noise_by_its_counts() -> None:
+    broken = CHANNEL[:-1] + b"\2"
+    assert _splits(CHANNEL + broken + A) == [(CHANNEL, None), (broken, "malformed"), (A, None)]
 
 
 def test_a_torn_frame_does_not_swallow_those_behind_it() -> None:
