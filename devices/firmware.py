@@ -1,0 +1,83 @@
+"""What every simulated unit is to the fleet, whatever protocol it speaks: bytes in, bytes out, time as an argument."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from devices.flash import Flash, Store, volatile
+from devices.vehicle import Vehicle
+from modeldb.model import Translation
+from protocols.codec import UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often a unit reports, in seconds: a state while driving and while parked, and a heartbeat."""
+
+    driving_s: int = 10
+    parked_s: int = 60
+    heartbeat_s: int = 900
+
+
+@dataclass(frozen=True, slots=True)
+class UnitConfig:
+    """What a unit is delivered with. `command_keys` are K_cmd by key generation; keys are in no repr.
+
+    `translation` is how the unit says what it senses. A unit that does not start `synchronised` waits for the gateway's time;
+    `clock_error_ms` is how far its clock is off. `entropy` gives random bytes.
+    """
+
+    unit: UnitId
+    translation: Translation
+    seal_key: bytes = field(repr=False)
+    command_keys: Mapping[int, bytes] = field(repr=False)
+    model_configuration: int = 0
+    firmware: tuple[int, int, int] = (1, 4, 2)
+    hardware: int = 3
+    intervals: Intervals = Intervals()
+    journal_capacity: int = 1_000
+    synchronised: bool = True
+    clock_error_ms: int = 0
+    entropy: Callable[[int], bytes] = secrets.token_bytes
+
+
+class Firmware(Protocol):
+    """A unit that is switched on. Times are Unix milliseconds; each call returns the payloads to publish on `up`, in order.
+
+    The flash is stored before a call returns payloads, and before a command moves anything.
+    """
+
+    vehicle: Vehicle
+
+    def connected(self, now_ms: int) -> list[bytes]:
+        """The line to the broker stands."""
+
+    def disconnected(self, now_ms: int) -> None:
+        """The line is gone; what was on its way counts as not arrived."""
+
+    def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
+        """Take a payload from `down`. Whatever it is, nothing is raised: what may not pass is dropped and counted."""
+
+    def tick(self, now_ms: int) -> list[bytes]:
+        """Let time pass until `now_ms`."""
+
+    def next_tick(self, now_ms: int) -> int:
+        """When `tick` will next have something to do, unless something happens before."""
+
+
+FirmwareFactory = Callable[[UnitConfig, Flash, Vehicle, Store], Firmware]
+
+
+def switch_on(protocol: str, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile) -> Firmware:
+    """The firmware for units that speak `protocol` ("cloudboxx"). Raises ValueError where there is none."""
+    factory = _factories().get(protocol)
+    if factory is None:
+        raise ValueError(f"no simulated unit speaks {protocol}")
+    return factory(config, flash, vehicle, store)
+
+
+def _factories() -> Mapping[str, FirmwareFactory]:
+    from devices.unit import Unit  # here, because unit.py needs the names above
+
+    return {"cloudboxx": Unit}

@@ -1,0 +1,114 @@
+"""Frames that the gateway has not acknowledged yet, unchanged, oldest first. Pure; time is an argument in milliseconds."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from devices.flash import Flash
+
+CAPACITY = 1_000
+WINDOW = 32
+"""Sequence numbers from the oldest on that may be in flight: what one Ack's bitmap reaches."""
+
+RESEND_FIRST_MS = 10_000
+RESEND_LIMIT_MS = 300_000
+SEQUENCE_MODULUS = 1 << 32
+
+
+def ahead(sequence: int, of: int) -> int:
+    """How far `sequence` is ahead of `of`, negative if behind: serial number arithmetic (RFC 1982), 32 bits."""
+    distance = (sequence - of) % SEQUENCE_MODULUS
+    return distance - SEQUENCE_MODULUS if distance >= SEQUENCE_MODULUS // 2 else distance
+
+
+@dataclass(slots=True)
+class _Sending:
+    """How often a frame went out on this connection, the last time at `at`."""
+
+    times: int
+    at: int
+
+    @property
+    def due_at(self) -> int:
+        return self.at + min(RESEND_FIRST_MS << min(self.times - 1, 10), RESEND_LIMIT_MS)
+
+
+class Journal:
+    """The unit's store of frames by sequence number, in its flash. Urgent frames do not wait for the window to reach them."""
+
+    def __init__(self, flash: Flash, capacity: int = CAPACITY) -> None:
+        self._flash, self._frames = flash, flash.journal
+        self.capacity = capacity
+        self._sendings: dict[int, _Sending] = {}
+        self._urgent: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __contains__(self, sequence: int) -> bool:
+        return sequence in self._frames
+
+    @property
+    def oldest(self) -> int | None:
+        """The oldest sequence number still held."""
+        return next(iter(self._frames), None)
+
+    def make_room(self) -> None:
+        """Forget the oldest frames until one more has room."""
+        while len(self._frames) >= self.capacity:
+            self._drop(next(iter(self._frames)))
+            self._flash.forgotten += 1
+
+    def append(self, sequence: int, data: bytes, *, urgent: bool = False) -> None:
+        """Keep a frame until it is acknowledged; its sequence number is ahead of all others."""
+        self.make_room()
+        self._frames[sequence] = data
+        if urgent:
+            self._urgent.add(sequence)
+
+    def acknowledge(self, cumulative: int, bitmap: int) -> int:
+        """Drop all up to `cumulative`, and of those after it the ones set in `bitmap` (bit 0 first). How many were dropped."""
+        before = len(self._frames)
+        while (oldest := self.oldest) is not None and ahead(oldest, cumulative) <= 0:
+            self._drop(oldest)
+        while bitmap:
+            bit = (bitmap & -bitmap).bit_length() - 1
+            self._drop((cumulative + 1 + bit) % SEQUENCE_MODULUS)
+            bitmap &= bitmap - 1
+        return before - len(self._frames)
+
+    def line_lost(self) -> None:
+        """What was on its way may not have arrived: on the next connection all goes out again, oldest first."""
+        self._sendings.clear()
+
+    def due(self, now_ms: int) -> list[tuple[int, bytes]]:
+        """The frames to send, oldest first: within the window or urgent, unless they may still be on their way."""
+        return [(each, self._frames[each]) for each in self._sendable() if self._due_at(each, now_ms) <= now_ms]
+
+    def next_due_ms(self, now_ms: int) -> int | None:
+        """When `due` will next have something; None: not before something else happens."""
+        return min((self._due_at(each, now_ms) for each in self._sendable()), default=None)
+
+    def sent(self, sequences: Iterable[int], now_ms: int) -> None:
+        """These went out; unless acknowledged they go again after 10 s, then 20 s, 40 s, ... 5 minutes."""
+        for sequence in sequences:
+            sending = self._sendings.setdefault(sequence, _Sending(0, now_ms))
+            sending.times, sending.at = sending.times + 1, now_ms
+
+    def _due_at(self, sequence: int, now_ms: int) -> int:
+        sending = self._sendings.get(sequence)
+        return now_ms if sending is None else sending.due_at
+
+    def _sendable(self) -> Iterator[int]:
+        oldest = self.oldest
+        if oldest is None:
+            return
+        for sequence in self._frames:
+            if ahead(sequence, oldest) >= WINDOW:
+                break
+            yield sequence
+        yield from sorted((each for each in self._urgent if ahead(each, oldest) >= WINDOW), key=lambda each: ahead(each, oldest))
+
+    def _drop(self, sequence: int) -> None:
+        self._frames.pop(sequence, None)
+        self._sendings.pop(sequence, None)
+        self._urgent.discard(sequence)

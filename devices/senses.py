@@ -1,0 +1,90 @@
+"""What a unit reads of its vehicle and of itself, in raw signals."""
+
+import math
+from typing import Any
+
+from devices.vehicle import LAMPS, State, Vehicle
+from modeldb.model import Translation
+from modeldb.vocabulary import PROPERTIES
+
+Signals = dict[str, Any]
+
+POSITION = frozenset({"latitude", "longitude"})
+
+_CAUSES = {
+    1: ("ignition", "driving_enabled", "parking_brake_engaged", "center_stand_position", "headlights_status", "abs_status"),
+    2: ("central_lock", "top_case_lock"),
+    3: ("doors_status", "windows_status", "top_case_lid", "battery_compartment"),
+    4: ("charging_status", "charging_adapter_status"),
+    5: LAMPS,
+    7: ("vehicle_key_status",),
+}
+CAUSE_OF = {key: cause for cause, keys in _CAUSES.items() for key in keys}
+"""Property key to the event's `cause`."""
+
+
+class Senses:
+    """The vehicle through one unit's eyes: raw signals as the model says them, and which of them have news."""
+
+    def __init__(self, translation: Translation, vehicle: Vehicle) -> None:
+        self._translation, self._vehicle = translation, vehicle
+        self._watched = tuple(key for key in vehicle.properties if PROPERTIES[key].event is not None)
+        self._told: tuple[Any, ...] | None = None
+        self._signals: Signals = {}
+
+    def all(self) -> Signals:
+        """Every signal; counts as told."""
+        state = self._vehicle.state()
+        self._told = self._watch(state)
+        self._signals = dict(self._translation.invert(state))
+        return self._signals
+
+    def change(self) -> Signals | None:
+        """If a named property (enum, lamp, bool) is not as told last: the signals that changed, the position, the cause."""
+        state = self._vehicle.state()
+        seen = self._watch(state)
+        if seen == self._told or self._told is None:
+            return None
+        key = next(key for key, now, told in zip(self._watched, seen, self._told, strict=True) if now != told)
+        before, self._told = self._signals, seen
+        self._signals = dict(self._translation.invert(state))
+        news = {name: raw for name, raw in self._signals.items() if raw != before.get(name) or name in POSITION}
+        return news | {"cause": CAUSE_OF.get(key, 1)}
+
+    def _watch(self, state: State) -> tuple[Any, ...]:
+        return tuple(state[key] for key in self._watched)
+
+
+def own_facts(vehicle: Vehicle) -> dict[str, int]:
+    """What the unit knows without the vehicle's bus: its receiver, modem and supply, and what it last told the locks."""
+    place = vehicle.route.at(vehicle.distance_m)
+    supply_volts = vehicle.onboard_voltage - 0.15
+    return {
+        "latitude": round(place.latitude * 1e7),
+        "longitude": round(place.longitude * 1e7),
+        "altitude": round(vehicle.altitude_m),
+        "heading": round(place.heading * 100) % 36_000,
+        "gnss_speed": round(vehicle.speed_kmh * 100),
+        "satellites": vehicle.satellites,
+        "gnss_fix": 3,
+        "gnss_hdop": 9,
+        "supply_voltage": round(supply_volts * 1000),
+        "backup_voltage": 4_050,
+        "unit_temperature": round(250 + 40 * math.sin(vehicle.distance_m / 5_000)),
+        "rssi": vehicle.signal_dbm,
+        "cell_id": 27_447_297 + int(vehicle.distance_m // 1_500) % 8,
+        "network": 262_001,
+        "commanded_locks": _two_bits(vehicle.commanded_lock) | _two_bits(vehicle.commanded_top_case_lock) << 2 | 0b1111 << 4,
+    }
+
+
+def _two_bits(locked: bool | None) -> int:
+    """1 locked, 0 unlocked, 3 unknown: never commanded."""
+    return 3 if locked is None else int(locked)
+
+
+def iccid(unit: str) -> str:
+    """A SIM card number for the unit: industry 89, country 49, the digits of its id, and the check digit (ITU-T E.118)."""
+    digits = "8949" + f"{int.from_bytes(unit.encode(), 'big') % 10**14:014d}"
+    total = sum(sum(divmod(int(digit) * (2 - place % 2), 10)) for place, digit in enumerate(reversed(digits)))
+    return digits + str(-total % 10)

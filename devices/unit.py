@@ -1,0 +1,251 @@
+"""The CloudBoxx unit's firmware, sans-io: it senses, reports, keeps frames until they are acknowledged, and obeys commands.
+
+No socket, no clock, no task: time is an argument, so that resends, expiry and reboots are plain function calls. A reboot is a
+new `Unit` on the same flash and vehicle.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from devices.firmware import Intervals, UnitConfig
+from devices.flash import Flash, Store, volatile
+from devices.gate import Gate
+from devices.journal import SEQUENCE_MODULUS, Journal, ahead
+from devices.rtc import Rtc
+from devices.senses import Senses, iccid, own_facts
+from devices.vehicle import Vehicle
+from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING, PROTOCOL
+from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Reason, Report
+from protocols.envelope import COMMAND_NAMES, Envelope, Result
+
+PAYLOAD_BYTES = 16 * 1024
+"""Frames are sent together up to this size: a quarter of what a payload may be."""
+
+GAP_NOTICE_MS = 10_000
+"""The gateway is told at most this often what will never come."""
+
+FEATURES = 0b111
+"""Hello: window Acks, VTC1 commands, remote configuration."""
+
+RESULT_CODE: Final = CODES["result"]
+
+
+class Unit:
+    """One CloudBoxx that is switched on. See `devices.firmware.Firmware` for the calls.
+
+    `refused` counts frames from the air that were dropped, by reason; `gate` the commands.
+    """
+
+    def __init__(self, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile, reset_cause: int = 0) -> None:
+        self.config, self.flash, self.vehicle = config, flash, vehicle
+        self._store, self._reset_cause = store, reset_cause
+        self._id = config.unit.telematics_unit_id
+        self._peer = Peer(self._id, (config.seal_key,))
+        self._senses = Senses(config.translation, vehicle)
+        self.rtc = Rtc(config.clock_error_ms, config.synchronised)
+        self.journal = Journal(flash, config.journal_capacity)
+        self.gate = Gate(self._id, config.command_keys, flash, store, self.rtc, config.entropy)
+        self.refused: Counter[Reason] = Counter()
+        self._online = self._unsaved = False
+        self._booted_at: int | None = None
+        self._state_at: int | None = None
+        self._heartbeat_at = 0
+        self._hello: int | None = None
+        self._gap_told_at: int | None = None
+
+    @property
+    def intervals(self) -> Intervals:
+        """How often it reports: as configured over the air, else as delivered."""
+        return Intervals(*self.flash.intervals_s) if self.flash.intervals_s else self.config.intervals
+
+    def connected(self, now_ms: int) -> list[bytes]:
+        """The line stands: say hello, then what has been waiting, oldest first."""
+        self._wake(now_ms)
+        self._online = True
+        self.journal.line_lost()
+        if self._hello is None or self._hello not in self.journal:
+            self._hello = self._capture_hello(now_ms)
+        self._observe(now_ms)
+        return self._send(now_ms)
+
+    def disconnected(self, now_ms: int) -> None:
+        """The line is gone; the journal fills."""
+        self._online = False
+
+    def tick(self, now_ms: int) -> list[bytes]:
+        """Look at the vehicle, report what is due, send what may go."""
+        self._wake(now_ms)
+        self._observe(now_ms)
+        return self._send(now_ms)
+
+    def next_tick(self, now_ms: int) -> int:
+        """The next report, resend, or change of the vehicle by its own life."""
+        if self._booted_at is None or self._state_at is None:
+            return now_ms
+        moments = [self._state_due_ms, self._heartbeat_due_ms, self.vehicle.next_change_ms]
+        if self._online:
+            moments.append(self.journal.next_due_ms(now_ms))
+        return max(now_ms, min(moment for moment in moments if moment is not None))
+
+    def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
+        """Take in what came down: frames of the gateway, each on its own; everything else is dropped and counted."""
+        self._wake(now_ms)
+        if len(payload) > PAYLOAD_LIMIT_BYTES:
+            self.refused["oversized"] += 1
+            return []
+        for cut in PROTOCOL.split(payload):
+            try:
+                if cut.error is not None:
+                    raise cut.error
+                self._take(PROTOCOL.decode(cut.data, self._peer), now_ms)
+            except ProtocolError as error:
+                self.refused[error.reason] += 1
+        return self._send(now_ms)
+
+    def _wake(self, now_ms: int) -> None:
+        if self._booted_at is None:
+            self._booted_at = self._heartbeat_at = now_ms
+        self.vehicle.advance(now_ms)
+
+    def _take(self, frame: Frame, now_ms: int) -> None:
+        match frame.kind:
+            case "ack":
+                self._take_ack(frame.facts["cumulative"], frame.facts["bitmap"], now_ms)
+            case "command":
+                self._take_command(frame.facts["envelope"], now_ms)
+            case "time" if self._is_newer(frame):
+                self.rtc.set(frame.facts["seconds"] * 1000 + frame.facts["milliseconds"], now_ms)
+            case "config" if self._is_newer(frame):
+                self._take_config(frame.facts)
+            case "time" | "config":
+                self.refused["expired"] += 1
+            case _:
+                self.refused["forged"] += 1
+
+    def _is_newer(self, frame: Frame) -> bool:
+        """Settings older than what was taken before are a recording: they would turn back the clock, and so expiry."""
+        said_ms = frame.captured_at or 0
+        if said_ms < self.flash.settled_ms:
+            return False
+        self.flash.settled_ms = said_ms
+        self._unsaved = True
+        return True
+
+    def _take_config(self, facts: Mapping[str, Any]) -> None:
+        intervals = (facts["driving_interval"], facts["parked_interval"], facts["heartbeat_interval"])
+        if 0 in intervals:
+            raise ProtocolError("malformed", 24, "intervals", expected="1 s or more")
+        self.flash.intervals_s = intervals
+
+    def _take_ack(self, cumulative: int, bitmap: int, now_ms: int) -> None:
+        if ahead(cumulative, self.flash.sequence) > 0:
+            raise ProtocolError("malformed", 24, "cumulative", expected=f"at most {self.flash.sequence}", found=f"{cumulative}")
+        self._unsaved |= self.journal.acknowledge(cumulative, bitmap) > 0
+        oldest = self.journal.oldest
+        waits_in_vain = oldest is not None and ahead(oldest, cumulative) > 1
+        if waits_in_vain and (self._gap_told_at is None or now_ms - self._gap_told_at >= GAP_NOTICE_MS):
+            self._gap_told_at = now_ms
+            self._capture_heartbeat(now_ms, urgent=True)
+
+    def _take_command(self, sealed: bytes, now_ms: int) -> None:
+        self._observe(now_ms)
+        response = self.gate.admit(sealed, now_ms, self._act)
+        if response is not None:
+            self._capture("result", now_ms, {"envelope": response}, urgent=True)
+            self._capture_state(now_ms, urgent=True)
+
+    def _act(self, request: Envelope) -> tuple[Result, bytes]:
+        name = COMMAND_NAMES.get(request.command)
+        if name is None:
+            return Result.UNKNOWN, b""
+        refusal = self.vehicle.execute(name)
+        return (Result.OK, b"") if refusal is None else (Result.PRECONDITION, refusal.encode("ascii"))
+
+    @property
+    def _state_due_ms(self) -> int | None:
+        if self._state_at is None:
+            return None
+        return self._state_at + 1000 * (self.intervals.driving_s if self.vehicle.ignition else self.intervals.parked_s)
+
+    @property
+    def _heartbeat_due_ms(self) -> int:
+        return self._heartbeat_at + 1000 * self.intervals.heartbeat_s
+
+    def _observe(self, now_ms: int) -> None:
+        """Capture what there is to tell: a change at once, a state and a heartbeat when they are due."""
+        due = self._state_due_ms
+        if due is None or now_ms >= due:
+            self._capture_state(now_ms)
+        elif (told := self._senses.change()) is not None:
+            self._capture("event", now_ms, signals=told)
+        if now_ms >= self._heartbeat_due_ms:
+            self._capture_heartbeat(now_ms)
+
+    def _capture_state(self, now_ms: int, *, urgent: bool = False) -> None:
+        self._state_at = now_ms
+        own = own_facts(self.vehicle) | {
+            "reset_cause": self._reset_cause,
+            "uptime": self._uptime_s(now_ms),
+            "journal_depth": len(self.journal),
+            "forgotten_frames": self.flash.forgotten,
+        }
+        self._capture("state", now_ms, signals=own | self._senses.all(), urgent=urgent)
+
+    def _capture_hello(self, now_ms: int) -> int:
+        major, minor, patch = self.config.firmware
+        facts = {
+            "firmware": {"major": major, "minor": minor, "patch": patch},
+            "hardware": self.config.hardware,
+            "model_configuration": self.config.model_configuration,
+            "features": FEATURES,
+            "iccid": iccid(self._id),
+            "reset_cause": self._reset_cause,
+        }
+        return self._capture("hello", now_ms, facts, urgent=True)
+
+    def _capture_heartbeat(self, now_ms: int, *, urgent: bool = False) -> None:
+        self._heartbeat_at = now_ms
+        supply_mv = own_facts(self.vehicle)["supply_voltage"]
+        facts = {"uptime": self._uptime_s(now_ms), "supply_voltage": supply_mv}
+        self._capture("heartbeat", now_ms, facts, urgent=urgent)
+
+    def _uptime_s(self, now_ms: int) -> int:
+        return max(0, now_ms - (self._booted_at or 0)) // 1000
+
+    def _capture(
+        self,
+        kind: str,
+        now_ms: int,
+        facts: Mapping[str, Any] | None = None,
+        signals: Mapping[str, Any] | None = None,
+        *,
+        urgent: bool = False,
+    ) -> int:
+        """Put a frame into the journal, as it will be sent for ever; its sequence number."""
+        self.journal.make_room()
+        sequence = (self.flash.sequence + 1) % SEQUENCE_MODULUS
+        oldest = self.journal.oldest
+        told = {"oldest_sequence": sequence if oldest is None else oldest}
+        flags = (DRIVING if self.vehicle.ignition else 0) | (0 if self.rtc.synchronised else CLOCK_UNSYNCHRONISED)
+        captured_at = self.rtc.read(now_ms)
+        reports = () if signals is None else (Report(b"", captured_at, {**signals, **told}, sequence),)
+        frame = Frame(kind, self._id, sequence, captured_at, reports, {**told, **(facts or {}), "flags": flags})
+        self.journal.append(sequence, PROTOCOL.encode(frame, self.config.seal_key), urgent=urgent)
+        self.flash.sequence = sequence
+        self._unsaved = True
+        return sequence
+
+    def _send(self, now_ms: int) -> list[bytes]:
+        if self._unsaved:
+            self._store(self.flash)
+            self._unsaved = False
+        due = self.journal.due(now_ms) if self._online else []
+        self.journal.sent((sequence for sequence, _ in due), now_ms)
+        payloads: list[bytearray] = []
+        for _, data in due:
+            opens = data[2] == RESULT_CODE  # a result stays together with the state behind it
+            if not payloads or opens or len(payloads[-1]) + len(data) > PAYLOAD_BYTES:
+                payloads.append(bytearray())
+            payloads[-1] += data
+        return [bytes(payload) for payload in payloads]
