@@ -194,7 +194,8 @@ class Day:
 class Lookup:
     """A named value: the signal's bits under `mask`, moved down by `shift`, are the place in `table`; None says nothing.
 
-    `ranks` says how natural a place is for its value, 0 first: which one to say where several mean the same.
+    `ranks` says how natural a place is for its value, 0 first: which one to say where several mean the same. `parts` names the
+    bits, for people; none where the whole signal is looked up.
     """
 
     key: str
@@ -203,6 +204,7 @@ class Lookup:
     shift: int
     table: tuple[Value | None, ...]
     ranks: tuple[int, ...]
+    parts: tuple[str, ...] = ()
 
     @property
     def signals(self) -> tuple[str, ...]:

@@ -208,7 +208,7 @@ def _lookup(draft: _Draft) -> Rule:
         part = _part(draft, parts, name, part_name, "signal")
         places = 1 << part.width
         table, order = _table(draft, places, IMPLIED.get(draft.known.kind))
-        return Lookup(draft.known.key, name, part.mask, part.shift, table, ranked(order, places))
+        return Lookup(draft.known.key, name, part.mask, part.shift, table, ranked(order, places), (part_name,))
     if parts:
         draft.wrong("signal", f"{name} has parts: name one ({', '.join(parts)}), or several in any_of")
     if signal.type[0] != "u":
@@ -277,7 +277,7 @@ def _any_lookup(draft: _Draft, name: str, parts: list[Part]) -> Rule:
         table.append(means[1] if 1 in said else means[0] if 0 in said else None)
     mask = sum({part.mask for part in parts})
     order = sorted(range(1 << span), key=lambda place: _strangeness(place, span))
-    return Lookup(draft.known.key, name, mask, shift, tuple(table), ranked(order, 1 << span))
+    return Lookup(draft.known.key, name, mask, shift, tuple(table), ranked(order, 1 << span), draft.said.any_of or ())
 
 
 def _strangeness(place: int, span: int) -> tuple[int, int, int, int]:
