@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.changes import Occasion, changed, merged, shown
 from gateway.events import Event, recorded_id, timestamp
-from gateway.memory import Memory, Vehicle, Window, ahead
+from gateway.memory import SEQUENCE_MODULUS, Memory, Vehicle, Window, ahead
 from protocols import envelope
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, Protocol, ProtocolError, Reason, Report, UnitId
 from protocols.envelope import Envelope
@@ -164,13 +164,19 @@ class _Hearing:
     def _is_new(self, frame: Frame) -> bool:
         if self.protocol.acknowledgement != "window" or frame.sequence is None:
             return True
-        memory = self.receipt.memory
-        if memory.last_contact_at is None and ahead(frame.sequence, memory.window.cumulative) < 0:
-            self._remember(window=Window((frame.sequence - 1) % (1 << 32)))
+        if self.receipt.memory.last_contact_at is None:
+            self._begin_window(frame.sequence, frame.facts.get("oldest_sequence"))
         if self.receipt.memory.window.holds(frame.sequence):
             self.receipt.acknowledged += 1
             return False
         return True
+
+    def _begin_window(self, sequence: int, oldest: int | None) -> None:
+        """A unit's first frame may stand anywhere in its count, also far beyond half of it."""
+        if oldest is not None and ahead(oldest, sequence) <= 0:
+            self._remember(window=Window((oldest - 1) % SEQUENCE_MODULUS))
+        elif ahead(sequence, self.receipt.memory.window.cumulative) < 0:
+            self._remember(window=Window((sequence - 1) % SEQUENCE_MODULUS))
 
     def _count(self, sequence: int, oldest: int | None) -> None:
         window = self.receipt.memory.window
@@ -245,7 +251,7 @@ def _order(report: Report, at: int, memory: Memory) -> int:
     """What decides which report is newer: the sequence number, unwrapped beyond 32 bits, or the capture time."""
     if report.sequence is None:
         return at
-    return report.sequence if memory.order is None else memory.order + ahead(report.sequence, memory.order % (1 << 32))
+    return report.sequence if memory.order is None else memory.order + ahead(report.sequence, memory.order % SEQUENCE_MODULUS)
 
 
 def _firmware(facts: Mapping[str, Any]) -> str | None:
