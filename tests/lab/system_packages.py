@@ -1,0 +1,39 @@
+"""The servers that the tests start come from the system's packages: install them, or say what to install."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+PACKAGES = {"mosquitto": "mosquitto", "mosquitto_passwd": "mosquitto", "rabbitmqctl": "rabbitmq-server"}
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Debian puts servers where a normal user's PATH does not look."""
+
+
+def missing() -> list[str]:
+    """The packages whose programs are not here."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), SYSTEM_PATH))
+    return sorted({package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None})
+
+
+def main() -> int:
+    """Exit code: 0 all there, 2 something is missing and cannot be installed from here."""
+    packages = missing()
+    if not packages:
+        return 0
+    wanted = " ".join(packages)
+    may_install = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None
+    if not may_install:
+        print(f"The tests start real servers: please install {wanted} (Debian: sudo apt-get install {wanted}).", file=sys.stderr)
+        return 2
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+        done = subprocess.run(["apt-get", "-q", *command], env=environment, stdout=sys.stderr)
+        if done.returncode != 0:
+            print(f"apt-get could not install {wanted}: please install it by hand.", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
