@@ -120,10 +120,10 @@ SIGNALS = (
     Signal(41, "tire_pressure_rear_right", Int16ul, "0.1 kPa", "gauge"),
     Signal(42, "brake_fluid_due", Int16ul, "d", "days since 2000-01-01"),
     Signal(43, "lock_code", Int8ul, "", "the vehicle's own byte for its locks; the model says what it means"),
-    Signal(44, "drive_code", Int8ul, "", "the vehicle's own byte for terminal 15, key, and release; the model says what it means"),
+    Signal(44, "drive_code", Int8ul, "", "the vehicle's own byte for ignition, key and release; the model says what it means"),
     Signal(45, "charge_code", Int8ul, "", "the vehicle's own byte for charging; the model says what it means"),
     Signal(46, "fuel_volume", Int16ul, "0.1 L", "for vehicles that say litres and no level"),
-    Signal(47, "cause", Int8ul, "", "why an event was sent: 1 driving, 2 lock, 3 opening, 4 charging, 5 lamp, 6 supply, 7 key, 8 fob"),
+    Signal(47, "cause", Int8ul, "", "of an event: 1 driving, 2 lock, 3 opening, 4 charging, 5 lamp, 6 supply, 7 key, 8 fob"),
 )
 BY_NAME = {signal.name: signal for signal in SIGNALS}
 KNOWN_BITS = sum(1 << signal.bit for signal in SIGNALS)
