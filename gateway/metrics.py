@@ -1,0 +1,48 @@
+"""What the gateway counts, for Prometheus. One registry a gateway, so that two in one process do not mix."""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gateway.events import Event
+from gateway.uplink import Receipt
+from protocols.codec import Reason
+
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+OUTCOMES = ("accepted", "repeated", "late")
+
+
+class Metrics:
+    """The counters; `render` is what `/metrics` says."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.frames = Counter("teleloop_frames", "Frames by what became of them", ["outcome"], registry=self.registry)
+        self.refused = Counter("teleloop_refused", "What was refused, by reason", ["reason"], registry=self.registry)
+        self.events = Counter("teleloop_events", "Events confirmed, by type", ["type"], registry=self.registry)
+        self.commands = Counter("teleloop_commands", "Commands by how they were answered", ["status"], registry=self.registry)
+        self.publish_failures = Counter("teleloop_publish_failures", "Batches of events not confirmed", registry=self.registry)
+        self.batches = Histogram(
+            "teleloop_batch_payloads", "Payloads worked on together", buckets=BATCH_BUCKETS, registry=self.registry
+        )
+        self.units_online = Gauge("teleloop_units_online", "Units that are online", registry=self.registry)
+        for outcome in OUTCOMES:
+            self.frames.labels(outcome)
+        for reason in get_args(Reason):
+            self.refused.labels(reason)
+
+    def count(self, receipts: Sequence[Receipt], events: Iterable[Event]) -> None:
+        """Take in one batch: a label is touched once, not once a frame."""
+        self.batches.observe(len(receipts))
+        for outcome in OUTCOMES:
+            self.frames.labels(outcome).inc(sum(getattr(receipt, outcome) for receipt in receipts))
+        for reason, times in Tally(refusal.reason for receipt in receipts for refusal in receipt.refused).items():
+            self.refused.labels(reason).inc(times)
+        for kind, times in Tally(event.type for event in events).items():
+            self.events.labels(kind).inc(times)
+
+    def render(self) -> bytes:
+        """The text format of Prometheus."""
+        return generate_latest(self.registry)
