@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,17 +63,37 @@ class Commands:
         self._registry, self._downlink, self._now_ms, self._available = registry, downlink, now_ms, available
         self._lanes: dict[str, _Lane] = {}
         self._pending: dict[tuple[str, int], asyncio.Future[tuple[Envelope, Memory]]] = {}
+        self._finishing: set[asyncio.Task[None]] = set()
         self._flows: OrderedDict[tuple[str, int], str] = OrderedDict()
 
     def flow_of(self, vehicle_id: str, counter: int) -> str | None:
         """The flow id of the request that had this counter."""
         return self._flows.get((vehicle_id, counter))
 
+    def remember_flows(self, flows: Iterable[tuple[str, int, str]]) -> None:
+        """Take in (vehicle_id, counter, flow_id) of commands that an earlier run of the gateway sent."""
+        for vehicle_id, counter, flow_id in flows:
+            self._remember_flow(vehicle_id, counter, flow_id)
+
     def settle(self, vehicle_id: str, result: Envelope, memory: Memory) -> None:
         """Take a unit's authentic response, and what is remembered of its vehicle after it."""
         future = self._pending.get((vehicle_id, result.counter))
         if future is not None and not future.done():
             future.set_result((result, memory))
+        elif future is None:
+            task = asyncio.create_task(self._finish_late(vehicle_id, result, memory))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+
+    async def _finish_late(self, vehicle_id: str, result: Envelope, memory: Memory) -> None:
+        """The caller has had its 504; whoever repeats the request shall have the truth."""
+        known = await self._registry.command_by_counter(vehicle_id, result.counter)
+        answer = answered(result)
+        if known is not None and known.status is None and not isinstance(answer, AskAgain):
+            outcome = _outcome(answer, memory)
+            await self._registry.finish_command(
+                known.id, outcome.status, outcome.reason, outcome.state, now_ms=self._now_ms()
+            )
 
     async def carry_out(
         self,

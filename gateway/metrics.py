@@ -35,7 +35,8 @@ class Metrics:
 
     def count(self, receipts: Sequence[Receipt], events: Iterable[Event]) -> None:
         """Take in one batch: a label is touched once, not once a frame."""
-        self.batches.observe(len(receipts))
+        if receipts:
+            self.batches.observe(len(receipts))
         for outcome in OUTCOMES:
             self.frames.labels(outcome).inc(sum(getattr(receipt, outcome) for receipt in receipts))
         for reason, times in Tally(refusal.reason for receipt in receipts for refusal in receipt.refused).items():

@@ -1,0 +1,170 @@
+"""A gateway put together: store, registry, broker logins, line, publisher, service - opened in order, closed in reverse."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+import modeldb
+from gateway.amqp import AmqpPublisher
+from gateway.brokers import BrokerLogins, broker_logins
+from gateway.commands import Commands, Outcome
+from gateway.eventlog import LocalEventLog
+from gateway.live import Live
+from gateway.memory import Vehicle
+from gateway.metrics import Metrics
+from gateway.mqtt import Line
+from gateway.publisher import Publisher, PublishFailed
+from gateway.registry import Registry
+from gateway.service import Service, wall_clock_ms
+from gateway.settings import Settings
+from gateway.store import Store
+from protocols.codec import UnitId
+from protocols.keys import KEY_SIZE_BYTES
+
+OUTBOX_BATCH = 500
+OUTBOX_RETRY_S = 1.0
+FLOWS_REMEMBERED_MS = 10 * 60 * 1000
+
+log = structlog.get_logger(__name__)
+
+
+def owners_secret(path: Path, size_bytes: int = KEY_SIZE_BYTES) -> bytes:
+    """The secret at `path`, made at first use and readable by its owner alone. Raises OSError, ValueError."""
+    try:
+        secret = bytes.fromhex(path.read_text("ascii"))
+    except FileNotFoundError:
+        secret = secrets.token_bytes(size_bytes)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secret.hex() + "\n")
+    if len(secret) != size_bytes:
+        raise ValueError(f"{path} does not hold {size_bytes} bytes in hex")
+    return secret
+
+
+class Gateway:
+    """One gateway. `open`, then `api` may serve it; `close` finishes what is confirmed and leaves the rest to the units."""
+
+    def __init__(self, settings: Settings, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+        self.settings, self.now_ms = settings, now_ms
+        self.models = modeldb.load(extra_folders=settings.modeldb)
+        self.live, self.metrics = Live(), Metrics()
+        self.store: Store
+        self.registry: Registry
+        self.publisher: Publisher
+        self.logins: BrokerLogins
+        self.line: Line
+        self.service: Service
+        self._commands: Commands
+        self._stack = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Open the store, start the broker if it is ours, connect. Raises OSError, ValueError, StoreDamaged, TopologyConflict."""
+        self.settings.prepare()
+        key = owners_secret(self.settings.provisioning_key_path)
+        self.store = Store(self.settings.store_url)
+        await self.store.open()
+        self._stack.push_async_callback(self.store.close)
+        trusted = self.settings.trust_broker
+        self.registry = Registry(self.store, self.models, key, self.now_ms, trust_broker=trusted)
+        self.publisher = self._publisher()
+        await self.publisher.start()
+        self._stack.push_async_callback(self.publisher.stop)
+        self.logins = broker_logins(self.settings)
+        await self.logins.start()
+        self._stack.push_async_callback(self.logins.stop)
+        await self.logins.replace_all(await self.registry.logins())
+        await self._serve()
+
+    async def _serve(self) -> None:
+        self.service = Service(self.registry, self.publisher, self.live, self.metrics, self.now_ms)
+        self.line = Line(self.logins.url, self.service.arrived, self.service.presence)
+        self._commands = Commands(self.registry, self.line, self.now_ms, self._can_answer)
+        self._commands.remember_flows(await self.registry.recent_flows(self.now_ms() - FLOWS_REMEMBERED_MS))
+        self.service.attach(self.line, self._commands)
+        for work in (self.service.run(), self._send_outbox()):
+            task = asyncio.create_task(work)
+            self._stack.push_async_callback(_ended, task)
+        await self.line.open()
+        self._stack.push_async_callback(self.line.close)
+        self._stack.callback(self.live.close)
+
+    def _publisher(self) -> Publisher:
+        if self.settings.amqp_url:
+            return AmqpPublisher(self.settings.amqp_url, self.settings.event_log)
+        return LocalEventLog(self.store)
+
+    async def close(self) -> None:
+        """Close everything that was opened, in reverse order."""
+        await self._stack.aclose()
+
+    async def ready(self) -> dict[str, bool]:
+        """Each dependency by its name, and whether it can be worked with."""
+        return {
+            "store": self.service.storing and await self._store_answers(),
+            "units_broker": self.line.connected,
+            "events": self.publisher.ready and self.service.publishing,
+        }
+
+    async def _store_answers(self) -> bool:
+        try:
+            await self.registry.fleets.all()
+        except (SQLAlchemyError, OSError):
+            return False
+        return True
+
+    def _can_answer(self) -> bool:
+        return self.publisher.ready and self.service.publishing and self.service.storing
+
+    async def command(
+        self,
+        vehicle: Vehicle,
+        name: str,
+        *,
+        flow_id: str,
+        timeout_s: float,
+        idempotency_key: str | None = None,
+        client: str = "",
+    ) -> Outcome:
+        """Carry out a command, and count how it ended."""
+        outcome = await self._commands.carry_out(
+            vehicle, name, flow_id=flow_id, timeout_s=timeout_s, idempotency_key=idempotency_key, client=client
+        )
+        self.metrics.commands.labels(str(outcome.status)).inc()
+        return outcome
+
+    async def attached(self, unit: UnitId, password: str) -> None:
+        """Let a unit log in at the broker."""
+        await self.logins.put({unit: password})
+
+    async def detached(self, unit: UnitId) -> None:
+        """Let a unit log in no more, and end its session."""
+        await self.logins.revoke(unit)
+
+    async def _send_outbox(self) -> None:
+        """Publish what was born in the registry, oldest first; it stays in the outbox until it is confirmed."""
+        outbox = self.registry.outbox
+        while True:
+            await outbox.waiting.wait()
+            outbox.waiting.clear()
+            try:
+                while rows := await outbox.oldest(OUTBOX_BATCH):
+                    events = [event for _, event in rows]
+                    await self.publisher.publish(events)
+                    await outbox.sent([row_id for row_id, _ in rows])
+                    self.metrics.count([], events)
+                    self.live.tell(events)
+            except (PublishFailed, SQLAlchemyError, OSError) as error:
+                log.warning("events of the registry wait in the outbox", error=str(error))
+                outbox.waiting.set()
+                await asyncio.sleep(OUTBOX_RETRY_S)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,112 @@
+"""A gateway that serves: opened, with its REST API on a socket, until it is told to stop."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from gateway.api import create_app
+from gateway.app import Gateway
+from gateway.settings import Settings
+
+ADDRESS_FILE = "gateway.json"
+GRACE_S = 2
+"""How long requests that are under way may take to end once the gateway stops."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A gateway under way. `url` is where its API answers."""
+
+    gateway: Gateway
+    url: str
+
+
+class _Api(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the whole process, not to its HTTP side."""
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for the API. Raises OSError if the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+@asynccontextmanager
+async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: None) -> AsyncIterator[Serving]:
+    """Open a gateway by `settings`, serve its API, and close both at the end. `stage` hears what is being done.
+
+    Raises OSError if the API's address is taken, and what `Gateway.open` raises.
+    """
+    with listen(settings.http_host, settings.http_port) as listening:
+        gateway = Gateway(settings)
+        try:
+            stage("opening the store, the event log and the units' broker")
+            await gateway.open()
+            stage("starting the API")
+            config = uvicorn.Config(
+                create_app(gateway), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S
+            )
+            api = _Api(config)
+            task = asyncio.create_task(api.serve(sockets=[listening]), name="api")
+            while not api.started and not task.done():
+                await asyncio.sleep(0.01)
+            host, port = listening.getsockname()[:2]
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            with _announced(settings.data / ADDRESS_FILE, url):
+                try:
+                    yield Serving(gateway, url)
+                finally:
+                    gateway.live.close()
+                    api.should_exit = True
+                    await asyncio.wait({task}, timeout=2 * GRACE_S)
+        finally:
+            await gateway.close()
+
+
+@contextmanager
+def _announced(path: Path, url: str) -> Iterator[None]:
+    """Say in the data folder where the API is, for the command line of the same machine."""
+    path.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+async def until_stopped() -> None:
+    """Return at SIGINT or SIGTERM."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+async def run(settings: Settings, started: Callable[[Serving], None] = lambda _: None) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stopping = asyncio.create_task(until_stopped())
+    async with serving(settings) as under_way:
+        started(under_way)
+        await stopping
