@@ -1,0 +1,27 @@
+"""Who is who: vehicles, their units and secrets, what was last heard of them, what they were told to do."""
+
+from gateway.registry.errors import (
+    Archived,
+    BadUnitId,
+    ModelAmbiguous,
+    ModelUnknown,
+    RegistryError,
+    UnitTaken,
+    Unknown,
+    Unsealed,
+    Wrong,
+)
+from gateway.registry.registry import Registry
+
+__all__ = [
+    "Archived",
+    "BadUnitId",
+    "ModelAmbiguous",
+    "ModelUnknown",
+    "Registry",
+    "RegistryError",
+    "UnitTaken",
+    "Unknown",
+    "Unsealed",
+    "Wrong",
+]

@@ -1,0 +1,158 @@
+"""Who asked which command, with which bytes, and what came of it: the memory behind Idempotency-Key, and the audit."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, delete, insert, select, update
+
+from gateway.memory import Vehicle
+from gateway.store import Store
+from gateway.store.tables import commands, units
+
+DAY_MS = 24 * 3600 * 1000
+KEY_KEPT_MS = DAY_MS
+"""How long an Idempotency-Key is remembered."""
+
+AUDIT_KEPT_MS = 90 * DAY_MS
+"""How long it is known who asked what: as long as an archived vehicle is kept."""
+
+NEVER_SENT = 503
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommand:
+    """One request for a command. `payload` are the exact bytes sent. `status` is None while nobody knows what came of it."""
+
+    id: int
+    vehicle_id: str
+    name: str
+    client: str
+    flow_id: str
+    counter: int
+    payload: bytes
+    asked_at: int
+    finished_at: int | None
+    status: int | None
+    reason: str | None
+    state: Mapping[str, Any] | None
+
+
+_COLUMNS = tuple(commands.c[name] for name in StoredCommand.__dataclass_fields__)
+
+
+class CommandLog:
+    """The commands of all vehicles."""
+
+    def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
+        self._store, self._now_ms = store, now_ms
+
+    async def next_counter(self, vehicle_id: str, at_least: int) -> int:
+        """A counter for the unit of `vehicle_id` that was never used before, stored before it is returned.
+
+        Raises LookupError if the vehicle has no unit.
+        """
+        following = units.c.counter + 1
+        query = (
+            update(units)
+            .where(units.c.vehicle_id == vehicle_id)
+            .values(counter=case((following > at_least, following), else_=at_least))
+            .returning(units.c.counter)
+        )
+        async with self._store.writing() as connection:
+            counter = (await connection.execute(query)).scalar_one_or_none()
+        if counter is None:
+            raise LookupError(f"vehicle {vehicle_id} has no unit")
+        return int(counter)
+
+    async def begin(
+        self,
+        vehicle: Vehicle,
+        name: str,
+        *,
+        counter: int,
+        payload: bytes,
+        flow_id: str,
+        key: str | None = None,
+        client: str = "",
+        now_ms: int | None = None,
+    ) -> int:
+        """Write down a request before it is sent. The id it has from now on."""
+        row = {
+            "vehicle_id": vehicle.vehicle_id,
+            "fleet_id": vehicle.fleet_id,
+            "name": name,
+            "client": client,
+            "flow_id": flow_id,
+            "idempotency_key": key,
+            "counter": counter,
+            "payload": payload,
+            "asked_at": self._now_ms() if now_ms is None else now_ms,
+        }
+        async with self._store.writing() as connection:
+            return int((await connection.execute(insert(commands).values(row).returning(commands.c.id))).scalar_one())
+
+    async def replace(self, command_id: int, *, counter: int, payload: bytes) -> None:
+        """The request goes out once more, with these bytes."""
+        await self._update(command_id, counter=counter, payload=payload)
+
+    async def forget(self, command_id: int) -> None:
+        """The request was never sent: its key may be used afresh."""
+        await self._update(command_id, idempotency_key=None, status=NEVER_SENT, finished_at=self._now_ms())
+
+    async def finish(
+        self,
+        command_id: int,
+        status: int,
+        reason: str | None = None,
+        state: Mapping[str, Any] | None = None,
+        *,
+        now_ms: int | None = None,
+    ) -> None:
+        """Write down what came of it."""
+        finished_at = self._now_ms() if now_ms is None else now_ms
+        await self._update(command_id, status=status, reason=reason, state=state, finished_at=finished_at)
+
+    async def by_key(self, vehicle_id: str, key: str) -> StoredCommand | None:
+        """The vehicle's request with this Idempotency-Key within the last 24 hours."""
+        since = self._now_ms() - KEY_KEPT_MS
+        return await self._newest(
+            commands.c.vehicle_id == vehicle_id, commands.c.idempotency_key == key, commands.c.asked_at > since
+        )
+
+    async def by_counter(self, vehicle_id: str, counter: int) -> StoredCommand | None:
+        """The vehicle's request that was sent with this counter."""
+        return await self._newest(commands.c.vehicle_id == vehicle_id, commands.c.counter == counter)
+
+    async def recent_flows(self, since_ms: int) -> list[tuple[str, int, str]]:
+        """vehicle_id, counter and flow id of the requests since then."""
+        query = select(commands.c.vehicle_id, commands.c.counter, commands.c.flow_id).where(commands.c.asked_at >= since_ms)
+        async with self._store.reading() as connection:
+            return [(row.vehicle_id, row.counter, row.flow_id) for row in await connection.execute(query)]
+
+    async def page(
+        self, fleet_id: str, *, vehicle_id: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[StoredCommand]:
+        """A fleet's requests, newest first; `before` is the id of the last one of the page before."""
+        query = select(*_COLUMNS).where(commands.c.fleet_id == fleet_id).order_by(commands.c.id.desc()).limit(limit)
+        if vehicle_id is not None:
+            query = query.where(commands.c.vehicle_id == vehicle_id)
+        if before is not None:
+            query = query.where(commands.c.id < before)
+        async with self._store.reading() as connection:
+            return [StoredCommand(*row) for row in await connection.execute(query)]
+
+    async def prune(self) -> None:
+        """Forget what is older than the audit reaches back."""
+        async with self._store.writing() as connection:
+            await connection.execute(delete(commands).where(commands.c.asked_at < self._now_ms() - AUDIT_KEPT_MS))
+
+    async def _newest(self, *conditions: Any) -> StoredCommand | None:
+        query = select(*_COLUMNS).where(*conditions).order_by(commands.c.id.desc()).limit(1)
+        async with self._store.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else StoredCommand(*row)
+
+    async def _update(self, command_id: int, **values: Any) -> None:
+        async with self._store.writing() as connection:
+            await connection.execute(update(commands).where(commands.c.id == command_id).values(values))

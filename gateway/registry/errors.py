@@ -1,0 +1,52 @@
+"""What the registry cannot do, one class a case; the interface above decides what status that is."""
+
+from collections.abc import Sequence
+
+from modeldb.model import VehicleModel
+from protocols.codec import UnitId
+
+
+class RegistryError(Exception):
+    """The request cannot be done and nothing was done. The message is one sentence for people."""
+
+
+class Unknown(RegistryError):  # noqa: N818
+    """There is no such thing in this fleet."""
+
+
+class Wrong(RegistryError):  # noqa: N818
+    """What is asked makes no sense."""
+
+
+class Archived(RegistryError):  # noqa: N818
+    """The vehicle is archived, so this cannot be done to it."""
+
+
+class UnitTaken(RegistryError):  # noqa: N818
+    """The unit is attached to a live vehicle already."""
+
+    def __init__(self, unit: UnitId) -> None:
+        super().__init__(f"the unit {unit} is attached to a vehicle already")
+
+
+class BadUnitId(RegistryError):  # noqa: N818
+    """The id cannot be one of that brand's."""
+
+
+class Unsealed(RegistryError):  # noqa: N818
+    """The brand's frames carry no seal, and this gateway does not trust its broker to say who speaks."""
+
+    def __init__(self, brand: str) -> None:
+        super().__init__(f"units of {brand} do not seal their frames: they need a broker that is trusted (TELELOOP_TRUST_BROKER)")
+
+
+class ModelUnknown(RegistryError):  # noqa: N818
+    """No such model behind units of that brand. `candidates` are those there are."""
+
+    def __init__(self, message: str, candidates: Sequence[VehicleModel]) -> None:
+        super().__init__(message)
+        self.candidates = tuple(candidates)
+
+
+class ModelAmbiguous(ModelUnknown):
+    """More than one model fits. `candidates` are those that do."""

@@ -1,0 +1,71 @@
+"""A Memory as bytes and back: MessagePack, fields by name, so that a later gateway reads what an earlier one wrote."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.memory import Memory, Recorded, Window
+
+
+class _Packed(msgspec.Struct, omit_defaults=True):
+    cumulative: int = 0
+    bitmap: bytes = b""  # 4,096 bits are more than MessagePack's integers hold
+    order: int | None = None
+    state: dict[str, tuple[Any, int, int]] = {}
+    generation: int | None = None
+    recent: tuple[int, ...] = ()
+    trip: dict[str, Any] | None = None
+
+
+COLUMNS = ("online", "online_changed_at", "last_contact_at", "firmware", "facts")
+"""The columns of table `memories` that `columns` fills."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Packed)
+
+
+def packed(memory: Memory) -> bytes:
+    """Everything of `memory` that has no column of its own."""
+    window = memory.window
+    return _encoder.encode(
+        _Packed(
+            window.cumulative,
+            window.bitmap.to_bytes((window.bitmap.bit_length() + 7) // 8, "little"),
+            memory.order,
+            {key: (said.value, said.at, said.order) for key, said in memory.state.items()},
+            memory.generation,
+            memory.recent,
+            dict(memory.trip) if memory.trip is not None else None,
+        )
+    )
+
+
+def unpacked(facts: bytes | None, row: Mapping[str, Any]) -> Memory:
+    """The Memory that was packed; `row` has the columns beside it. None: nothing was heard yet."""
+    if facts is None:
+        return Memory()
+    said = _decoder.decode(facts)
+    return Memory(
+        Window(said.cumulative, int.from_bytes(said.bitmap, "little")),
+        said.order,
+        {key: Recorded(*each) for key, each in said.state.items()},
+        row["last_contact_at"],
+        row["firmware"],
+        row["online"],
+        row["online_changed_at"],
+        said.generation,
+        said.recent,
+        said.trip,
+    )
+
+
+def columns(memory: Memory) -> dict[str, Any]:
+    """The columns of table `memories` that say `memory`."""
+    return {
+        "online": memory.online,
+        "online_changed_at": memory.online_changed_at,
+        "last_contact_at": memory.last_contact_at,
+        "firmware": memory.firmware,
+        "facts": packed(memory),
+    }

@@ -1,0 +1,131 @@
+"""The registry: what the gateway knows, behind one object. SQL stays below it, the wire and HTTP above."""
+
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.events import Event
+from gateway.memory import Memory, Vehicle
+from gateway.registry.attachments import Attached, Attachments, chunks
+from gateway.registry.commands import CommandLog
+from gateway.registry.fleets import Fleets
+from gateway.registry.outbox import Outbox
+from gateway.registry.packing import COLUMNS, columns
+from gateway.registry.quarantine import Quarantine
+from gateway.registry.record import changed_event, record, selected
+from gateway.registry.vehicles import Vehicles
+from gateway.store import Store
+from gateway.store.tables import memories, units, vehicles
+from gateway.uplink import Refused
+from modeldb import Database
+from protocols.codec import UnitId
+from protocols.keys import UnitKeys, brand_key, unit_keys
+
+
+class Registry:
+    """Vehicles, units, secrets, last states, commands. One a gateway: what it has read, it keeps at hand."""
+
+    def __init__(
+        self,
+        store: Store,
+        models: Database,
+        provisioning_key: bytes,
+        now_ms: Callable[[], int],
+        *,
+        trust_broker: bool = False,
+    ) -> None:
+        self.store, self.models = store, models
+        self._now_ms = now_ms
+        self._provisioning_key = provisioning_key
+        self._brand_keys: dict[str, bytes] = {}
+        self._attachments = Attachments(store, models)
+        self.fleets = Fleets(store, now_ms)
+        self.outbox = Outbox(store)
+        self.quarantine = Quarantine(store)
+        self.commands = CommandLog(store, now_ms)
+        self.vehicles = Vehicles(store, models, self._attachments, self.outbox, now_ms, trust_broker=trust_broker)
+        self.next_counter = self.commands.next_counter
+        self.begin_command = self.commands.begin
+        self.replace_command = self.commands.replace
+        self.forget_command = self.commands.forget
+        self.finish_command = self.commands.finish
+        self.command_by_key = self.commands.by_key
+        self.command_by_counter = self.commands.by_counter
+        self.recent_flows = self.commands.recent_flows
+
+    async def find(self, wanted: Collection[UnitId]) -> dict[UnitId, Attached]:
+        """The vehicle and its memory of each unit that was ever attached; archived vehicles say so."""
+        return await self._attachments.find(wanted)
+
+    async def online(self) -> dict[UnitId, Attached]:
+        """Those that were online when last heard of."""
+        return await self._attachments.online()
+
+    def secrets(self, vehicle: Vehicle) -> tuple[UnitKeys, ...]:
+        """The keys of the vehicle's unit, newest generation first."""
+        return tuple(self.keys(vehicle.unit, generation) for generation in vehicle.generations)
+
+    def keys(self, unit: UnitId, generation: int) -> UnitKeys:
+        """The keys of a unit in one generation."""
+        master = self._brand_keys.get(unit.brand)
+        if master is None:
+            master = self._brand_keys[unit.brand] = brand_key(self._provisioning_key, unit.brand)
+        return unit_keys(master, generation, unit.telematics_unit_id)
+
+    async def remember(self, changes: Mapping[str, Memory], refused: Sequence[Refused] = ()) -> None:
+        """Keep what was heard of each vehicle_id, and what was refused: one transaction, all or nothing.
+
+        A vehicle archived meanwhile stays as it was. Who went online or offline gets its VehicleChanged in the outbox.
+        """
+        before = await self._attachments.by_vehicle(changes)
+        async with self.store.writing() as connection:
+            frozen = await _archived(connection, list(changes))
+            kept = {each: memory for each, memory in changes.items() if each in before and each not in frozen}
+            turned = [each for each, memory in kept.items() if memory.online is not before[each][1].online]
+            moved = [each for each, memory in kept.items() if _uses_newest_key(before[each][0], memory)]
+            await _write(connection, kept)
+            for chunk in chunks(moved):
+                await connection.execute(update(units).where(units.c.vehicle_id.in_(chunk)).values(previous_generation=None))
+            await self.outbox.put(connection, await self._life_changes(connection, turned))
+            await self.quarantine.put(connection, refused, self._attachments.vehicle_of)
+        self._attachments.remember(kept, moved)
+        if turned:
+            self.outbox.waiting.set()
+
+    async def purge(self) -> int:
+        """Forget what has been kept long enough: archived vehicles, old commands. How many vehicles went."""
+        await self.commands.prune()
+        return await self.vehicles.purge()
+
+    async def _life_changes(self, connection: AsyncConnection, turned: Sequence[str]) -> list[Event]:
+        events = []
+        for chunk in chunks(turned):
+            for row in await connection.execute(selected().where(vehicles.c.vehicle_id.in_(chunk))):
+                vehicle = record(row)
+                now = vehicle.online_changed_at or self._now_ms()
+                events.append(changed_event(vehicle, self.models, ("LIFE_STATUS_CHANGED",), now, str(uuid.uuid4())))
+        return events
+
+
+async def _archived(connection: AsyncConnection, vehicle_ids: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for chunk in chunks(vehicle_ids):
+        query = select(vehicles.c.vehicle_id).where(vehicles.c.vehicle_id.in_(chunk), vehicles.c.archived_at.is_not(None))
+        found.update((await connection.execute(query)).scalars())
+    return found
+
+
+async def _write(connection: AsyncConnection, kept: Mapping[str, Memory]) -> None:
+    if kept:
+        row = postgresql.insert(memories) if connection.dialect.name == "postgresql" else sqlite.insert(memories)
+        newer = {name: row.excluded[name] for name in COLUMNS}
+        upsert = row.on_conflict_do_update(index_elements=[memories.c.vehicle_id], set_=newer)
+        await connection.execute(upsert, [{"vehicle_id": each, **columns(memory)} for each, memory in kept.items()])
+
+
+def _uses_newest_key(vehicle: Vehicle, memory: Memory) -> bool:
+    """Whether the unit has moved to its newest key, so that the older one is no longer valid."""
+    return len(vehicle.generations) > 1 and memory.generation == vehicle.generations[0]
