@@ -14,8 +14,11 @@ from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, ProtocolError
 HEADER_WINDOW_BYTES = 64
 """How many bytes of a frame `measure` is shown at most: longer than any fixed header of ours."""
 
-RESYNC_LIMIT = 256
-"""Places looked at for a next frame in one call: bytes made of nothing but false starts cost no more."""
+RESYNC_LIMIT_BYTES = 512 * 1024
+"""How much is checked for a next frame in one call: bytes made of nothing but false starts cost no more."""
+
+RESYNC_STEP_BYTES = 1024
+"""What one check counts at least: 512 small false starts are looked at, or 8 of the longest."""
 
 
 def _unchecked(frame: bytes) -> None:
@@ -118,7 +121,7 @@ class _Search:
         self.framing = framing
         self.limit_bytes = limit_bytes
         self.final = final
-        self.trials = RESYNC_LIMIT
+        self.budget_bytes = RESYNC_LIMIT_BYTES
 
     def look(self, at: int) -> tuple[int | None, ProtocolError | None]:
         """The size of the frame at `at` and what is wrong with it; (None, None): more bytes are needed to tell."""
@@ -142,7 +145,7 @@ class _Search:
         for start in self._starts(at + 1, end):
             if self._promising(start, end, whole=size is not None):
                 return start
-            if not self.trials:
+            if self.budget_bytes <= 0:
                 return len(self.data)
         if size is None and not self.final:
             return self._partial_start(at + 1)
@@ -172,7 +175,7 @@ class _Search:
                 return True
             if size is None or start + size > len(self.data):
                 return False
-            self.trials -= 1
+            self.budget_bytes -= max(size, RESYNC_STEP_BYTES)
             self.framing.check(self.data[start : start + size])
         except ProtocolError:
             return False

@@ -489,7 +489,7 @@ def _is_only_ever_refused_or_built_again(data: bytes) -> None:
 DAMAGE = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=4)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(st.sampled_from(GOOD_FRAMES), DAMAGE, st.booleans())
 @example(A, [(9, 0)], True)
 def test_damage_with_a_right_crc_is_refused_or_built_again(data: bytes, damage: list[tuple[int, int]], crc: bool) -> None:
@@ -498,8 +498,8 @@ def test_damage_with_a_right_crc_is_refused_or_built_again(data: bytes, damage: 
 
 
 @pytest.mark.night
-@pytest.mark.timeout(900)
-@settings(max_examples=60_000, deadline=None)
+@pytest.mark.timeout(3600)
+@settings(max_examples=150_000, deadline=None)
 @given(st.sampled_from(GOOD_FRAMES), DAMAGE, st.integers(0, 3), st.binary(max_size=12))
 def test_a_night_of_damage(data: bytes, damage: list[tuple[int, int]], repair: int, tail: bytes) -> None:
     damaged = _damaged(data, damage)
