@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import construct
 
-from protocols.trace import dotted, trace
+from protocols.trace import dotted, parsing, trace
 
 PAYLOAD_LIMIT_BYTES = 64 * 1024
 """The longest MQTT payload a unit may send; longer is refused as `oversized`."""
@@ -173,10 +173,17 @@ class Protocol(ABC):
         raise ProtocolError("unsupported", field="command")
 
 
-def parse(declaration: "construct.Construct[Any, Any]", data: bytes) -> construct.Container[Any]:
-    """Parse `data` by a construct declaration; every failure is a ProtocolError with the offset where reading stopped."""
+def parse(declaration: "construct.Construct[Any, Any]", data: bytes, at: int = 0) -> construct.Container[Any]:
+    """Parse `data` by a construct declaration; every failure is a ProtocolError with the offset where reading stopped.
+
+    Offsets of errors count from the start of `data`; `at`, where it stands in its frame, is for who watches (protocols.trace).
+    """
     try:
-        return cast("construct.Container[Any]", declaration.parse(data))
+        with parsing(declaration, at) as watched:
+            value = declaration.parse(data)
+            if watched is not None:
+                watched.value = value
+            return cast("construct.Container[Any]", value)
     except ProtocolError:
         raise
     except Exception as error:  # construct leaks struct.error, KeyError, OverflowError, ... from user input

@@ -1,19 +1,23 @@
-"""Where each value of a parse came from: one construct parse, watched leaf by leaf.
+"""Where each value of a frame came from: construct parses, watched leaf by leaf.
 
-The declarations stay the only specification; what explains a frame and what decodes it fast are both read off such a trace.
+The declarations stay the only specification; what explains a frame and what decodes it fast are both read off such traces.
 """
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 
 import construct
 
-LEAVES = (construct.FormatField, construct.BytesInteger, construct.Bytes, construct.GreedyBytes.__class__)
+LEAVES: tuple[Any, ...] = (
+    construct.FormatField,
+    construct.BytesInteger,
+    construct.Bytes,
+    type(construct.GreedyBytes),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,54 +31,77 @@ class Leaf:
     form: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trace:
-    """One parse: the leaves in the order they were read, and what stopped it, if anything did.
+    """One parse: what was parsed by which declaration, the leaves in the order they were read, what came of it.
 
-    `stopped_at` is the offset behind the last leaf that could be read.
+    `at` is where the parsed bytes stand in the frame; the leaves' offsets count from the frame's start.
     """
 
-    leaves: tuple[Leaf, ...]
-    value: Any
-    error: Exception | None
-    stopped_at: int
+    declaration: Any
+    at: int = 0
+    leaves: list[Leaf] = field(default_factory=list)
+    value: Any = None
+    error: Exception | None = None
+
+    @property
+    def stopped_at(self) -> int:
+        """The offset behind the last leaf that could be read."""
+        return self.leaves[-1].offset + self.leaves[-1].size if self.leaves else self.at
 
 
-class _Watch:
-    def __init__(self) -> None:
-        self.leaves: list[Leaf] = []
-
-
-_watching: ContextVar["_Watch | None"] = ContextVar("watching", default=None)
+_watching: ContextVar[list[Trace] | None] = ContextVar("watching", default=None)
 _patching = RLock()
 
 
+def _watched(original: Any) -> Any:
+    def _parse(self: Any, stream: Any, context: Any, path: str) -> Any:
+        traces = _watching.get()
+        if not traces:
+            return original(self, stream, context, path)
+        offset = stream.tell()
+        value = original(self, stream, context, path)
+        trace = traces[-1]
+        trace.leaves.append(Leaf(dotted(path), trace.at + offset, stream.tell() - offset, value, self))
+        return value
+
+    return _parse
+
+
 @contextmanager
-def _watched_leaves() -> Iterator[None]:
-    """construct has no hook for a leaf being read, so the leaf classes get one while a trace runs; only the tracing context
-    sees it."""
-    originals = {leaf: leaf._parse for leaf in LEAVES}
+def watch() -> Iterator[list[Trace]]:
+    """Watch every parse (protocols.codec.parse) of this context; the list grows by one Trace each.
 
-    def watched(original: Any) -> Any:
-        def _parse(self: Any, stream: Any, context: Any, path: str) -> Any:
-            watch = _watching.get()
-            if watch is None:
-                return original(self, stream, context, path)
-            offset = stream.tell()
-            value = original(self, stream, context, path)
-            watch.leaves.append(Leaf(dotted(path), offset, stream.tell() - offset, value, self))
-            return value
-
-        return _parse
-
+    construct has no hook for a leaf being read, so the leaf classes get one meanwhile; other contexts do not see it.
+    """
+    traces: list[Trace] = []
     with _patching:
+        originals = {leaf: leaf._parse for leaf in LEAVES}
+        token = _watching.set(traces)
         for leaf, original in originals.items():
-            leaf._parse = watched(original)
+            leaf._parse = _watched(original)
         try:
-            yield
+            yield traces
         finally:
             for leaf, original in originals.items():
                 leaf._parse = original
+            _watching.reset(token)
+
+
+@contextmanager
+def parsing(declaration: Any, at: int) -> Iterator[Trace | None]:
+    """A parse that begins: its Trace where somebody watches, else None."""
+    traces = _watching.get()
+    if traces is None:
+        yield None
+        return
+    trace = Trace(declaration, at)
+    traces.append(trace)
+    try:
+        yield trace
+    except Exception as error:
+        trace.error = error
+        raise
 
 
 def dotted(path: str) -> str:
@@ -84,14 +111,12 @@ def dotted(path: str) -> str:
 
 def trace(declaration: Any, data: bytes) -> Trace:
     """Parse `data` and watch. Raises nothing: what construct raised is in the trace."""
-    stream, watch, value, error = io.BytesIO(data), _Watch(), None, None
-    token = _watching.set(watch)
-    try:
-        with _watched_leaves():
-            value = declaration.parse_stream(stream)
-    except Exception as caught:
-        error = caught
-    finally:
-        _watching.reset(token)
-    last = watch.leaves[-1] if watch.leaves else None
-    return Trace(tuple(watch.leaves), value, error, last.offset + last.size if last else 0)
+    with watch() as traces:
+        try:
+            with parsing(declaration, 0) as begun:
+                value = declaration.parse(data)
+                if begun is not None:
+                    begun.value = value
+        except Exception:  # it is in the trace
+            pass
+    return traces[0]
