@@ -56,6 +56,9 @@ LOGIN_ACCEPTED, LOGIN_REJECTED = b"\x01", b"\x00"
 LONGITUDE_LIMIT, LATITUDE_LIMIT = 1_800_000_000, 900_000_000
 """180 and 90 degrees in units of 1e-7 degree: what is further out is no position."""
 
+GUESS_LIMIT_BYTES = 2048
+"""Above the vendor's longest AVL packet (1280 bytes): a longer one is not parsed again only to guess its codec."""
+
 
 class Teltonika(Protocol):
     """The Teltonika wire protocol: logins, AVL records answered by their count, GPRS messages, keep-alives."""
@@ -182,7 +185,7 @@ def _parsed(declarations: Mapping[tuple[int, str], Any], key: tuple[int, str], d
 
 
 def _codec_guess(declarations: Mapping[tuple[int, str], Any], key: tuple[int, str], data: bytes, begin: int) -> str:
-    for codec, layout in declarations:
+    for codec, layout in declarations if len(data) <= GUESS_LIMIT_BYTES else ():
         try:
             parse(declarations[codec, layout], data[:begin] + bytes([codec]) + data[begin + 1 :])
         except ProtocolError:
