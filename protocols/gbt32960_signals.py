@@ -65,6 +65,7 @@ EXTENSION_SIGNALS = (
 """The content of custom item 0x80 behind EXTENSION_MAGIC, in this order; 0xFE.. and 0xFF.. as in the standard's own fields."""
 
 EXTENSION = Struct("magic" / Const(EXTENSION_MAGIC), *(signal.name / signal.form for signal in EXTENSION_SIGNALS), Terminated)
+EXTENSION_SIZE_BYTES: int = len(EXTENSION_MAGIC) + sum(signal.form.sizeof() for signal in EXTENSION_SIGNALS)
 
 # Reading ---------------------------------------------------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ def _engage(said: dict[str, Any], edition: int) -> None:
 
 
 def _custom(kind: int, content: bytes) -> dict[str, Any]:
-    if kind != EXTENSION_TYPE or not content.startswith(EXTENSION_MAGIC) or len(content) != EXTENSION.sizeof():
+    if kind != EXTENSION_TYPE or not content.startswith(EXTENSION_MAGIC) or len(content) != EXTENSION_SIZE_BYTES:
         return {f"custom_{kind:02x}": content}
     said = parse(EXTENSION, content)
     return {
