@@ -1,8 +1,8 @@
 """The rules backwards: a vehicle's true state to the raw signals that a unit would say of it.
 
 Several lookups may share one signal: four doors in a byte, or one byte that holds ignition, key and release in the maker's own
-code. Lookups whose bits overlap form a cluster; of all that its bits can be, the one is taken that says what is wanted of as
-many rules as possible (earlier rules first), and of those the most natural one.
+code. Lookups whose bits overlap form a cluster; of all that its bits can be, the one is taken that says what is wanted (what an
+earlier rule wants first), little else, and that most naturally.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,13 +42,16 @@ class _Cluster:
             bits = (bits - 1) & self.mask
         yield 0
 
-    def _cost(self, bits: int, wanted: tuple[Value | None, ...]) -> tuple[list[bool], int, int]:
-        misses, rank = [], 0
+    def _cost(self, bits: int, wanted: tuple[Value | None, ...]) -> tuple[list[bool], int, int, int]:
+        """What is wanted and not said (by rule), how much is said that nobody knows, how odd it is: less is better."""
+        unsaid, chatter, rank = [], 0, 0
         for lookup, value in zip(self.lookups, wanted, strict=True):
             place = lookup.place(bits)
-            misses.append(place >= len(lookup.table) or lookup.table[place] != value)
+            said = lookup.table[place] if place < len(lookup.table) else None
+            unsaid.append(value is not None and said != value)
+            chatter += value is None and said is not None
             rank += lookup.ranks[place] if place < len(lookup.table) else 0
-        return misses, rank, bits
+        return unsaid, chatter, rank, bits
 
 
 def _sayable(lookup: Lookup, value: Any) -> Value | None:
