@@ -45,10 +45,12 @@ class UnitConfig:
 class Firmware(Protocol):
     """A unit that is switched on. Times are Unix milliseconds; each call returns the payloads to publish on `up`, in order.
 
-    The flash is stored before a call returns payloads, and before a command moves anything.
+    The flash is stored before a call returns payloads, and before a command moves anything; where that fails the store's OSError
+    passes through, and nothing goes out or moves.
     """
 
     vehicle: Vehicle
+    flash: Flash
 
     def connected(self, now_ms: int) -> list[bytes]:
         """The line to the broker stands."""

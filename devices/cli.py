@@ -1,0 +1,138 @@
+"""`teleloop fleet`: simulated units against any broker, until Ctrl-C."""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from devices.firmware import Intervals
+from devices.flashfile import FlashFile, FlashFileError
+from devices.fleet import Fleet
+from devices.unitsfile import UnitsFileError, read_units
+
+app = typer.Typer(no_args_is_help=True, help="Simulated units.")
+
+SETUP_FAILED = 2
+STATUS_INTERVAL_S = 1.0
+
+
+@app.callback()
+def root() -> None:
+    """Simulated units."""
+
+
+@app.command()
+def fleet(
+    units: Annotated[Path, typer.Option(help="JSON: the units with their secrets.", exists=True, dir_okay=False)],
+    broker: Annotated[str, typer.Option(help="mqtt://host:port or mqtts://host:port.")] = "mqtt://127.0.0.1:1883",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same lives.")] = 0,
+    driving_interval: Annotated[int, typer.Option(min=1, max=65535, help="Seconds between states while driving.")] = 10,
+    parked_interval: Annotated[int, typer.Option(min=1, max=65535, help="Seconds between states while parked.")] = 60,
+    heartbeat: Annotated[int, typer.Option(min=1, max=65535, help="Seconds between heartbeats.")] = 900,
+    flash: Annotated[Path | None, typer.Option(help="Folder that keeps the units' memory between runs.", file_okay=False)] = None,
+    report: Annotated[str | None, typer.Option(help="`json`: one document on stdout at the end.")] = None,
+) -> None:
+    """Simulate the units of a file on real connections until Ctrl-C.
+
+    Example: teleloop fleet --units units.json --broker mqtt://127.0.0.1:1883
+    """
+    if report not in (None, "json"):
+        raise typer.BadParameter("only json is known", param_hint="--report")
+    console = Console(stderr=True)
+    logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
+    try:
+        flash_file = FlashFile(flash) if flash is not None else None
+        made = Fleet(
+            read_units(units),
+            broker,
+            seed=seed,
+            intervals=Intervals(driving_interval, parked_interval, heartbeat),
+            flash_file=flash_file,
+        )
+    except (UnitsFileError, FlashFileError, ValueError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(SETUP_FAILED) from error
+    _run(_live(made, console))
+    if report == "json":
+        sys.stdout.write(msgspec.json.encode(_report(made, seed)).decode() + "\n")
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        loop_factory = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        loop_factory = None
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main)
+
+
+async def _live(fleet: Fleet, console: Console) -> None:
+    stopping = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    fleet.start()
+    try:
+        await _show_connecting(fleet, console, stopping)
+        with console.status(_status(fleet)) as line:
+            while not stopping.is_set():
+                line.update(_status(fleet))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), STATUS_INTERVAL_S)
+    finally:
+        last = _status(fleet)
+        await fleet.stop()
+    console.print(last)
+
+
+async def _show_connecting(fleet: Fleet, console: Console, stopping: asyncio.Event) -> None:
+    columns = (TextColumn("connecting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(fleet.members))
+        while fleet.online < len(fleet.members) and not stopping.is_set():
+            progress.update(task, completed=fleet.online, description=_trouble(fleet))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 0.2)
+
+
+def _trouble(fleet: Fleet) -> str:
+    said = []
+    if fleet.tally.logins_refused:
+        said.append(f"{fleet.tally.logins_refused} logins refused")
+    if fleet.tally.connect_failures:
+        said.append(f"{fleet.tally.connect_failures} connects failed")
+    return ", ".join(said)
+
+
+def _status(fleet: Fleet) -> str:
+    tally = fleet.tally
+    parts = [
+        f"{fleet.online} of {len(fleet.members)} units online",
+        f"{tally.payloads_sent} payloads sent",
+        f"{fleet.waiting} frames waiting for their Ack",
+        f"{fleet.executed} commands executed",
+        _trouble(fleet),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _report(fleet: Fleet, seed: int) -> dict[str, Any]:
+    flashes = [member.firmware.flash for member in fleet.members]
+    return {
+        "units": len(fleet.members),
+        **msgspec.to_builtins(fleet.tally),
+        "frames_waiting": fleet.waiting,
+        "frames_forgotten": sum(flash.forgotten for flash in flashes),
+        "commands_executed": fleet.executed,
+        "seed": seed,
+    }

@@ -1,0 +1,266 @@
+"""Thousands of units in one process: each its own connection, all ticks from one heap, all connects at one bounded pace."""
+
+import asyncio
+import heapq
+import itertools
+import random
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+import modeldb
+from devices.firmware import Firmware, Intervals, UnitConfig, switch_on
+from devices.flash import Flash, volatile
+from devices.flashfile import FlashFile
+from devices.life import moving
+from devices.mqtt import BrokerAddress, Line, LineError, LoginRefusedError
+from devices.unitsfile import UnitRecord
+from devices.vehicle import Vehicle
+
+CONNECTS_PER_S = 400
+"""After a broker's restart all units come back at once: they do so in turn."""
+
+HANDSHAKES = 64
+"""Connects under way at the same time."""
+
+BACKOFF_FIRST_S = 1.0
+BACKOFF_LIMIT_S = 60.0
+REFUSED_BACKOFF_FIRST_S = 5.0
+REFUSED_BACKOFF_LIMIT_S = 300.0
+"""A login that is refused today may be provisioned tomorrow; until then it should not load the broker."""
+
+FLASH_RETRY_MS = 1_000
+TICKS_PER_TURN = 200
+"""Units that are ticked before the loop looks at its sockets again."""
+
+HEAP_SLACK = 8
+"""Entries a unit that may stand in the heap, all but one outdated, before it is cleared up."""
+
+STOP_TIMEOUT_S = 4.0
+SPREAD_DEGREES = 0.08
+
+log = structlog.get_logger(__name__)
+
+
+def steady_clock() -> Callable[[], int]:
+    """A clock in Unix milliseconds that is right when made and then only goes forward: ticks must not wait for a set-back."""
+    start_ms = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
+    return lambda: start_ms + time.monotonic_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a fleet has seen so far."""
+
+    payloads_sent: int = 0
+    bytes_sent: int = 0
+    payloads_received: int = 0
+    connects: int = 0
+    lines_lost: int = 0
+    connect_failures: int = 0
+    logins_refused: int = 0
+    flash_failures: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One unit of the fleet. `due_ms` is its place in the heap of ticks; `line` is None while it has no connection."""
+
+    record: UnitRecord
+    firmware: Firmware
+    line: Line | None = None
+    due_ms: int | None = None
+    connecting: "asyncio.Task[None] | None" = field(default=None, repr=False)
+
+
+class Fleet:
+    """Simulated units on real connections. `start` returns at once; units connect in turn and reconnect until `stop`."""
+
+    def __init__(
+        self,
+        records: Sequence[UnitRecord],
+        broker: str,
+        *,
+        seed: int = 0,
+        intervals: Intervals = Intervals(),  # noqa: B008 - frozen
+        flash_file: FlashFile | None = None,
+        now_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self._broker = BrokerAddress.parse(broker)
+        self._intervals, self._flash_file, self._now_ms = intervals, flash_file, now_ms or steady_clock()
+        self._dice = random.Random(seed)
+        self.members = [self._made(record, seed + place) for place, record in enumerate(records)]
+        self.tally = Tally()
+        self._heap: list[tuple[int, int, Member]] = []
+        self._places = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._handshakes = asyncio.Semaphore(HANDSHAKES)
+        self._next_connect_at = 0.0
+        self._stopping = False
+
+    @property
+    def online(self) -> int:
+        """How many units have a connection."""
+        return sum(member.line is not None for member in self.members)
+
+    @property
+    def waiting(self) -> int:
+        """Frames in all journals."""
+        return sum(len(member.firmware.flash.journal) for member in self.members)
+
+    @property
+    def executed(self) -> int:
+        """Commands that the vehicles carried out."""
+        return sum(member.firmware.vehicle.executed.total() for member in self.members)
+
+    def start(self) -> None:
+        """Switch every unit on."""
+        for member in self.members:
+            member.connecting = asyncio.create_task(self._stay_connecting(member))
+
+    async def stop(self) -> None:
+        """Say `offline` for every unit and disconnect, within a few seconds."""
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [member.connecting for member in self.members if member.connecting is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        closing = [asyncio.ensure_future(member.line.close()) for member in self.members if member.line is not None]
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=STOP_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+        for member in self.members:
+            member.line = None
+        if self._flash_file is not None:
+            self._flash_file.close()
+
+    def _made(self, record: UnitRecord, seed: int) -> Member:
+        database = modeldb.load()
+        try:
+            brand, model = database.brands[record.brand], database.models[record.vehicle_model_id]
+            translation = model.units[record.brand]
+        except KeyError as error:
+            raise ValueError(f"{record.unit}: the model database does not know {error}") from error
+        place = {
+            "latitude": 50.9375 + self._dice.uniform(-1, 1) * SPREAD_DEGREES if record.latitude is None else record.latitude,
+            "longitude": 6.9603 + self._dice.uniform(-1, 1) * SPREAD_DEGREES if record.longitude is None else record.longitude,
+        }
+        vehicle = Vehicle.of(model, record.brand, seed=seed, life=moving if record.moving else None, **place)
+        config = UnitConfig(
+            record.unit,
+            translation,
+            bytes.fromhex(record.seal_key),
+            {record.generation: bytes.fromhex(record.command_key)},
+            model_configuration=zlib.crc32(model.id.encode()),
+            intervals=self._intervals,
+        )
+        kept = self._flash_file.load(record.unit) if self._flash_file else None
+        store = self._flash_file.store_of(record.unit) if self._flash_file else volatile
+        return Member(record, switch_on(brand.protocol, config, kept or Flash.factory(self._now_ms()), vehicle, store))
+
+    async def _stay_connecting(self, member: Member) -> None:
+        """Try until the unit is connected: slower each time, and at the pace of the fleet."""
+        for attempt in itertools.count():
+            await self._turn_to_connect()
+            line = Line(
+                self._broker,
+                member.record.unit,
+                member.record.password,
+                lambda payload: self._received(member, payload),
+                lambda: self._line_lost(member),
+            )
+            try:
+                async with self._handshakes:
+                    await line.open()
+            except LoginRefusedError as error:
+                self.tally.logins_refused += 1
+                first_s, limit_s, reason = REFUSED_BACKOFF_FIRST_S, REFUSED_BACKOFF_LIMIT_S, str(error)
+            except LineError as error:
+                self.tally.connect_failures += 1
+                first_s, limit_s, reason = BACKOFF_FIRST_S, BACKOFF_LIMIT_S, str(error)
+            else:
+                member.line, member.connecting = line, None
+                self.tally.connects += 1
+                self._let(member, member.firmware.connected)
+                return
+            self._let(member, member.firmware.tick)
+            log.debug("not connected", unit=str(member.record.unit), reason=reason, attempt=attempt)
+            await asyncio.sleep(min(first_s * 2 ** min(attempt, 10), limit_s) * random.uniform(0.5, 1.0))
+
+    async def _turn_to_connect(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._next_connect_at = max(now, self._next_connect_at) + 1 / CONNECTS_PER_S
+        await asyncio.sleep(self._next_connect_at - now)
+
+    def _line_lost(self, member: Member) -> None:
+        member.line = None
+        self.tally.lines_lost += 1
+        member.firmware.disconnected(self._now_ms())
+        if not self._stopping:
+            member.connecting = asyncio.create_task(self._come_back(member))
+
+    async def _come_back(self, member: Member) -> None:
+        await asyncio.sleep(random.uniform(0.1, BACKOFF_FIRST_S))
+        await self._stay_connecting(member)
+
+    def _received(self, member: Member, payload: bytes) -> None:
+        self.tally.payloads_received += 1
+        self._let(member, member.firmware.receive, payload)
+
+    def _let(self, member: Member, act: Callable[..., Iterable[bytes]], *given: Any) -> None:
+        """Let the unit do one thing, and send what comes of it. If its flash cannot be written, nothing goes out."""
+        now_ms = self._now_ms()
+        earliest_ms = now_ms
+        try:
+            payloads = act(*given, now_ms)
+        except OSError as error:
+            self._flash_failed(member, error)
+            payloads, earliest_ms = (), now_ms + FLASH_RETRY_MS
+        for payload in payloads:
+            if member.line is not None:
+                member.line.publish(payload)
+                self.tally.payloads_sent += 1
+                self.tally.bytes_sent += len(payload)
+        self._schedule(member, max(earliest_ms, member.firmware.next_tick(now_ms)))
+
+    def _flash_failed(self, member: Member, error: OSError) -> None:
+        self.tally.flash_failures += 1
+        log.error("a unit's flash cannot be written", unit=str(member.record.unit), error=str(error))
+
+    def _schedule(self, member: Member, due_ms: int) -> None:
+        if member.due_ms == due_ms:
+            return
+        member.due_ms = due_ms
+        if len(self._heap) > HEAP_SLACK * len(self.members):
+            self._heap = [entry for entry in self._heap if entry[2].due_ms == entry[0]]
+            heapq.heapify(self._heap)
+        heapq.heappush(self._heap, (due_ms, next(self._places), member))
+        if self._heap[0][2] is member:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._heap and not self._stopping:
+            wait_s = max(0.0, (self._heap[0][0] - self._now_ms()) / 1000)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now_ms = self._now_ms()
+        for _ in range(TICKS_PER_TURN):
+            if not self._heap or self._heap[0][0] > now_ms:
+                break
+            due_ms, _, member = heapq.heappop(self._heap)
+            if member.due_ms == due_ms:
+                member.due_ms = None
+                self._let(member, member.firmware.tick)
+        self._arm()
