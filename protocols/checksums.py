@@ -4,15 +4,17 @@ Each takes the bytes and gives the checksum as an int. fastcrc computes them; cr
 the oracle that the tests hold them against.
 """
 
-from functools import reduce
-from operator import xor
-
 from fastcrc import crc16, crc32
 
 
 def crc16_ccitt_false(data: bytes) -> int:
     """CRC-16/IBM-3740, "CCITT-FALSE": poly 0x1021, init 0xFFFF, not reflected; check("123456789") = 0x29B1."""
     return crc16.ibm_3740(data)
+
+
+def crc16_xmodem(data: bytes) -> int:
+    """CRC-16/XMODEM: poly 0x1021, init 0, not reflected; check("123456789") = 0x31C3."""
+    return crc16.xmodem(data)
 
 
 def crc16_arc(data: bytes) -> int:
@@ -27,4 +29,8 @@ def crc32_iso_hdlc(data: bytes) -> int:
 
 def bcc(data: bytes) -> int:
     """Block check character: XOR of all bytes (GB/T 32960.3-2016 clause 6.2, table 2)."""
-    return reduce(xor, data, 0)
+    value, size_bytes = int.from_bytes(data, "big"), len(data)
+    while size_bytes > 1:
+        size_bytes = (size_bytes + 1) // 2
+        value = value >> 8 * size_bytes ^ value & (1 << 8 * size_bytes) - 1
+    return value

@@ -1,8 +1,11 @@
 """GB/T 32960.3: outsiders' frames, our own frames, and the traps between the standard and what units send."""
 
 import json
+import operator
+import re
 import time
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from protocols.gbt32960 import ERROR, OK, PROTOCOL, TIME_SYNC, time_fields, unix
 from protocols.gbt32960_framing import DATA_UNIT_LIMIT_BYTES, FRAME_LIMIT_BYTES, FRAMING
 from protocols.gbt32960_items import ITEMS
 from protocols.gbt32960_session import heartbeat, items, login, logout, reissued, report, result, time_sync
-from protocols.gbt32960_signals import EXTENSION_SIGNALS, MOVED_2025, SIZES, signals
+from protocols.gbt32960_signals import EXTENSION_MAGIC, EXTENSION_SIGNALS, EXTENSION_SIZE_BYTES, MOVED_2025, SIZES, signals
 from protocols.stream import Framer
 
 ROOT = Path(__file__).parents[2]
@@ -395,6 +398,11 @@ def test_a_flag_of_success_is_01_and_fe_asks() -> None:
     assert _refusal(_framed(0x01, moment)).reason == "bad_length"
 
 
+@given(st.binary(max_size=600))
+def test_the_check_character_is_the_xor_of_all_bytes(data: bytes) -> None:
+    assert bcc(data) == reduce(operator.xor, data, 0)
+
+
 def test_the_guess_names_what_the_check_character_was_made_over() -> None:
     data = PROTOCOL.encode(report(VIN, AT, {"soc": 80, "speed": 1234}))
     assert _refusal(data[:-1] + bytes([bcc(data[24:-1])])).guess == "XOR over the data unit only"
@@ -509,6 +517,29 @@ def test_signals_of_one_name_have_one_size() -> None:
         for other in (other for other in ITEMS[2016] if other < 0x80 and other != kind):
             shared = {name for name in sizes.keys() & SIZES[2016, other].keys() if not name.startswith("batteries")}
             assert not shared
+
+
+def test_the_page_lists_every_signal_and_nothing_else() -> None:
+    page = (ROOT / "protocols" / "gbt32960.md").read_text()
+    listed = re.findall(r"^\|(?: \d+ \| \d+ \|)? `([^`]+)`", page, re.MULTILINE)
+    rows = {"motors.": "motor_{n}_", "batteries.": "battery_{n}_", "stacks.": "stack_{n}_"}
+    declared = {name for sizes in SIZES.values() for name in sizes if not name.endswith(("_count", ".index"))}
+    declared = {name for name in declared if not name.startswith("alarms.")} | {"alarms", "custom_{80..fe}"}
+    declared |= {"driving_force", "braking_force", "gcj02_longitude", "gcj02_latitude"}
+    for path, prefix in rows.items():
+        declared = {name.replace(path, prefix) for name in declared}
+    assert set(listed) == declared | {signal.name for signal in EXTENSION_SIGNALS}
+    assert len(listed) == len(set(listed))
+
+
+def test_the_page_lays_out_our_own_item_as_declared() -> None:
+    page = (ROOT / "protocols" / "gbt32960.md").read_text()
+    offset = len(EXTENSION_MAGIC)
+    for signal in EXTENSION_SIGNALS:
+        size_bytes = signal.form.sizeof()
+        assert f"| {offset} | {size_bytes} | `{signal.name}` | {signal.unit} |" in page
+        offset += size_bytes
+    assert offset == EXTENSION_SIZE_BYTES
 
 
 # who speaks
