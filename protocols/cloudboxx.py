@@ -30,7 +30,7 @@ from construct import (
     this,
 )
 
-from protocols.checksums import crc16_ccitt_false
+from protocols.checksums import crc16_arc, crc16_ccitt_false, crc16_xmodem
 from protocols.codec import Acknowledgement, Cut, Frame, Peer, Protocol, ProtocolError, Report, build, parse
 from protocols.seal import SEAL_SIZE_BYTES, holds, seal
 
@@ -169,6 +169,20 @@ BODIES = {
 }
 _TERMINATED_BODIES = {CODES[kind]: Struct("said" / body, Terminated) for kind, body in BODIES.items()}
 
+_STATES = ("off/closed/unlocked", "on/open/locked", "failure", "unknown")
+_UNITS = {
+    "captured.seconds": "s",
+    "captured.milliseconds": "ms",
+    "length": "byte",
+    "body.said.uptime": "s",
+    "body.said.supply_voltage": "mV",
+    "body.said.driving_interval": "s",
+    "body.said.parked_interval": "s",
+    "body.said.heartbeat_interval": "s",
+    "body.said.seconds": "s",
+    "body.said.milliseconds": "ms",
+}
+
 FRAME = Struct(
     "sync" / Const(SYNC),
     "type" / Int8ub,
@@ -205,7 +219,23 @@ def _check_crc(data: bytes, at: int, size: int) -> None:
     end = at + size - CRC_SIZE_BYTES
     expected, found = crc16_ccitt_false(data[at:end]), int.from_bytes(data[end : end + 2], "little")
     if expected != found:
-        raise ProtocolError("bad_checksum", end, "crc", expected=f"{expected:04x}", found=f"{found:04x}")
+        guess = _checksum_guess(data[at : at + size], found)
+        raise ProtocolError("bad_checksum", end, "crc", expected=f"{expected:04x}", found=f"{found:04x}", guess=guess)
+
+
+def _checksum_guess(frame: bytes, found: int) -> str:
+    """Why the CRC of a whole frame may be what it is."""
+    covered = frame[:-CRC_SIZE_BYTES]
+    swapped = int.from_bytes(found.to_bytes(2, "little"), "big")
+    others = (
+        ("the CRC's bytes are swapped: it is little-endian", crc16_ccitt_false(covered) == swapped),
+        ("the CRC leaves out the seal", crc16_ccitt_false(covered[:-SEAL_SIZE_BYTES]) == found),
+        ("the CRC leaves out the sync bytes", crc16_ccitt_false(covered[2:]) == found),
+        ("CRC-16/ARC instead of CRC-16/CCITT-FALSE", crc16_arc(covered) == found),
+        ("CRC-16/XMODEM (init 0) instead of CRC-16/CCITT-FALSE", crc16_xmodem(covered) == found),
+    )
+    guesses = (guess for guess, holds in others if holds)
+    return next(guesses, "a byte was changed after the CRC was made, or the CRC itself was")
 
 
 def _next_frame(payload: bytes, at: int, candidates: int) -> tuple[int, int]:
@@ -227,6 +257,7 @@ class CloudBoxx(Protocol):
     name: ClassVar[str] = "cloudboxx"
     sealed: ClassVar[bool] = True
     acknowledgement: ClassVar[Acknowledgement] = "window"
+    starts: ClassVar[tuple[bytes, ...]] = (SYNC,)
 
     def split(self, payload: bytes) -> Iterator[Cut]:
         """The frames back to back; after a broken one, the next whose CRC is right."""
@@ -279,6 +310,30 @@ class CloudBoxx(Protocol):
         if len(sealed) + CRC_SIZE_BYTES > FRAME_LIMIT_BYTES:
             raise ProtocolError("oversized", 22, "length", expected=f"frame <= {FRAME_LIMIT_BYTES} bytes")
         return sealed + crc16_ccitt_false(sealed).to_bytes(CRC_SIZE_BYTES, "little")
+
+    def read(self, data: bytes) -> None:
+        """By the declaration of the frame."""
+        parse(FRAME, data)
+
+    def checksum(self, data: bytes) -> Mapping[str, str] | None:
+        """The CRC at the end, over all bytes before it."""
+        if len(data) < OVERHEAD_BYTES:
+            return None
+        expected, found = crc16_ccitt_false(data[:-2]), int.from_bytes(data[-2:], "little")
+        return {"name": "CRC-16/CCITT-FALSE", "expected": f"{expected:04x}", "found": f"{found:04x}"}
+
+    def meaning(self, path: str, value: Any) -> tuple[str, str]:
+        """From the table of signals; two-bit states one by one."""
+        name = path.rpartition(".")[2]
+        if path == "type":
+            return "", TYPES.get(value, "unknown type")
+        signal = BY_NAME.get(name) if ".signals." in path else None
+        if signal is None:
+            return _UNITS.get(path, ""), ""
+        if not signal.states:
+            return signal.unit, signal.meaning
+        said = (f"{state} {_STATES[value >> 2 * at & 3]}" for at, state in enumerate(signal.states))
+        return signal.unit, ", ".join(said)
 
     def acknowledge(self, unit: str, cumulative: int, bitmap: int, now: int, key: bytes) -> bytes:
         """The Ack frame. `now` is Unix time in milliseconds."""

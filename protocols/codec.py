@@ -137,12 +137,13 @@ class Protocol(ABC):
     """One wire protocol.
 
     `acknowledgement` says how the gateway tells the unit that a frame is held: by `window` (a cumulative sequence number,
-    `acknowledge`), by an answer to each `frame` (`answer`), or `none`.
+    `acknowledge`), by an answer to each `frame` (`answer`), or `none`. `starts` are the bytes that frames begin with.
     """
 
     name: ClassVar[str]
     sealed: ClassVar[bool] = False
     acknowledgement: ClassVar[Acknowledgement] = "none"
+    starts: ClassVar[tuple[bytes, ...]] = ()
 
     @abstractmethod
     def split(self, payload: bytes) -> Iterator[Cut]:
@@ -171,6 +172,19 @@ class Protocol(ABC):
     def carry(self, unit: str, envelope: bytes, now: int, key: bytes) -> bytes:
         """The downlink frame that carries a command envelope. `now` is Unix time in milliseconds."""
         raise ProtocolError("unsupported", field="command")
+
+
+    def read(self, data: bytes) -> None:
+        """Parse as far as the declarations go, checking nothing: for who watches (protocols.trace). Raises ProtocolError."""
+        self.decode(data)
+
+    def checksum(self, data: bytes) -> Mapping[str, str] | None:
+        """`name`, `expected` and `found` (hex) of a frame's checksum; None if it has none or is too short to have it."""
+        return None
+
+    def meaning(self, path: str, value: Any) -> tuple[str, str]:
+        """The unit of the value at a dotted path of the declarations, and what it means, in words; both may be empty."""
+        return "", ""
 
 
 def parse(declaration: "construct.Construct[Any, Any]", data: bytes, at: int = 0) -> construct.Container[Any]:
