@@ -23,3 +23,8 @@ class Fleets:
             if known.first() is None:
                 await connection.execute(insert(fleets).values(fleet_id=fleet_id, name=name, created_at=self._now_ms()))
         return fleet_id
+
+    async def all(self) -> list[str]:
+        """The ids of all fleets."""
+        async with self._store.reading() as connection:
+            return list((await connection.execute(select(fleets.c.fleet_id).order_by(fleets.c.created_at))).scalars())

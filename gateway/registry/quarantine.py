@@ -101,7 +101,11 @@ class Quarantine:
 
     async def counts(self, fleet_id: str, *, with_strangers: bool = False) -> Mapping[str, int]:
         """How many there are of each reason."""
-        query = select(quarantine.c.reason, func.count().label("n")).where(_visible(fleet_id, with_strangers)).group_by(quarantine.c.reason)
+        query = (
+            select(quarantine.c.reason, func.count().label("n"))
+            .where(_visible(fleet_id, with_strangers))
+            .group_by(quarantine.c.reason)
+        )
         async with self._store.reading() as connection:
             return {row.reason: row.n for row in await connection.execute(query)}
 

@@ -75,6 +75,10 @@ class Registry:
             master = self._brand_keys[unit.brand] = brand_key(self._provisioning_key, unit.brand)
         return unit_keys(master, generation, unit.telematics_unit_id)
 
+    async def logins(self) -> dict[UnitId, str]:
+        """The broker password of every unit that a live vehicle has."""
+        return {unit: self.keys(unit, generation).password for unit, generation in await self.vehicles.attached()}
+
     async def remember(self, changes: Mapping[str, Memory], refused: Sequence[Refused] = ()) -> None:
         """Keep what was heard of each vehicle_id, and what was refused: one transaction, all or nothing.
 

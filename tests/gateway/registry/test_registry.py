@@ -1,0 +1,185 @@
+"""What the registry remembers of traffic: memories, commands, refusals."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from gateway.memory import Memory, Recorded, Vehicle, Window
+from gateway.registry import Registry
+from gateway.registry.commands import AUDIT_KEPT_MS, KEY_KEPT_MS
+from gateway.registry.quarantine import DATA_LIMIT_BYTES, KEPT
+from gateway.uplink import Refused
+from protocols.codec import UnitId
+from protocols.keys import brand_key, unit_keys
+
+from .conftest import FLEET, PROVISIONING_KEY, Clock, a_vehicle, unit
+
+WHOLE = Memory(
+    Window(7, (1 << 4095) | 5),
+    (1 << 33) + 9,
+    {
+        "position": Recorded({"lat": 53.5, "lon": 9.9}, 1_770_000_000_123, 4),
+        "ignition": Recorded("ON", 1, 2),
+        "driving_enabled": Recorded(True, 1, 2),
+        "mileage_in_kilometers": Recorded(12.5, 1, 2),
+    },
+    1_770_000_000_500,
+    "4.7.1",
+    True,
+    1_770_000_000_400,
+    3,
+    (5, 6, (1 << 63) - 1),
+    {"started_at": 4, "metrics": [1.5]},
+)
+
+
+async def add(registry: Registry, number: int = 0, fleet_id: str = FLEET) -> Vehicle:
+    await registry.vehicles.add(fleet_id, a_vehicle(number), "")
+    return (await registry.find([unit(number)]))[unit(number)][0]
+
+
+async def test_a_memory_survives_a_restart_whole(registry: Registry, reopened: Callable[[], Registry]) -> None:
+    vehicle = await add(registry)
+    await registry.remember({vehicle.vehicle_id: WHOLE})
+    for each in (registry, reopened()):
+        assert (await each.find([vehicle.unit]))[vehicle.unit][1] == WHOLE
+    assert (await reopened().online())[vehicle.unit][1] == WHOLE
+
+
+async def test_many_units_are_found_at_once_and_strangers_are_not(registry: Registry, reopened: Callable[[], Registry]) -> None:
+    added = [await add(registry, number) for number in range(20)]
+    wanted = [vehicle.unit for vehicle in added] + [unit(99), UnitId("TELTONIKA", unit(1).telematics_unit_id)]
+    for each in (registry, reopened()):
+        for _ in ("from the store", "at hand"):
+            found = await each.find(wanted)
+            assert {vehicle.vehicle_id for vehicle, _ in found.values()} == {vehicle.vehicle_id for vehicle in added}
+
+
+async def test_going_online_and_offline_is_told_once_each(registry: Registry, clock: Clock) -> None:
+    vehicles = [await add(registry, number) for number in range(3)]
+    await registry.outbox.sent([row for row, _ in await registry.outbox.oldest()])
+    registry.outbox.waiting.clear()
+    for online, at in ((True, 10), (True, 20), (False, 30)):
+        memory = Memory(online=online, online_changed_at=at, last_contact_at=at)
+        await registry.remember({vehicle.vehicle_id: memory for vehicle in vehicles})
+    assert registry.outbox.waiting.is_set()
+    events = [event for _, event in await registry.outbox.oldest()]
+    assert [(event.type, event.vehicle_id, event.body["vehicle"]["life_status"]["value"]) for event in events] == [
+        ("VehicleChanged", vehicle.vehicle_id, value) for value in ("ONLINE", "OFFLINE") for vehicle in sorted_(vehicles)
+    ]
+    assert all(event.body["reasons"] == ["LIFE_STATUS_CHANGED"] for event in events)
+    assert {event.occurred_at for event in events} == {10, 30}
+
+
+def sorted_(vehicles: Sequence[Vehicle]) -> list[Vehicle]:
+    return sorted(vehicles, key=lambda vehicle: vehicle.vehicle_id)
+
+
+async def test_a_failed_batch_leaves_nothing(registry: Registry) -> None:
+    vehicle = await add(registry)
+    bad = Refused(vehicle.unit, "forged", "not bytes", 0)  # type: ignore[arg-type]
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        await registry.remember({vehicle.vehicle_id: WHOLE}, [bad])
+    assert (await registry.find([vehicle.unit]))[vehicle.unit][1] == Memory()
+    assert [event.type for _, event in await registry.outbox.oldest()] == ["VehicleCreated"]
+
+
+async def test_keys_are_those_of_the_contract(registry: Registry) -> None:
+    vehicle = await add(registry)
+    expected = unit_keys(brand_key(PROVISIONING_KEY, "CLOUDBOXX"), 1, vehicle.unit.telematics_unit_id)
+    assert registry.secrets(vehicle) == (expected,)
+
+
+async def test_a_counter_is_never_given_twice(registry: Registry, reopened: Callable[[], Registry], clock: Clock) -> None:
+    vehicle = await add(registry)
+    given = await asyncio.gather(*(registry.next_counter(vehicle.vehicle_id, clock.now) for _ in range(20)))
+    assert sorted(given) == list(range(clock.now, clock.now + 20))
+    assert await reopened().next_counter(vehicle.vehicle_id, 5) == clock.now + 20
+    await registry.vehicles.archive(FLEET, vehicle.vehicle_id, "")
+    with pytest.raises(LookupError):
+        await registry.next_counter(vehicle.vehicle_id, 5)
+    again = (await registry.vehicles.add(FLEET, a_vehicle(), "")).vehicle
+    assert await registry.next_counter(again.vehicle_id, 5) == clock.now + 21
+
+
+async def test_a_command_is_remembered_by_its_key_for_a_day(
+    registry: Registry, reopened: Callable[[], Registry], clock: Clock
+) -> None:
+    vehicle = await add(registry)
+    state = {"ignition": {"timestamp": "2026-01-30T13:22:05Z", "value": "ON"}}
+    begun = await registry.begin_command(
+        vehicle, "lock-central-lock", counter=7, payload=b"\x00\xff", flow_id="f", key="k", client="me", now_ms=clock.now
+    )
+    known = await reopened().command_by_key(vehicle.vehicle_id, "k")
+    assert known is not None
+    assert (known.id, known.counter, known.payload, known.flow_id, known.status) == (begun, 7, b"\x00\xff", "f", None)
+    await registry.replace_command(begun, counter=8, payload=b"2")
+    await registry.finish_command(begun, 200, None, state, now_ms=clock.now + 1)
+    known = await reopened().command_by_counter(vehicle.vehicle_id, 8)
+    assert known is not None
+    assert (known.status, known.reason, known.state, known.finished_at) == (200, None, state, clock.now + 1)
+    assert await registry.recent_flows(clock.now) == [(vehicle.vehicle_id, 8, "f")]
+    assert await registry.recent_flows(clock.now + 1) == []
+    assert await registry.command_by_key("OTHER", "k") is None
+    clock.now += KEY_KEPT_MS
+    assert await registry.command_by_key(vehicle.vehicle_id, "k") is None
+    assert [command.client for command in await registry.commands.page(FLEET)] == ["me"]
+    assert await registry.commands.page("other") == []
+    clock.now += AUDIT_KEPT_MS
+    await registry.purge()
+    assert await registry.commands.page(FLEET) == []
+
+
+async def test_a_command_that_was_never_sent_frees_its_key(registry: Registry) -> None:
+    vehicle = await add(registry)
+    begun = await registry.begin_command(vehicle, "draw-attention", counter=1, payload=b"", flow_id="f", key="k")
+    await registry.forget_command(begun)
+    assert await registry.command_by_key(vehicle.vehicle_id, "k") is None
+    [audited] = await registry.commands.page(FLEET)
+    assert audited.status == 503
+
+
+async def test_refused_frames_are_kept_for_their_fleet(registry: Registry) -> None:
+    vehicle = await add(registry)
+    stranger = unit(99)
+    await registry.remember(
+        {},
+        [
+            Refused(vehicle.unit, "forged", b"\x01", 5, 3, "tag"),
+            Refused(stranger, "unknown_unit", b"\x02" * 70_000, 6),
+        ],
+    )
+    [mine] = await registry.quarantine.page(FLEET)
+    assert (mine.unit, mine.vehicle_id, mine.reason, mine.offset, mine.field) == (
+        vehicle.unit,
+        vehicle.vehicle_id,
+        "forged",
+        3,
+        "tag",
+    )
+    theirs, _ = await registry.quarantine.page(FLEET, with_strangers=True)
+    assert (theirs.unit, theirs.fleet_id, theirs.size_bytes, len(theirs.data)) == (stranger, None, 70_000, DATA_LIMIT_BYTES)
+    assert await registry.quarantine.page("other") == []
+    assert await registry.quarantine.entry("other", mine.id) is None
+    assert await registry.quarantine.entry(FLEET, theirs.id) is None
+    assert await registry.quarantine.counts(FLEET, with_strangers=True) == {"forged": 1, "unknown_unit": 1}
+    assert await registry.quarantine.page(FLEET, before=mine.id) == []
+
+
+async def test_the_quarantine_is_bounded(registry: Registry) -> None:
+    stranger = unit(99)
+    for start in range(0, KEPT + 2_000, 2_000):
+        await registry.remember({}, [Refused(stranger, "unknown_unit", b"", at) for at in range(start, start + 2_000)])
+    entries = await registry.quarantine.page(FLEET, with_strangers=True, limit=20_000)
+    assert len(entries) == KEPT
+    assert entries[0].at == KEPT + 2_000 - 1
+
+
+async def test_the_outbox_keeps_order_until_sent(registry: Registry, reopened: Callable[[], Registry]) -> None:
+    vehicles = [await add(registry, number) for number in range(4)]
+    waiting = await reopened().outbox.oldest()
+    assert [event.vehicle_id for _, event in waiting] == [vehicle.vehicle_id for vehicle in vehicles]
+    assert waiting == await registry.outbox.oldest()
+    await registry.outbox.sent([waiting[0][0]])
+    assert await registry.outbox.oldest(2) == waiting[1:3]
