@@ -1,0 +1,230 @@
+"""The same rules as columns: what a bulk path needs to translate many rows at once, with a numpy version as its reference.
+
+A row of raw signals becomes a row of lanes: one 32-bit whole number per property, two for a position. A number is in steps of
+its last decimal, a named value is its place among the vocabulary's, a date is days since 1970-01-01. `SILENT` says nothing.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from modeldb.model import Translation, VehicleModel
+from modeldb.rule import BYTE_VALUES, Day, Linear, Lookup, Position, Rule, Scaling, Steps
+from modeldb.vocabulary import PROPERTIES, Property, Value
+
+SILENT = -(2**31)
+UNIX_EPOCH = date(1970, 1, 1)
+NO_CODE = -1
+
+
+class Lane(NamedTuple):
+    """One column of the result: a property, of a position one axis."""
+
+    known: Property
+    axis: str = ""
+
+
+LANES: tuple[Lane, ...] = tuple(
+    lane
+    for known in PROPERTIES.values()
+    for lane in ((Lane(known, "lat"), Lane(known, "lon")) if known.kind == "position" else (Lane(known),))
+)
+"""The columns, the same for every model and brand, in the vocabulary's order."""
+
+_AT = {(lane.known.key, lane.axis): at for at, lane in enumerate(LANES)}
+
+
+class Kind(IntEnum):
+    """How a lane is made: rint(raw * factor + bias); codes[table][raw >> shift & mask]; count of thresholds[table] <= raw."""
+
+    NONE = 0
+    SCALE = 1
+    LOOK_UP = 2
+    COUNT = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """The rules of some models for one brand's units. Columns are models x lanes, unless said otherwise.
+
+    `source` is the place of the raw signal in `signals`; a raw value outside `low` to `high` says nothing. `codes` (tables x
+    256) and `thresholds` (tables x most steps, filled up with the largest 64-bit number) are what `table` points to. `complete`
+    tells, per model, whether all of its rules are here: those of signals that are no whole numbers are not.
+    """
+
+    models: tuple[str, ...]
+    signals: tuple[str, ...]
+    kind: npt.NDArray[np.uint8]
+    source: npt.NDArray[np.int16]
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    factor: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+    decimals: npt.NDArray[np.uint8]
+    shift: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.int64]
+    table: npt.NDArray[np.int16]
+    codes: npt.NDArray[np.int16]
+    thresholds: npt.NDArray[np.int64]
+    complete: npt.NDArray[np.bool_]
+
+    def rows(self, reports: Sequence[Mapping[str, Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Raw signals by name as a matrix reports x signals, and which of them are present."""
+        raw = np.zeros((len(reports), len(self.signals)), np.int64)
+        present = np.zeros(raw.shape, np.bool_)
+        places = {name: at for at, name in enumerate(self.signals)}
+        for row, report in enumerate(reports):
+            for name, value in report.items():
+                if name in places:
+                    raw[row, places[name]], present[row, places[name]] = value, True
+        return raw, present
+
+    def state(self, model: int, lanes: Sequence[int] | npt.NDArray[np.int32]) -> dict[str, Value]:
+        """A row of lanes as a vehicle state: what `Translation.translate` gives."""
+        state: dict[str, Value] = {}
+        for at, (lane, lane_value) in enumerate(zip(LANES, lanes, strict=True)):
+            if (steps := int(lane_value)) == SILENT:
+                continue
+            value = _value(lane.known, steps, int(self.decimals[model, at]))
+            if lane.axis:
+                position = state.setdefault(lane.known.key, {})
+                assert isinstance(position, dict)
+                assert isinstance(value, float)
+                position[lane.axis] = value
+            else:
+                state[lane.known.key] = value
+        return state
+
+
+def _value(known: Property, steps: int, decimals: int) -> Value:
+    if known.values:
+        return known.values[steps]
+    if known.kind == "date":
+        return (UNIX_EPOCH + timedelta(days=steps)).isoformat()
+    return steps / 10**decimals if decimals else steps
+
+
+def tables(models: Sequence[VehicleModel], brand: str) -> Tables:
+    """The columns of `models` for units of `brand`, in that order. Raises KeyError if one has no translation for them."""
+    units = [model.units[brand] for model in models]
+    signals = tuple(units[0].brand.signals) if units else ()
+    draft = _Draft(len(units), signals)
+    complete = [sum(draft.add(at, unit, rule) for rule in unit.rules) == len(unit.rules) for at, unit in enumerate(units)]
+    width = max((len(row) for row in draft.thresholds), default=1)
+    filled = [[*row, *[np.iinfo(np.int64).max] * (width - len(row))] for row in draft.thresholds]
+    return Tables(
+        tuple(model.id for model in models),
+        signals,
+        draft.kind,
+        draft.source,
+        draft.low,
+        draft.high,
+        draft.factor,
+        draft.bias,
+        draft.decimals,
+        draft.shift,
+        draft.mask,
+        draft.table,
+        np.array(list(draft.codes), np.int16).reshape(-1, BYTE_VALUES),
+        np.array(filled, np.int64).reshape(-1, width),
+        np.array(complete, np.bool_),
+    )
+
+
+class _Draft:
+    """The columns while they are filled, rule by rule. Equal tables are kept once."""
+
+    def __init__(self, models: int, signals: Sequence[str]) -> None:
+        self.places = {name: at for at, name in enumerate(signals)}
+        shape = (models, len(LANES))
+        self.kind, self.source = np.zeros(shape, np.uint8), np.zeros(shape, np.int16)
+        self.low, self.high = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self.factor, self.bias = np.zeros(shape), np.zeros(shape)
+        self.decimals, self.shift = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        self.mask, self.table = np.zeros(shape, np.int64), np.zeros(shape, np.int16)
+        self.codes: dict[tuple[int, ...], int] = {}
+        self.thresholds: dict[tuple[int, ...], int] = {}
+
+    def add(self, model: int, unit: Translation, rule: Rule) -> bool:
+        """Fill in a rule; False if its signals are no whole numbers."""
+        if any(unit.brand.signals[name].type[0] == "f" for name in rule.signals):
+            return False
+        match rule:
+            case Linear():
+                self._scale(model, rule.key, "", rule.signal, rule.scaling)
+            case Position():
+                self._scale(model, rule.key, "lat", rule.latitude, rule.lat)
+                self._scale(model, rule.key, "lon", rule.longitude, rule.lon)
+            case Day():
+                days = float((rule.epoch - UNIX_EPOCH).days)
+                self._scale(model, rule.key, "", rule.signal, Scaling(rule.low, rule.high, 1.0, days, 0))
+            case Steps():
+                at = self._lane(model, rule.key, "", rule.signal, Kind.COUNT, rule.low, rule.high)
+                row = tuple(math.ceil(each) for each in rule.thresholds)
+                self.table[at] = self.thresholds.setdefault(row, len(self.thresholds))
+            case Lookup():
+                self._look_up(model, rule)
+        return True
+
+    def _lane(self, model: int, key: str, axis: str, signal: str, kind: Kind, low: float, high: float) -> tuple[int, int]:
+        at = (model, _AT[key, axis])
+        self.kind[at], self.source[at] = kind, self.places[signal]
+        self.low[at], self.high[at] = math.ceil(low), min(math.floor(high), np.iinfo(np.int64).max)
+        return at
+
+    def _scale(self, model: int, key: str, axis: str, signal: str, scaling: Scaling) -> None:
+        at = self._lane(model, key, axis, signal, Kind.SCALE, scaling.low, scaling.high)
+        self.factor[at], self.bias[at], self.decimals[at] = scaling.factor, scaling.bias, scaling.decimals
+
+    def _look_up(self, model: int, rule: Lookup) -> None:
+        whole = rule.mask < 0
+        ends = (0, len(rule.table) - 1) if whole else (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+        at = self._lane(model, rule.key, "", rule.signal, Kind.LOOK_UP, *ends)
+        self.shift[at], self.mask[at] = rule.shift, BYTE_VALUES - 1 if whole else rule.mask >> rule.shift
+        values = PROPERTIES[rule.key].values
+        codes = [NO_CODE if value is None else values.index(value) for value in rule.table]
+        row = tuple(codes + [NO_CODE] * (BYTE_VALUES - len(codes)))
+        self.table[at] = self.codes.setdefault(row, len(self.codes))
+
+
+def translate_rows(
+    columns: Tables, models: npt.NDArray[np.intp], raw: npt.NDArray[np.int64], present: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int32]:
+    """Rows of raw signals to rows of lanes. `models` is each row's place in `columns.models`."""
+    lanes = np.full((len(raw), len(LANES)), SILENT, np.int32)
+    rows = np.arange(len(raw))
+    for lane in range(len(LANES)):
+        kind, source = columns.kind[models, lane], columns.source[models, lane]
+        value = raw[rows, source]
+        said = (kind != Kind.NONE) & present[rows, source]
+        said &= (columns.low[models, lane] <= value) & (value <= columns.high[models, lane])
+        for each, steps in ((Kind.SCALE, _scaled), (Kind.LOOK_UP, _looked_up), (Kind.COUNT, _counted)):
+            (chosen,) = np.nonzero(said & (kind == each))
+            if len(chosen):
+                lanes[chosen, lane] = steps(columns, models[chosen], lane, value[chosen])
+    lat, lon = _AT["position", "lat"], _AT["position", "lon"]
+    lanes[(lanes[:, lat] == SILENT) | (lanes[:, lon] == SILENT), lat : lon + 1] = SILENT
+    return lanes
+
+
+def _scaled(columns: Tables, models: npt.NDArray[np.intp], lane: int, raw: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    steps: npt.NDArray[np.float64] = np.rint(raw * columns.factor[models, lane] + columns.bias[models, lane])
+    return steps.astype(np.int32)
+
+
+def _looked_up(columns: Tables, models: npt.NDArray[np.intp], lane: int, raw: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    places = raw >> columns.shift[models, lane] & columns.mask[models, lane]
+    codes = columns.codes[columns.table[models, lane], places].astype(np.int32)
+    return np.where(codes == NO_CODE, np.int32(SILENT), codes)
+
+
+def _counted(columns: Tables, models: npt.NDArray[np.intp], lane: int, raw: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    reached: npt.NDArray[np.bool_] = columns.thresholds[columns.table[models, lane]] <= raw[:, None]
+    counts: npt.NDArray[np.int32] = reached.sum(axis=1, dtype=np.int32)
+    return counts
