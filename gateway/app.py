@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import modeldb
 from gateway.amqp import AmqpPublisher
-from gateway.brokers import BrokerLogins, broker_logins
+from gateway.brokers import BrokerLogins, Elsewhere, Mosquitto, embedded_broker
 from gateway.commands import Commands, Outcome
 from gateway.eventlog import LocalEventLog
 from gateway.live import Live
@@ -75,7 +75,7 @@ class Gateway:
         self.publisher = self._publisher()
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)
-        self.logins = broker_logins(self.settings)
+        self.logins = self._broker_logins()
         await self.logins.start()
         self._stack.push_async_callback(self.logins.stop)
         await self.logins.replace_all(await self.registry.logins())
@@ -98,6 +98,16 @@ class Gateway:
         if self.settings.amqp_url:
             return AmqpPublisher(self.settings.amqp_url, self.settings.event_log)
         return LocalEventLog(self.store)
+
+    def _broker_logins(self) -> BrokerLogins:
+        settings = self.settings
+        if settings.broker == "embedded":
+            return embedded_broker(settings.data / "broker", port=settings.mqtt_port, on_refused=self.metrics.refuse)
+        url = settings.mqtt_url or ""
+        password_file, acl_file = settings.mosquitto_password_file, settings.mosquitto_acl_file
+        if settings.broker == "mosquitto" and password_file and acl_file and settings.mosquitto_pid_file:
+            return Mosquitto(url, password_file, acl_file, settings.mosquitto_pid_file)
+        return Elsewhere(url)
 
     async def close(self) -> None:
         """Close everything that was opened, in reverse order."""

@@ -44,6 +44,10 @@ class Metrics:
         for kind, times in Tally(event.type for event in events).items():
             self.events.labels(kind).inc(times)
 
+    def refuse(self, reason: Reason) -> None:
+        """Count a refusal that was seen elsewhere than in a frame: at the broker, at a login."""
+        self.refused.labels(reason).inc()
+
     def render(self) -> bytes:
         """The text format of Prometheus."""
         return generate_latest(self.registry)

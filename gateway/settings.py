@@ -68,8 +68,9 @@ class Settings(BaseSettings):
     def _is_complete(self) -> Self:
         if self.mqtt_url is None and self.broker != "embedded":
             raise ValueError(f"TELELOOP_BROKER={self.broker} needs TELELOOP_MQTT_URL: the broker is not ours to start")
-        if self.broker == "mosquitto" and not (self.mosquitto_password_file and self.mosquitto_acl_file):
-            raise ValueError("TELELOOP_BROKER=mosquitto needs TELELOOP_MOSQUITTO_PASSWORD_FILE and TELELOOP_MOSQUITTO_ACL_FILE")
+        files = (self.mosquitto_password_file, self.mosquitto_acl_file, self.mosquitto_pid_file)
+        if self.broker == "mosquitto" and None in files:
+            raise ValueError("TELELOOP_BROKER=mosquitto needs TELELOOP_MOSQUITTO_PASSWORD_FILE, _ACL_FILE and _PID_FILE")
         if self.broker == "embedded" and self.mqtt_url is not None:
             self.broker = "none"
         return self

@@ -1,0 +1,208 @@
+"""The gateway as its users have it: a process of its own, reached over HTTP; and units on real MQTT connections."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import aiomqtt
+import httpx2
+
+from devices.firmware import Intervals, UnitConfig
+from devices.flash import Flash
+from devices.unit import Unit
+from devices.vehicle import Vehicle
+from lab.process import Server, wait_until
+from modeldb import load
+from protocols.codec import UnitId
+
+START_TIMEOUT_S = 30.0
+T = TypeVar("T")
+
+
+class GatewayProcess(Server):
+    """`teleloop gateway` with an embedded broker and its data in `folder`/data, unless `environment` says otherwise."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None, command: list[str] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.data = folder / "data"
+        settings = {"TELELOOP_DATA": str(self.data), "TELELOOP_HTTP": "127.0.0.1:0", "TELELOOP_MQTT_PORT": "0"}
+        super().__init__(command or [sys.executable, "-m", "teleloop", "gateway"], folder, settings | dict(environment or {}))
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        (self.data / "gateway.json").unlink(missing_ok=True)
+        super().start()
+        wait_until(self._announced, START_TIMEOUT_S, "the gateway")
+
+    def _announced(self) -> bool:
+        if not self.running:
+            raise RuntimeError(f"the gateway ended: {self.output[-3000:]}")
+        return (self.data / "gateway.json").exists()
+
+    @property
+    def url(self) -> str:
+        """Where its API answers."""
+        return str(json.loads((self.data / "gateway.json").read_text())["url"])
+
+    @property
+    def token(self) -> str:
+        """The API token that it made at its first start."""
+        return (self.data / "api-token").read_text().strip()
+
+    def client(self) -> httpx2.Client:
+        """A client of its API."""
+        return httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=40)
+
+    def call(self, method: str, path: str, **request: Any) -> httpx2.Response:
+        """One request."""
+        with self.client() as client:
+            return client.request(method, path, **request)
+
+    def add(self, unit: UnitId, model_id: str) -> "Added":
+        """Add a vehicle with this unit; 201 is expected."""
+        body = {"telematics_brand": unit.brand, "telematics_unit_id": unit.telematics_unit_id, "vehicle_model_id": model_id}
+        answer = self.call("POST", "/vehicles", json=body)
+        assert answer.status_code == 201, answer.text
+        return Added(answer.json())
+
+    def state(self, vehicle_id: str) -> dict[str, Any]:
+        """The vehicle's latest state: property to value."""
+        answer = self.call("GET", f"/vehicles/{vehicle_id}/latest-vehicle-state")
+        assert answer.status_code == 200, answer.text
+        return {key: said["value"] for key, said in answer.json().items()}
+
+    def counted(self, name: str, **labels: str) -> float:
+        """A counter of /metrics."""
+        wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        sample = f"{name}{{{wanted}}}" if wanted else name
+        lines = self.call("GET", "/metrics").text.splitlines()
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.rsplit(" ", 1)[0] == sample), 0.0)
+
+
+class Added(dict[str, Any]):
+    """What adding a vehicle answered."""
+
+    @property
+    def unit(self) -> UnitId:
+        """Its unit."""
+        said = self["telematics_unit"]
+        return UnitId(said["brand"], said["id"])
+
+    @property
+    def seal_key(self) -> bytes:
+        """K_seal."""
+        return bytes.fromhex(self["credentials"]["seal_key"])
+
+
+@contextmanager
+def gateway(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[GatewayProcess]:
+    """A running gateway, stopped at the end."""
+    process = GatewayProcess(folder, environment)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+class LineUnit:
+    """A simulated CloudBoxx on a real connection of an independent MQTT client, paced by the test.
+
+    `down` are the payloads that came for it.
+    """
+
+    def __init__(self, added: Added, broker_url: str, *, vehicle: Vehicle | None = None, flash: Flash | None = None) -> None:
+        models = load()
+        model = models.models[added["model"]["id"]]
+        brand = models.brands.get(added.unit.brand)
+        translation = model.units[added.unit.brand if brand else next(iter(model.units))]
+        credentials = added["credentials"]
+        self.id = added.unit
+        self.vehicle = vehicle or Vehicle.of(model, added.unit.brand)
+        self.config = UnitConfig(
+            added.unit,
+            translation,
+            bytes.fromhex(credentials["seal_key"]),
+            {credentials["generation"]: bytes.fromhex(credentials["command_key"])},
+            intervals=Intervals(10, 60, 900),
+        )
+        self.password = credentials["password"]
+        self.flash = flash or Flash.factory(now_ms())
+        self.unit = Unit(self.config, self.flash, self.vehicle)
+        self.broker = urlsplit(broker_url)
+        self.down: list[bytes] = []
+        self._client: aiomqtt.Client
+
+    @asynccontextmanager
+    async def online(self) -> AsyncIterator["LineUnit"]:
+        """Connected, reporting and obeying meanwhile."""
+        topic = f"v1/{self.id.brand}/{self.id.telematics_unit_id}"
+        will = aiomqtt.Will(f"{topic}/presence", b"offline", qos=1, retain=True)
+        async with aiomqtt.Client(
+            self.broker.hostname or "",
+            self.broker.port or 1883,
+            username=str(self.id),
+            password=self.password,
+            identifier=str(self.id),
+            clean_session=False,
+            will=will,
+        ) as self._client:
+            await self._client.subscribe(f"{topic}/down", qos=1)
+            await self._client.publish(f"{topic}/presence", b"online", qos=1, retain=True)
+            await self.say(self.unit.connected(now_ms()))
+            tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
+            try:
+                yield self
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                self.unit.disconnected(now_ms())
+
+    async def say(self, payloads: list[bytes]) -> None:
+        """Publish on the unit's own `up`."""
+        for payload in payloads:
+            await self._client.publish(f"v1/{self.id.brand}/{self.id.telematics_unit_id}/up", payload, qos=1)
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish anywhere, as this unit."""
+        await self._client.publish(topic, payload, qos=1)
+
+    async def report(self) -> None:
+        """Look at the vehicle now and say what is due."""
+        await self.say(self.unit.tick(now_ms()))
+
+    async def _listen(self) -> None:
+        async for message in self._client.messages:
+            assert isinstance(message.payload, bytes)
+            self.down.append(message.payload)
+            await self.say(self.unit.receive(message.payload, now_ms()))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            await self.say(self.unit.tick(now_ms()))
+
+
+def now_ms() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+async def eventually(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 15.0, what: str = "it") -> T:
+    """Poll until the condition gives something true, and give that; TimeoutError names what was waited for."""
+    give_up = time.monotonic() + timeout_s
+    while True:
+        said = condition()
+        value = await said if isinstance(said, Awaitable) else said
+        if value:
+            return value
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"{what}: not within {timeout_s:g} s")
+        await asyncio.sleep(0.05)
