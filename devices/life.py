@@ -27,10 +27,10 @@ def _set_off(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
     vehicle.battery_compartment_open = vehicle.plugged = vehicle.charging = False
     yield rng.uniform(4, 10)
     yield from _through_the_door(vehicle, rng)
-    vehicle.key_in_holder = False
+    vehicle.key_inserted = True
     yield rng.uniform(2, 5)
     if not vehicle.driving_enabled:
-        vehicle.key_in_holder = True
+        vehicle.key_inserted = False
         return
     vehicle.ignition = True
     vehicle.headlights = rng.random() < 0.5
@@ -68,7 +68,7 @@ def _arrive(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
     vehicle.ignition = vehicle.headlights = False
     vehicle.windows_open.clear()
     yield rng.uniform(2, 5)
-    vehicle.key_in_holder = True
+    vehicle.key_inserted = False
     yield from _through_the_door(vehicle, rng)
     vehicle.locked, vehicle.driving_enabled = True, False
 

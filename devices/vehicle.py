@@ -39,7 +39,8 @@ class Vehicle:
     """One vehicle. Attributes are the truth and may be set by whoever plays the driver; commands come through `execute`.
 
     `properties` are the keys that its model can say, `commands` the names of the commands that it is fitted for; `kind` is
-    the model's type (CAR, MOPED, ...). `executed` counts the commands carried out, by name.
+    the model's type (CAR, MOPED, ...). `executed` counts the commands carried out, by name. The key that starts it is not
+    the fob that a shared vehicle keeps in a holder.
     """
 
     def __init__(
@@ -111,7 +112,8 @@ class Vehicle:
         self.commanded_top_case_lock: bool | None = None
         self.driving_enabled = False
         self.ignition = False
-        self.key_in_holder = True
+        self.key_inserted = False
+        self.fob_in_holder = True
         self.doors_open: set[str] = set()
         self.windows_open: set[str] = set()
         self.top_case_open = False
@@ -261,8 +263,7 @@ def _closed(vehicle: Vehicle) -> str | None:
 
 
 def _returned(vehicle: Vehicle) -> str | None:
-    missing = "vehicle_key_status" in vehicle.properties and not vehicle.key_in_holder
-    return _closed(vehicle) or ("key_missing" if missing else None)
+    return _closed(vehicle) or (None if vehicle.fob_in_holder else "key_missing")
 
 
 def _top_case_shut(vehicle: Vehicle) -> str | None:
@@ -341,7 +342,7 @@ _SHOWN: Mapping[str, Callable[[Vehicle], Any]] = {
     "telematics_unit_supply_voltage_in_volts": lambda vehicle: vehicle.onboard_voltage - 0.15,
     "top_case_lid": _either("top_case_open", "OPEN", "CLOSED"),
     "top_case_lock": _either("top_case_locked", "LOCKED", "UNLOCKED"),
-    "vehicle_key_status": _either("key_in_holder", "IN", "OUT"),
+    "vehicle_key_status": _either("key_inserted", "IN", "OUT"),
     "windows_status": _either("windows_open", "OPEN", "CLOSED"),
     **{lamp: _lamp(lamp) for lamp in LAMPS},
     **{f"tire_pressure_{tire}_in_kilopascals": _pressure(tire) for tire in TIRES},
