@@ -36,7 +36,7 @@ def convert(said: Any, to: type[T], file: str, key: str = "") -> T:
     """`said` as a `to`, strictly. Raises ModelError with the key below `key` where it does not fit."""
     try:
         return msgspec.convert(said, to)
-    except (msgspec.ValidationError, OverflowError) as error:
+    except msgspec.ValidationError as error:
         problem = str(error)
         found = _AT_PATH.search(problem)
         below = found["path"].lstrip(".") if found else ""

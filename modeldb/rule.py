@@ -139,6 +139,7 @@ class Steps:
     thresholds: tuple[float, ...]
     low: float
     high: float
+    whole: bool = True
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -158,7 +159,7 @@ class Steps:
         """The signal that says `value`: the threshold itself, below the first one step before it."""
         reached = min(int(value), len(self.thresholds))
         raw = self.thresholds[reached - 1] if reached else max(self.low, self.thresholds[0] - 1)
-        return {self.signal: math.ceil(raw)}
+        return {self.signal: math.ceil(raw) if self.whole else raw}
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ class _Draft:
         if self.said.valid is None:
             return signal.low, signal.high
         low, high = self.said.valid
+        if not (math.isfinite(low) and math.isfinite(high)):
+            self.wrong("valid", "must be two numbers")
         if not low <= high:
             self.wrong("valid", f"[{low}, {high}] is empty")
         if low < signal.low or high > signal.high:
@@ -181,7 +183,7 @@ def _steps(draft: _Draft) -> Rule:
         draft.wrong("steps", "reach beyond what is valid")
     if known.low > 0 or len(thresholds) > known.high:
         draft.wrong("steps", f"are more than {known.high:g}")
-    return Steps(known.key, said.signal or "", thresholds, low, high)
+    return Steps(known.key, said.signal or "", thresholds, low, high, whole=signal.type[0] != "f")
 
 
 def _day(draft: _Draft) -> Rule:
@@ -189,9 +191,14 @@ def _day(draft: _Draft) -> Rule:
     if said.epoch is None:
         draft.wrong("epoch", "missing")
     signal = draft.signal(said.signal)
+    if signal.type[0] == "f":
+        draft.wrong("signal", f"a {signal.type} does not count days")
     low, high = draft.valid(signal)
     first, last = 1 - said.epoch.toordinal(), LAST_DAY - said.epoch.toordinal()
-    return Day(draft.known.key, said.signal or "", said.epoch, math.ceil(max(low, first)), math.floor(min(high, last)))
+    low, high = math.ceil(max(low, first)), math.floor(min(high, last))
+    if not low <= high:
+        draft.wrong("valid", "is no day")
+    return Day(draft.known.key, said.signal or "", said.epoch, low, high)
 
 
 def _lookup(draft: _Draft) -> Rule:

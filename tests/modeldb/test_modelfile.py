@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from modeldb import ModelError, load
 from modeldb.database import FOLDER
 from modeldb.modelfile import load_model
+from modeldb.vocabulary import PROPERTIES
 
 FILE = "models/acme/rover-2020.toml"
 GOOD = (FOLDER / "models" / "volkswagen" / "golf-2020.toml").read_text()
@@ -61,6 +62,10 @@ def refused(folder: Path, text: str) -> ModelError:
         ('cellular_signal_quality = { signal = "rssi", steps = [1, 2, 3, 4, 5, 6] }', "cellular_signal_quality.steps"),
         ('cellular_signal_quality = { signal = "rssi", steps = [-100], scale = 2 }', "cellular_signal_quality.scale"),
         ('brake_fluid_due_date = { signal = "brake_fluid_due" }', "brake_fluid_due_date.epoch"),
+        (
+            'brake_fluid_due_date = { signal = "brake_fluid_due", epoch = 2000-01-01, valid = [0.2, 0.8] }',
+            "brake_fluid_due_date.valid",
+        ),
         ('position = { latitude = "latitude" }', "position.longitude"),
         ('position = { signal = "latitude" }', "position.signal"),
         ('central_lock = { signal = "can_locks" }', "central_lock.signal"),
@@ -146,6 +151,51 @@ def test_a_file_that_is_no_text_is_said(tmp_path: Path) -> None:
         with pytest.raises(ModelError) as caught:
             load_model(path, FILE, load().brands)
         assert caught.value.file == FILE
+
+
+ACME = """
+kind = "OEM"
+protocol = "acme"
+id_pattern = "x"
+[signals]
+level = { type = "f64" }
+count = { type = "u64" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "raw", "value"),
+    [
+        ('speed_in_kilometers_per_hour = { signal = "level", scale = 3.6, decimals = 1 }', 10.01, 36.0),
+        ('cellular_signal_quality = { signal = "level", steps = [0.2, 0.4] }', 0.3, 1),
+        ('mileage_in_kilometers = { signal = "count", scale = -0.001, offset = 100 }', 10_000, 90.0),
+        ('ignition = { signal = "count", map = { 0 = "OFF", 255 = "ON" } }', 255, "ON"),
+        ('brake_fluid_due_date = { signal = "count", epoch = 9999-12-31 }', 0, "9999-12-31"),
+        ('brake_fluid_due_date = { signal = "level", epoch = 2000-01-01 }', None, "brake_fluid_due_date.signal"),
+        ('speed_in_kilometers_per_hour = { signal = "level", valid = [nan, nan] }', None, "speed_in_kilometers_per_hour.valid"),
+        ('speed_in_kilometers_per_hour = { signal = "level", valid = [-inf, inf] }', None, "speed_in_kilometers_per_hour.valid"),
+        ('ignition = { signal = "level", map = { 0 = "OFF" } }', None, "ignition.signal"),
+    ],
+)
+def test_signals_of_any_width_and_with_fractions_have_rules(
+    tmp_path: Path, rule: str, raw: float | None, value: str | float
+) -> None:
+    (tmp_path / "brands").mkdir()
+    (tmp_path / "brands" / "ACME.toml").write_text(ACME)
+    text = HEADER + "[ACME.state]\n" + rule + "\n"
+    if raw is None:
+        assert refused(tmp_path, text).key == f"ACME.state.{value}"
+        return
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "rover.toml").write_text(text)
+    [model] = load(extra_folders=[tmp_path]).available("ACME")
+    unit = model.units["ACME"]
+    state = {rule.partition(" ")[0]: value}
+    assert unit.translate(dict.fromkeys(unit.brand.signals, raw)) == state
+    assert unit.translate(unit.invert(state)) == state
+    for beyond in (float("inf"), float("-inf"), float("nan"), 2**64 - 1):
+        for key, said in unit.translate(dict.fromkeys(unit.brand.signals, beyond)).items():
+            assert PROPERTIES[key].allows(said)
 
 
 LINES = GOOD.splitlines(keepends=True)

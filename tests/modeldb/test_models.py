@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lab.sayable import is_near, raw_signals, sayable
 
+from lab.sayable import is_near, raw_signals, sayable
 from modeldb import load
 from modeldb.check import check_unit
 from modeldb.model import Translation, VehicleModel

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.sayable import raw_signals
 
+from lab.sayable import raw_signals
 from modeldb import load
 from modeldb.tables import LANES, SILENT, Kind, tables, translate_rows
 
