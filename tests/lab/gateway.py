@@ -51,6 +51,11 @@ class GatewayProcess(Server):
         return str(json.loads((self.data / "gateway.json").read_text())["url"])
 
     @property
+    def units_broker(self) -> str:
+        """Where units connect."""
+        return str(json.loads((self.data / "gateway.json").read_text())["units_broker"])
+
+    @property
     def token(self) -> str:
         """The API token that it made at its first start."""
         return (self.data / "api-token").read_text().strip()
@@ -117,11 +122,9 @@ class LineUnit:
     `down` are the payloads that came for it.
     """
 
-    def __init__(self, added: Added, broker_url: str, *, vehicle: Vehicle | None = None, flash: Flash | None = None) -> None:
-        models = load()
-        model = models.models[added["model"]["id"]]
-        brand = models.brands.get(added.unit.brand)
-        translation = model.units[added.unit.brand if brand else next(iter(model.units))]
+    def __init__(self, added: Added, broker_url: str, *, vehicle: Vehicle | None = None) -> None:
+        model = load().models[added["model"]["id"]]
+        translation = model.units[added.unit.brand]
         credentials = added["credentials"]
         self.id = added.unit
         self.vehicle = vehicle or Vehicle.of(model, added.unit.brand)
@@ -133,7 +136,7 @@ class LineUnit:
             intervals=Intervals(10, 60, 900),
         )
         self.password = credentials["password"]
-        self.flash = flash or Flash.factory(now_ms())
+        self.flash = Flash.factory(now_ms())
         self.unit = Unit(self.config, self.flash, self.vehicle)
         self.broker = urlsplit(broker_url)
         self.down: list[bytes] = []

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-PACKAGES = {"mosquitto": "mosquitto", "mosquitto_passwd": "mosquitto", "rabbitmqctl": "rabbitmq-server"}
+PACKAGES = {"mosquitto": "mosquitto", "rabbitmqctl": "rabbitmq-server"}
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 """Debian puts servers where a normal user's PATH does not look."""
 
