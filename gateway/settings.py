@@ -26,11 +26,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="the store; none: SQLite in the data folder")
     data: Path = Field(Path(".teleloop"), description="data folder, made at first start for its owner alone")
     provisioning_key_file: Path | None = Field(None, description="the key that all units' keys come from; made at first start")
+    token: str | None = Field(None, repr=False, description="the API token; none: made at first start, in the data folder")
     trust_broker: bool = Field(False, description="allow brands without a seal: the broker's topic rules vouch for them")
     mosquitto_password_file: Path | None = Field(None, description="of a Mosquitto whose logins the gateway keeps")
     mosquitto_acl_file: Path | None = Field(None, description="of a Mosquitto whose logins the gateway keeps")
     mosquitto_pid_file: Path | None = Field(None, description="of a Mosquitto whose logins the gateway keeps")
-    modeldb: tuple[Path, ...] = Field((), description="further folders with `brands/` and `models/`")
 
     @classmethod
     def settings_customise_sources(
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
             raise ValueError("mqtt://user:secret@host:port or mqtts://... is wanted")
         return said or None
 
-    @field_validator("amqp_url", "database_url")
+    @field_validator("amqp_url", "database_url", "token")
     @classmethod
     def _empty_is_none(cls, said: str | None) -> str | None:
         return said or None
@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     def provisioning_key_path(self) -> Path:
         """Where the provisioning key stands."""
         return self.provisioning_key_file or self.data / "provisioning.key"
+
+    @property
+    def token_path(self) -> Path:
+        """Where the API token stands that was made at first start."""
+        return self.data / "api-token"
 
     def prepare(self) -> None:
         """Make the data folder, for its owner alone. Raises OSError."""

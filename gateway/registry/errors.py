@@ -10,37 +10,37 @@ class RegistryError(Exception):
     """The request cannot be done and nothing was done. The message is one sentence for people."""
 
 
-class Unknown(RegistryError):  # noqa: N818
+class Unknown(RegistryError):
     """There is no such thing in this fleet."""
 
 
-class Wrong(RegistryError):  # noqa: N818
+class Wrong(RegistryError):
     """What is asked makes no sense."""
 
 
-class Archived(RegistryError):  # noqa: N818
+class Archived(RegistryError):
     """The vehicle is archived, so this cannot be done to it."""
 
 
-class UnitTaken(RegistryError):  # noqa: N818
+class UnitTaken(RegistryError):
     """The unit is attached to a live vehicle already."""
 
     def __init__(self, unit: UnitId) -> None:
         super().__init__(f"the unit {unit} is attached to a vehicle already")
 
 
-class BadUnitId(RegistryError):  # noqa: N818
+class BadUnitId(RegistryError):
     """The id cannot be one of that brand's."""
 
 
-class Unsealed(RegistryError):  # noqa: N818
+class Unsealed(RegistryError):
     """The brand's frames carry no seal, and this gateway does not trust its broker to say who speaks."""
 
     def __init__(self, brand: str) -> None:
         super().__init__(f"units of {brand} do not seal their frames: they need a broker that is trusted (TELELOOP_TRUST_BROKER)")
 
 
-class ModelUnknown(RegistryError):  # noqa: N818
+class ModelUnknown(RegistryError):
     """No such model behind units of that brand. `candidates` are those there are."""
 
     def __init__(self, message: str, candidates: Sequence[VehicleModel]) -> None:

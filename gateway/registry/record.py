@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Row, Select, select
 
@@ -12,8 +12,8 @@ from gateway.store.tables import memories, vehicles
 from modeldb import Database
 from protocols.codec import UnitId
 
-OPERATION_STATUSES = ("OPERATING", "GARAGE", "OUT_OF_ORDER", "INACTIVE")
-RENTAL_STATUSES = ("IN_RENTAL", "NOT_IN_RENTAL")
+OperationStatus = Literal["OPERATING", "GARAGE", "OUT_OF_ORDER", "INACTIVE"]
+RentalStatus = Literal["IN_RENTAL", "NOT_IN_RENTAL"]
 
 _HEARD = (memories.c.online, memories.c.online_changed_at, memories.c.last_contact_at, memories.c.firmware)
 

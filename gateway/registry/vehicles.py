@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.events import Event
-from gateway.registry.attachments import Attachments
+from gateway.memory import Memory
+from gateway.registry.attachments import Attachments, chunks
 from gateway.registry.errors import Archived, BadUnitId, UnitTaken, Unknown, Unsealed, Wrong
 from gateway.registry.models import chosen_model
 from gateway.registry.outbox import Outbox
+from gateway.registry.packing import unpacked
 from gateway.registry.record import VehicleRecord, born, changed_event, record, selected
 from gateway.store import Store
 from gateway.store.tables import memories, units, vehicles
@@ -128,6 +130,22 @@ class Vehicles:
         more = len(found) > limit
         found = found[:limit]
         return found, _cursor(found[-1]) if more else None
+
+    async def memories(self, vehicle_ids: Sequence[str]) -> dict[str, Memory]:
+        """What is remembered of these vehicles; a vehicle never heard of is left out."""
+        found = {}
+        async with self._store.reading() as connection:
+            for chunk in chunks(vehicle_ids):
+                for row in await connection.execute(select(memories).where(memories.c.vehicle_id.in_(chunk))):
+                    found[row.vehicle_id] = unpacked(row.facts, dict(row._mapping))
+        return found
+
+    async def online(self) -> int:
+        """How many vehicles of all fleets are online."""
+        live = vehicles.c.archived_at.is_(None)
+        query = select(func.count()).select_from(memories.join(vehicles)).where(memories.c.online.is_(True), live)
+        async with self._store.reading() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def archive(self, fleet_id: str, vehicle_id: str, flow_id: str) -> VehicleRecord:
         """Take a vehicle out of operation at once; its unit is free. Again: nothing happens. Raises Unknown."""

@@ -19,7 +19,7 @@ BUSY_TIMEOUT_MS = 5_000
 """How long SQLite waits for another process (a backup, a look with the sqlite3 program) to let go of the file."""
 
 
-class StoreDamaged(Exception):  # noqa: N818
+class StoreDamaged(Exception):
     """The database cannot be used as it is: it is no database, it is damaged, or its schema is newer than this program."""
 
 

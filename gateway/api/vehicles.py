@@ -1,0 +1,185 @@
+"""Vehicles: add, list, show, archive, restore, new credentials."""
+
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Body, Query, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError, WithJsonSchema
+
+from gateway.api.access import FlowIdHere, GatewayHere, Reader, Writer
+from gateway.api.problems import Problem, invalid, problem_of
+from gateway.api.schemas import (
+    FIELDS_LIMIT,
+    AddedVehicle,
+    Bulk,
+    Credentials,
+    LifeStatusValue,
+    Page,
+    Vehicle,
+    VehicleRequest,
+    Word,
+)
+from gateway.app import Gateway
+from gateway.brokers.logins import BrokerFailed
+from gateway.registry import RegistryError
+from gateway.registry.record import OperationStatus
+from gateway.registry.vehicles import Added, NewVehicle, VehicleFilter
+from protocols.codec import UnitId
+from protocols.keys import UnitKeys
+
+BULK_LIMIT = 1_000
+PAGE_LIMIT = 1_000
+NO_LOGIN_YET = "the units' broker does not take the login at this moment: ask for new credentials later"
+
+log = structlog.get_logger(__name__)
+router = APIRouter(tags=["Vehicles"])
+
+AnyRequest = Annotated[Any, WithJsonSchema({"$ref": "#/components/schemas/VehicleRequest"})]
+_request = TypeAdapter(VehicleRequest)
+
+
+@router.post(
+    "/vehicles",
+    summary="Add one vehicle, or many",
+    status_code=201,
+    response_model=AddedVehicle,
+    responses={207: {"model": Bulk, "description": "A list was sent: what came of each"}},
+)
+async def add_vehicles(
+    gateway: GatewayHere,
+    client: Writer,
+    flow_id: FlowIdHere,
+    response: Response,
+    wanted: Annotated[VehicleRequest | Annotated[list[AnyRequest], Body(max_length=BULK_LIMIT)], Body()],
+) -> Any:
+    """The answer shows the unit's credentials, once. Of a list each item is answered on its own."""
+    if isinstance(wanted, VehicleRequest):
+        added, keys = await _add(gateway, client.fleet_id, wanted, flow_id)
+        return _shown(gateway, added, keys, await _let_in(gateway, {added.vehicle.unit: keys.password}))
+    response.status_code = 207
+    outcomes: list[tuple[Added, UnitKeys] | Problem] = []
+    for each in wanted:
+        try:
+            outcomes.append(await _add(gateway, client.fleet_id, _request.validate_python(each), flow_id))
+        except ValidationError as error:
+            outcomes.append(invalid(RequestValidationError(error.errors())))
+        except RegistryError as error:
+            outcomes.append(problem_of(error))
+        except Problem as problem:
+            outcomes.append(problem)
+    logins = {each[0].vehicle.unit: each[1].password for each in outcomes if isinstance(each, tuple)}
+    warnings = await _let_in(gateway, logins)
+    return Response(
+        Bulk(items=[_item(gateway, each, warnings, flow_id) for each in outcomes]).model_dump_json(exclude_none=False),
+        207,
+        media_type="application/json",
+    )
+
+
+def _item(gateway: Gateway, outcome: tuple[Added, UnitKeys] | Problem, warnings: list[str], flow_id: str) -> Any:
+    if isinstance(outcome, Problem):
+        return {"status": outcome.status, "problem": outcome.document(flow_id)}
+    return {"status": 201, "vehicle": _shown(gateway, *outcome, warnings)}
+
+
+async def _add(gateway: Gateway, fleet_id: str, wanted: VehicleRequest, flow_id: str) -> tuple[Added, UnitKeys]:
+    master_data = wanted.master_data.model_dump(exclude_unset=True)
+    if len(master_data) > FIELDS_LIMIT:
+        raise Problem(400, "validation", f"master_data has at most {FIELDS_LIMIT} fields")
+    new = NewVehicle(
+        UnitId(wanted.telematics_brand, wanted.telematics_unit_id),
+        wanted.vehicle_model_id,
+        wanted.vehicle_model,
+        wanted.year,
+        master_data,
+        wanted.custom_fields,
+        wanted.tags,
+        wanted.operation_status,
+    )
+    added = await gateway.registry.vehicles.add(fleet_id, new, flow_id)
+    return added, gateway.registry.keys(new.unit, added.generation)
+
+
+async def _let_in(gateway: Gateway, logins: dict[UnitId, str]) -> list[str]:
+    """Give the broker these logins; a warning if it does not take them: the vehicles are added all the same."""
+    try:
+        if logins:
+            await gateway.logins.put(logins)
+    except BrokerFailed as error:
+        log.error("the units' broker does not take logins", error=str(error))
+        return [NO_LOGIN_YET]
+    return []
+
+
+def _shown(gateway: Gateway, added: Added, keys: UnitKeys, warnings: list[str]) -> dict[str, Any]:
+    document = added.vehicle.document(gateway.models)
+    return document | {"credentials": _credentials(added.vehicle.unit, keys), "warnings": [*added.warnings, *warnings]}
+
+
+def _credentials(unit: UnitId, keys: UnitKeys) -> dict[str, Any]:
+    return {
+        "user_name": str(unit),
+        "password": keys.password,
+        "seal_key": keys.seal.hex(),
+        "command_key": keys.command.hex(),
+        "generation": keys.generation,
+    }
+
+
+@router.get("/vehicles", summary="List vehicles", response_model=Page[Vehicle])
+async def list_vehicles(
+    gateway: GatewayHere,
+    client: Reader,
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 100,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    brand: Annotated[Word | None, Query(description="telematics brand")] = None,
+    model: Annotated[Word | None, Query(description="vehicle model id")] = None,
+    operation_status: OperationStatus | None = None,
+    life_status: LifeStatusValue | None = None,
+    archived: Annotated[bool, Query(description="the archived ones instead of the live ones")] = False,
+) -> Any:
+    """In the order they were added; pages stay whole while vehicles are added and archived."""
+    online = None if life_status is None else life_status == "ONLINE"
+    wanted = VehicleFilter(brand, model, operation_status, online, archived)
+    found, after = await gateway.registry.vehicles.page(client.fleet_id, wanted, cursor=cursor, limit=limit)
+    return {"items": [vehicle.document(gateway.models) for vehicle in found], "next_cursor": after}
+
+
+@router.get("/vehicles/{vehicle_id}", summary="Show a vehicle", response_model=Vehicle)
+async def show_vehicle(gateway: GatewayHere, client: Reader, vehicle_id: str) -> Any:
+    """Archived vehicles are shown too, until they are purged after 90 days."""
+    return (await gateway.registry.vehicles.get(client.fleet_id, vehicle_id)).document(gateway.models)
+
+
+@router.post("/vehicles/{vehicle_id}/archive", summary="Take a vehicle out of operation", response_model=Vehicle)
+async def archive_vehicle(gateway: GatewayHere, client: Writer, flow_id: FlowIdHere, vehicle_id: str) -> Any:
+    """At once: no commands, data frozen, unit refused and logged out. Kept 90 days."""
+    vehicle = await gateway.registry.vehicles.archive(client.fleet_id, vehicle_id, flow_id)
+    if vehicle.unit not in await gateway.registry.logins():
+        await gateway.detached(vehicle.unit)
+    return vehicle.document(gateway.models)
+
+
+@router.post("/vehicles/{vehicle_id}/restore", summary="Take an archived vehicle back into operation", response_model=Vehicle)
+async def restore_vehicle(gateway: GatewayHere, client: Writer, flow_id: FlowIdHere, vehicle_id: str) -> Any:
+    """The same vehicle with the same id, state and credentials, unless its unit has gone to another vehicle since."""
+    vehicle = await gateway.registry.vehicles.restore(client.fleet_id, vehicle_id, flow_id)
+    password = (await gateway.registry.logins()).get(vehicle.unit)
+    if password is not None:
+        await gateway.attached(vehicle.unit, password)
+    return vehicle.document(gateway.models)
+
+
+@router.post(
+    "/vehicles/{vehicle_id}/telematics-unit/credentials",
+    summary="Issue new credentials for the vehicle's unit",
+    status_code=201,
+    response_model=Credentials,
+)
+async def issue_credentials(gateway: GatewayHere, client: Writer, flow_id: FlowIdHere, vehicle_id: str) -> Any:
+    """The next generation; the broker takes its password at once, the older keys stay valid until the unit uses the new."""
+    added = await gateway.registry.vehicles.reissue(client.fleet_id, vehicle_id, flow_id)
+    keys = gateway.registry.keys(added.vehicle.unit, added.generation)
+    await gateway.attached(added.vehicle.unit, keys.password)
+    return _credentials(added.vehicle.unit, keys)
