@@ -1,0 +1,29 @@
+"""Real servers, started when the first test asks for one."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.mosquitto import MosquittoBroker, mosquitto
+from lab.rabbitmq import RabbitMQNode, rabbitmq
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
+    """One node for the whole run: it takes ten seconds to start. A test that kills or freezes it brings it back."""
+    with rabbitmq(tmp_path_factory.mktemp("rabbitmq") / "node") as node:
+        yield node
+
+
+@pytest.fixture
+def amqp_url(rabbitmq_node: RabbitMQNode) -> Iterator[str]:
+    """A virtual host for this test alone."""
+    with rabbitmq_node.vhost() as vhost:
+        yield rabbitmq_node.url(vhost)
+
+
+@pytest.fixture(scope="session")
+def mosquitto_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoBroker]:
+    """An open Mosquitto for the whole run: everybody may do everything. Use client ids and topics of your own."""
+    with mosquitto(tmp_path_factory.mktemp("mosquitto") / "broker") as broker:
+        yield broker
