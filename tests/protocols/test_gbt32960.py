@@ -734,7 +734,7 @@ def _survives(data: bytes) -> None:
     _splits(data)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(mutated())
 @example(b"")
 @example(b"##")
