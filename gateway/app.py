@@ -52,7 +52,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, now_ms: Callable[[], int] = wall_clock_ms) -> None:
         self.settings, self.now_ms = settings, now_ms
-        self.models = modeldb.load(extra_folders=settings.modeldb)
+        self.models = modeldb.load()
         self.live, self.metrics = Live(), Metrics()
         self.store: Store
         self.registry: Registry
@@ -72,6 +72,7 @@ class Gateway:
         self._stack.push_async_callback(self.store.close)
         trusted = self.settings.trust_broker
         self.registry = Registry(self.store, self.models, key, self.now_ms, trust_broker=trusted)
+        await self.registry.fleets.ensure()
         self.publisher = self._publisher()
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)

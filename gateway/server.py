@@ -73,7 +73,7 @@ async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: N
                 await asyncio.sleep(0.01)
             host, port = listening.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            with _announced(settings.data / ADDRESS_FILE, url):
+            with _announced(settings.data / ADDRESS_FILE, url, gateway.logins.unit_url):
                 try:
                     yield Serving(gateway, url)
                 finally:
@@ -85,9 +85,11 @@ async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: N
 
 
 @contextmanager
-def _announced(path: Path, url: str) -> Iterator[None]:
-    """Say in the data folder where the API is, for the command line of the same machine."""
-    path.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+def _announced(path: Path, url: str, units_broker: str) -> Iterator[None]:
+    """Say in the data folder where the API and the units' broker are, for the command line of the same machine."""
+    said = path.with_suffix(".new")
+    said.write_text(json.dumps({"url": url, "units_broker": units_broker, "pid": os.getpid()}) + "\n")
+    said.replace(path)
     try:
         yield
     finally:
