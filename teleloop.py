@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import signal
@@ -12,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx2
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -20,7 +22,9 @@ from rich.text import Text
 import devices.cli
 import gateway.cli
 import modeldb.cli
+from gateway.api.access import api_token
 from gateway.events import Event
+from gateway.logs import configure
 from gateway.server import Serving, serving, until_stopped
 from gateway.settings import Settings
 from modeldb.model import VehicleModel
@@ -53,6 +57,7 @@ def run(
     Example: teleloop run --vehicles 25
     """
     settings = gateway.cli.settings(http=http, amqp_url=amqp_url, data=data, trust_broker=True)
+    configure(logging.WARNING)
     intervals = ("--driving-interval", str(driving_interval), "--parked-interval", str(parked_interval))
     gateway.cli.run_until_done(_run(settings, vehicles, seed, intervals, as_json))
 
@@ -105,7 +110,10 @@ def _mixed(models: list[VehicleModel]) -> list[VehicleModel]:
 async def _add(under_way: Serving, model: VehicleModel) -> dict[str, Any]:
     """Add one vehicle over REST, as any client would."""
     body = {"telematics_brand": DEMO_BRAND, "telematics_unit_id": secrets.token_hex(8).upper(), "vehicle_model_id": model.id}
-    vehicle = await asyncio.to_thread(gateway.cli.call, "POST", "/vehicles", json=body)
+    token = api_token(under_way.gateway.settings)
+    async with httpx2.AsyncClient(base_url=under_way.url, headers={"Authorization": f"Bearer {token}"}) as api:
+        answer = await api.post("/vehicles", json=body)
+    vehicle = answer.raise_for_status().json()
     credentials = vehicle["credentials"]
     return {
         "vehicle_id": vehicle["id"],
@@ -172,7 +180,7 @@ async def _show_events(under_way: Serving, as_json: bool) -> None:
                     vehicle = await registry.vehicles.get(fleet_id, event.vehicle_id)
                     model = models.models.get(vehicle.vehicle_model_id)
                     names[event.vehicle_id] = model.title if model else "?"
-                out.print(_line(event, names[event.vehicle_id]))
+                out.print(_line(event, names[event.vehicle_id]), soft_wrap=True)
 
 
 def _line(event: Event, name: str) -> Text:

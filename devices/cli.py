@@ -26,11 +26,6 @@ SETUP_FAILED = 2
 STATUS_INTERVAL_S = 1.0
 
 
-@app.callback()
-def root() -> None:
-    """Simulated units."""
-
-
 @app.command()
 def fleet(
     units: Annotated[Path, typer.Option(help="JSON: the units with their secrets.", exists=True, dir_okay=False)],

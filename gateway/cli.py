@@ -27,11 +27,6 @@ console = Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
-@app.callback()
-def root() -> None:
-    """The gateway's side."""
-
-
 @app.command()
 def gateway(
     http: Annotated[str | None, typer.Option(help="Address of the REST API, host:port.")] = None,
@@ -44,9 +39,12 @@ def gateway(
 
     Example: teleloop gateway --amqp-url amqp://guest:guest@127.0.0.1:5672/
     """
+    from gateway.logs import configure
     from gateway.server import Serving, run
 
     said = {"http": http, "mqtt_url": mqtt_url, "amqp_url": amqp_url, "database_url": database_url, "data": data}
+
+    configure()
 
     def started(serving: Serving) -> None:
         console.print(f"API       {serving.url}/docs")
