@@ -8,13 +8,12 @@ from gateway.api import commands, events, health, models, openapi, problems, qua
 from gateway.api.access import api_token
 from gateway.app import Gateway
 
-BODY_LIMIT_BYTES = 1 << 20
 ROUTERS = (vehicles, states, commands, models, events, quarantine, health)
 
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The API in front of an opened `gateway`. Raises OSError, ValueError if its token cannot be read or made."""
-    app = FastAPI(title="teleloop", version=version("teleloop"), max_body_size=BODY_LIMIT_BYTES, redoc_url=None)
+    app = FastAPI(title="teleloop", version=version("teleloop"), redoc_url=None)
     app.state.gateway, app.state.token = gateway, api_token(gateway.settings)
     problems.install(app)
     for resource in ROUTERS:

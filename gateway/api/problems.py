@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +29,7 @@ from gateway.registry import (
 
 FLOW_ID = "X-INVERS-Flow-ID"
 TYPE = "urn:teleloop:problem:"
+BODY_LIMIT_BYTES = 1 << 20
 MEDIA_TYPE = "application/problem+json"
 
 REGISTRY: dict[type[RegistryError], tuple[int, str]] = {
@@ -126,6 +127,38 @@ class FlowId:
             await self._app(scope, receive, send_with_flow_id)
 
 
+class BodyLimit:
+    """Refuses what is longer than a request may be: by what it announces, or as soon as too much has come."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self._app, self._limit_bytes = app, limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced) > self._limit_bytes:
+            problem = Problem(413, "too_large", self._sentence)
+            await answer(Request(scope), problem)(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit_bytes:
+                raise HTTPException(413, self._sentence)
+            return message
+
+        await self._app(scope, receive_counted, send)
+
+    @property
+    def _sentence(self) -> str:
+        return f"a request has at most {self._limit_bytes} bytes"
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem document."""
 
@@ -153,4 +186,5 @@ def install(app: FastAPI) -> None:
         Problem, RegistryError, RequestValidationError, HTTPException, OperationalError, InterfaceError, BrokerFailed, Exception
     ):  # fmt: skip
         app.add_exception_handler(kind, handle)
+    app.add_middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)
     app.add_middleware(FlowId)
