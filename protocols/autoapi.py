@@ -131,9 +131,8 @@ def _reports(data: bytes, facts: Mapping[str, Any]) -> Iterator[Report]:
 def _record(data: bytes, facts: Mapping[str, Any]) -> bytes:
     """Capability and properties without what a repetition may have anew: nonce and signature."""
     kept = (said for said in facts["properties"] if said["id"] not in (NONCE, SIGNATURE))
-    return facts["capability_id"].to_bytes(2, "big") + b"".join(
-        data[said["offset"] : said["offset"] + said["size"]] for said in kept
-    )
+    capability_id: int = facts["capability_id"]
+    return capability_id.to_bytes(2, "big") + b"".join(data[said["offset"] : said["offset"] + said["size"]] for said in kept)
 
 
 def _signals(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
