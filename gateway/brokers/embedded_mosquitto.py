@@ -68,7 +68,11 @@ class EmbeddedMosquitto(Mosquitto):
         self._child.reload()
 
     def _hear(self, line: str) -> None:
-        if "not authorised" in line:
+        if "not authorised" not in line:
+            return
+        if self._probes_refused:  # the log names nobody who was refused
+            self._probes_refused -= 1
+        else:
             self._on_refused("bad_credentials")
 
     def _configuration(self, port: int, gateway_port: int) -> str:

@@ -83,7 +83,7 @@ class EmbeddedNats(FileLogins):
         self._child.reload()
 
     def _hear(self, line: str) -> None:
-        if "authentication error" in line:
+        if "unable to connect: authentication error" in line and PROBE_USER not in line:
             self._on_refused("bad_credentials")
         elif "ermissions Violation" in line:
             self._on_refused("forbidden_topic")

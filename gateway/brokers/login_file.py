@@ -16,6 +16,7 @@ from gateway.brokers.probe import ACCEPTED, try_login
 from protocols.codec import UnitId
 
 PROBE_USER = "teleloop-probe"
+PROBE_PAUSE_S = 0.02
 RELOAD_TIMEOUT_S = 10.0
 PBKDF2_ROUNDS = 101
 """Mosquitto's own default. A unit's secret is 256 random bits: no number of rounds makes guessing it any harder."""
@@ -70,6 +71,7 @@ class FileLogins(ABC):
         self._units: dict[str, str] = {}
         self._ours: dict[str, str] = {}
         self._probe_secret = ""
+        self._probes_refused = 0
         self._turn = asyncio.Lock()
 
     @abstractmethod
@@ -124,12 +126,13 @@ class FileLogins(ABC):
             raise BrokerFailed("the broker to tell of new logins is not running") from error
         await self._taken()
 
-    async def _taken(self, timeout_s: float = RELOAD_TIMEOUT_S) -> None:
+    async def _taken(self) -> None:
         """Wait until the broker answers and knows the newest file."""
         host, port, tls = self._where()
         try:
-            async with asyncio.timeout(timeout_s):
-                while await try_login(host, port, PROBE_USER, self._probe_secret, tls=tls) != ACCEPTED:
-                    await asyncio.sleep(0.02)
+            async with asyncio.timeout(RELOAD_TIMEOUT_S):
+                while (answer := await try_login(host, port, PROBE_USER, self._probe_secret, tls=tls)) != ACCEPTED:
+                    self._probes_refused += answer is not None
+                    await asyncio.sleep(PROBE_PAUSE_S)
         except TimeoutError:
-            raise BrokerFailed(f"the broker on {host}:{port} did not take the logins in {timeout_s:g} s") from None
+            raise BrokerFailed(f"the broker on {host}:{port} did not take the logins in {RELOAD_TIMEOUT_S:g} s") from None
