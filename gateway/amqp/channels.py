@@ -44,7 +44,7 @@ class Unroutable(PublishFailed):
     """There is no queue for an event, not even the log."""
 
 
-class ProbeFailed(Exception):  # noqa: N818
+class ProbeFailed(Exception):
     """A channel does not do what a publisher needs of it."""
 
 

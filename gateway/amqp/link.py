@@ -1,7 +1,6 @@
 """One connection to RabbitMQ from the handshake to its end: topology, the publishing channel, alarms."""
 
 import asyncio
-import logging
 from typing import Any
 
 import aiormq
@@ -16,8 +15,6 @@ CHANNEL = 1
 GOODBYE_S = 2.0
 
 log = structlog.get_logger(__name__)
-# What aiormq says of a lost connection, with a traceback for each attempt, the publisher says in one line.
-logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 class Link:

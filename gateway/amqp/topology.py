@@ -31,7 +31,7 @@ WORD = re.compile(r"[A-Za-z0-9_-]+")
 """One word of a routing key: nothing that separates words or stands for others."""
 
 
-class TopologyConflict(Exception):  # noqa: N818
+class TopologyConflict(Exception):
     """RabbitMQ holds an exchange or a queue of our name that was declared otherwise. Only its owner can solve that."""
 
 
