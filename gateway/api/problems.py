@@ -18,6 +18,7 @@ from gateway.brokers.logins import BrokerFailed
 from gateway.registry import (
     Archived,
     BadUnitId,
+    BrandUnknown,
     ModelAmbiguous,
     ModelUnknown,
     RegistryError,
@@ -36,7 +37,8 @@ REGISTRY: dict[type[RegistryError], tuple[int, str]] = {
     Unknown: (404, "not_found"),
     Archived: (409, "archived"),
     UnitTaken: (409, "unit_taken"),
-    Wrong: (422, "unprocessable"),
+    Wrong: (400, "validation"),
+    BrandUnknown: (422, "brand_unknown"),
     BadUnitId: (422, "bad_unit_id"),
     Unsealed: (422, "unsealed_brand"),
     ModelUnknown: (422, "model_unknown"),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 
 from gateway.registry.record import OperationStatus, RentalStatus
 from modeldb.vocabulary import PROPERTIES, Property, VehicleType
@@ -12,7 +12,15 @@ T = TypeVar("T")
 Moment = Annotated[str, Field(examples=["2026-01-30T13:22:05Z"], json_schema_extra={"format": "date-time"})]
 Text = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
+
+
+def _whole(said: Any) -> Any:
+    """1.0 is an integer in JSON."""
+    return int(said) if isinstance(said, float) and said.is_integer() else said
+
+
 WholeNumber = Annotated[int, Field(strict=True, ge=-(2**53) + 1, le=2**53 - 1)]
+Year = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1900, le=2200)]
 Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Scalar = Annotated[bool, Field(strict=True)] | WholeNumber | Fraction | Text | None
 LifeStatusValue = Literal["ONLINE", "OFFLINE"]
@@ -23,7 +31,13 @@ FIELDS_LIMIT = 50
 class MasterData(BaseModel):
     """What people call the vehicle; further text fields of your own are welcome, 50 in all."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "maxProperties": FIELDS_LIMIT,
+            "propertyNames": {"minLength": 1, "maxLength": 64, "pattern": r"^[^\x00]+$"},
+        },
+    )
     __pydantic_extra__: dict[Word, Text] = Field(init=False)
 
     vin: Annotated[str, StringConstraints(pattern=r"^[A-HJ-NPR-Z0-9]{17}$")] | None = None
@@ -57,7 +71,7 @@ class VehicleRequest(BaseModel):
     telematics_unit_id: Word
     vehicle_model_id: Word | None = None
     vehicle_model: Word | None = None
-    year: Annotated[int, Field(strict=True, ge=1900, le=2200)] | None = None
+    year: Year | None = None
     master_data: MasterData = MasterData()
     custom_fields: Annotated[dict[Word, Scalar], Field(max_length=FIELDS_LIMIT)] = {}
     tags: Annotated[list[Word], Field(max_length=FIELDS_LIMIT)] = []
@@ -71,7 +85,7 @@ class ModelChoice(BaseModel):
 
     vehicle_model_id: Word | None = None
     vehicle_model: Word | None = None
-    year: Annotated[int, Field(strict=True, ge=1900, le=2200)] | None = None
+    year: Year | None = None
 
 
 class TelematicsUnit(BaseModel):

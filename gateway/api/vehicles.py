@@ -35,7 +35,8 @@ NO_LOGIN_YET = "the units' broker does not take the login at this moment: ask fo
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["Vehicles"])
 
-AnyRequest = Annotated[Any, WithJsonSchema({"$ref": "#/components/schemas/VehicleRequest"})]
+ITEM = {"anyOf": [{"$ref": "#/components/schemas/VehicleRequest"}, {"description": "is answered with its own 400"}]}
+AnyRequest = Annotated[Any, WithJsonSchema(ITEM)]
 _request = TypeAdapter(VehicleRequest)
 
 

@@ -3,6 +3,7 @@
 from gateway.registry.errors import (
     Archived,
     BadUnitId,
+    BrandUnknown,
     ModelAmbiguous,
     ModelUnknown,
     RegistryError,
@@ -16,6 +17,7 @@ from gateway.registry.registry import Registry
 __all__ = [
     "Archived",
     "BadUnitId",
+    "BrandUnknown",
     "ModelAmbiguous",
     "ModelUnknown",
     "Registry",

@@ -15,11 +15,15 @@ class Unknown(RegistryError):
 
 
 class Wrong(RegistryError):
-    """What is asked makes no sense."""
+    """The request is not understood."""
 
 
 class Archived(RegistryError):
     """The vehicle is archived, so this cannot be done to it."""
+
+
+class BrandUnknown(RegistryError):
+    """There is no such brand of telematics units."""
 
 
 class UnitTaken(RegistryError):

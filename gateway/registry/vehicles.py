@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.events import Event
 from gateway.memory import Memory
 from gateway.registry.attachments import Attachments, chunks
-from gateway.registry.errors import Archived, BadUnitId, UnitTaken, Unknown, Unsealed, Wrong
+from gateway.registry.errors import Archived, BadUnitId, BrandUnknown, UnitTaken, Unknown, Unsealed, Wrong
 from gateway.registry.models import chosen_model
 from gateway.registry.outbox import Outbox
 from gateway.registry.packing import unpacked
@@ -85,7 +85,7 @@ class Vehicles:
         self._now_ms, self._trust_broker = now_ms, trust_broker
 
     async def add(self, fleet_id: str, new: NewVehicle, flow_id: str) -> Added:
-        """Add a vehicle. Raises UnitTaken, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous, Wrong."""
+        """Add a vehicle. Raises UnitTaken, BrandUnknown, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous, Wrong."""
         warnings = self._checked(new.unit)
         model = chosen_model(self._models, new.unit.brand, new.vehicle_model_id, new.vehicle_model, new.year)
         now = self._now_ms()
@@ -223,7 +223,7 @@ class Vehicles:
     def _checked(self, unit: UnitId) -> list[str]:
         brand = self._models.brands.get(unit.brand)
         if brand is None:
-            raise Wrong(f"there is no telematics brand {unit.brand}; known are {', '.join(sorted(self._models.brands))}")
+            raise BrandUnknown(f"there is no telematics brand {unit.brand}; known are {', '.join(sorted(self._models.brands))}")
         if not set(unit.telematics_unit_id) <= UNIT_ID_LETTERS:
             raise BadUnitId("a unit id is made of letters, digits, - and _")
         try:

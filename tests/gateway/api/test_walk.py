@@ -80,7 +80,7 @@ async def test_many_are_added_each_answered_on_its_own(api: httpx2.AsyncClient) 
 
 async def test_what_cannot_be_added_says_why(api: httpx2.AsyncClient) -> None:
     problem(await api.post("/vehicles", json=a_golf(1, telematics_unit_id="nonsense")), 422, "bad_unit_id")
-    problem(await api.post("/vehicles", json=a_golf(1, telematics_brand="NOBODY")), 422, "unprocessable")
+    problem(await api.post("/vehicles", json=a_golf(1, telematics_brand="NOBODY")), 422, "brand_unknown")
     unknown = problem(await api.post("/vehicles", json=a_golf(1, year=1974)), 422, "model_unknown")
     assert {model["name"] for model in unknown["candidates"]} == {"Golf"}
     ambiguous = problem(await api.post("/vehicles", json=a_golf(1, year=None)), 422, "model_ambiguous")
@@ -100,7 +100,7 @@ async def test_pages_follow_their_cursor(api: httpx2.AsyncClient) -> None:
     second = (await api.get("/vehicles", params={"limit": 3, "cursor": first["next_cursor"]})).json()
     assert sorted(each["id"] for each in first["items"] + second["items"]) == sorted(expected)
     assert second["next_cursor"] is None
-    problem(await api.get("/vehicles", params={"cursor": "nonsense"}), 422, "unprocessable")
+    problem(await api.get("/vehicles", params={"cursor": "nonsense"}), 400, "validation")
     problem(await api.get("/vehicles", params={"limit": 0}), 400, "validation")
 
 

@@ -9,6 +9,7 @@ from gateway.memory import Memory, Recorded, Window
 from gateway.registry import (
     Archived,
     BadUnitId,
+    BrandUnknown,
     ModelAmbiguous,
     ModelUnknown,
     Registry,
@@ -51,7 +52,7 @@ async def test_the_wrong_id_brand_or_model_is_refused_with_candidates(registry: 
     for said in ("0123", "0123456789abcdef", "0123456789ABCDE\n", "+", "#/$SYS"):
         with pytest.raises(BadUnitId):
             await registry.vehicles.add(FLEET, NewVehicle(UnitId("CLOUDBOXX", said), vehicle_model="Golf", year=2018), "")
-    with pytest.raises(Wrong):
+    with pytest.raises(BrandUnknown):
         await registry.vehicles.add(FLEET, NewVehicle(UnitId("NOBODY", "1")), "")
     with pytest.raises(Wrong):
         await registry.vehicles.add(FLEET, NewVehicle(unit()), "")

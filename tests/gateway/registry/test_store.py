@@ -1,0 +1,142 @@
+"""The database file: its schema, its promise over a crash, and what is refused."""
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select, text
+
+from gateway.store import Store, StoreDamaged
+from gateway.store.tables import metadata, outbox
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+import modeldb
+from gateway.memory import Memory, Window
+from gateway.registry import Registry
+from gateway.registry.vehicles import NewVehicle
+from gateway.store import Store
+from protocols.codec import UnitId
+
+async def main() -> None:
+    store = Store.in_file(Path(sys.argv[1]))
+    await store.open()
+    registry = Registry(store, modeldb.load(), bytes(32), lambda: 0)
+    await registry.fleets.ensure()
+    unit = UnitId("CLOUDBOXX", "0" * 16)
+    if unit not in await registry.find([unit]):
+        model = modeldb.load().available("CLOUDBOXX")[0]
+        await registry.vehicles.add("default", NewVehicle(unit, vehicle_model_id=model.id), "")
+    vehicle, memory = (await registry.find([unit]))[unit]
+    sequence = memory.window.cumulative
+    print(vehicle.vehicle_id, sequence, flush=True)
+    while True:
+        sequence += 1
+        counter = await registry.next_counter(vehicle.vehicle_id, 0)
+        await registry.remember({vehicle.vehicle_id: Memory(Window(sequence), online=bool(sequence % 2))})
+        print(sequence, counter, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_migrations_make_the_tables(store: Store) -> None:
+    async with store.reading() as connection:
+        differences = await connection.run_sync(lambda plain: compare_metadata(MigrationContext.configure(plain), metadata))
+    assert differences == []
+
+
+async def test_opening_again_changes_nothing(store: Store, database_file: Path) -> None:
+    async with store.writing() as connection:
+        await connection.execute(text("INSERT INTO fleets VALUES ('f', 'F', 'IGNITION', 1)"))
+    again = Store.in_file(database_file)
+    await again.open()
+    async with again.reading() as connection:
+        assert (await connection.execute(text("SELECT fleet_id FROM fleets"))).scalars().all() == ["f"]
+    await again.close()
+
+
+def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
+    file = tmp_path / "teleloop.db"
+    promised_sequence = promised_counter = 0
+    for commits in (1, 7, 40, 150, 300):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(file)], stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        _, found = writer.stdout.readline().split()
+        # The writer may have committed once more than it lived to say.
+        assert promised_sequence <= int(found) <= promised_sequence + 1
+        for _ in range(commits):
+            sequence, counter = map(int, writer.stdout.readline().split())
+            assert counter > promised_counter
+            promised_sequence, promised_counter = sequence, counter
+        writer.send_signal(signal.SIGKILL)
+        for line in writer.stdout:
+            if line.endswith("\n"):
+                promised_sequence, promised_counter = map(int, line.split())
+        writer.wait()
+        database = sqlite3.connect(file)
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        told = database.execute("SELECT count(*) FROM outbox WHERE type = 'VehicleChanged'").fetchone()[0]
+        assert promised_sequence <= told <= promised_sequence + 1
+        database.close()
+
+
+async def test_writers_queue_instead_of_failing(store: Store) -> None:
+    row = dict.fromkeys(("event_id", "type", "flow_id", "fleet_id", "vehicle_id"), "x") | {"occurred_at": 0, "recorded_at": 0}
+
+    async def write(number: int) -> None:
+        async with store.writing() as connection:
+            await connection.execute(select(outbox.c.id))
+            await connection.execute(insert(outbox).values(**row, body=str(number).encode()))
+
+    await asyncio.gather(*(write(number) for number in range(100)))
+    async with store.reading() as connection:
+        assert len((await connection.execute(select(outbox.c.id))).all()) == 100
+
+
+async def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
+    async def write_and_fail() -> None:
+        async with store.writing() as connection:
+            await connection.execute(text("INSERT INTO fleets VALUES ('f', 'F', 'IGNITION', 1)"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await write_and_fail()
+    async with store.reading() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM fleets"))).scalar_one() == 0
+
+
+@pytest.mark.parametrize("content", [b"this is no database at all, however long it may be" * 100, b"\x00" * 8192])
+async def test_a_file_that_is_no_database_is_left_alone(database_file: Path, content: bytes) -> None:
+    database_file.write_bytes(content)
+    store = Store.in_file(database_file)
+    with pytest.raises(StoreDamaged):
+        await store.open()
+    await store.close()
+    assert database_file.read_bytes() == content
+
+
+async def test_a_damaged_database_is_left_alone(store: Store, database_file: Path) -> None:
+    await store.close()
+    whole = bytearray(database_file.read_bytes())
+    for page in range(4096, len(whole), 4096):
+        whole[page : page + 16] = b"\xa5" * 16
+    database_file.write_bytes(whole)
+    with pytest.raises(StoreDamaged):
+        await store.open()
+    await store.close()
+    assert database_file.read_bytes() == bytes(whole)
+
+
+async def test_a_newer_schema_is_left_alone(store: Store) -> None:
+    async with store.writing() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreDamaged, match="newer"):
+        await store.open()
