@@ -1,13 +1,19 @@
 """The fleet's events as they happen, for whoever has no AMQP."""
 
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gateway.api.access import GatewayHere, Reader
-from gateway.events import Event
+from gateway.app import Gateway
+from gateway.eventlog import LocalEventLog
+from gateway.live import QUEUE_LIMIT, Subscription
+
+RESUMED_LIMIT = 500
+"""Events read from the log at a time."""
 
 router = APIRouter(tags=["Events"])
 
@@ -17,13 +23,41 @@ async def events(
     gateway: GatewayHere,
     client: Reader,
     type: Annotated[list[str] | None, Query(description="only events of these types")] = None,
+    last_event_id: Annotated[
+        str | None, Header(max_length=64, description="resume after this event, where the event log is the gateway's own")
+    ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-Sent Events: `id` is the event's id, `event` its type, `data` the same document that AMQP carries."""
+    """Server-Sent Events: `id` is the event's id, `event` its type, `data` the same document that AMQP carries.
+
+    A reader that falls behind is cut off and resumes with `Last-Event-ID`, which browsers send by themselves.
+    """
     with gateway.live.subscribe(client.fleet_id, type) as subscription:
         yield ServerSentEvent(comment="from here on")
-        async for event in subscription:
-            yield _sent(event)
+        told: deque[str] = deque(maxlen=2 * QUEUE_LIMIT)
+        if last_event_id is not None:
+            async for event in _missed(gateway, subscription, type, last_event_id):
+                told.append(event.id or "")
+                yield event
+        known = frozenset(told)
+        async for happened in subscription:
+            if happened.id not in known:
+                yield _sent(happened.id, happened.type, happened.json())
 
 
-def _sent(event: Event) -> ServerSentEvent:
-    return ServerSentEvent(raw_data=event.json().decode(), event=event.type, id=event.id)
+async def _missed(
+    gateway: Gateway, subscription: Subscription, types: list[str] | None, last_event_id: str
+) -> AsyncIterator[ServerSentEvent]:
+    """What the log holds after `last_event_id`: all of it, up to what the subscription has heard."""
+    log = gateway.publisher
+    while isinstance(log, LocalEventLog):
+        page = await log.since(subscription.fleet_id, last_event_id, RESUMED_LIMIT)
+        for event in page:
+            if types is None or event.type in types:
+                yield _sent(event.event_id, event.type, event.body)
+        if not page:
+            return
+        last_event_id = page[-1].event_id
+
+
+def _sent(event_id: str, event_type: str, body: bytes) -> ServerSentEvent:
+    return ServerSentEvent(raw_data=body.decode(), event=event_type, id=event_id)

@@ -200,19 +200,45 @@ async def test_events_come_as_they_happen(api: httpx2.AsyncClient) -> None:
         lines = stream.aiter_lines()
         assert (await anext(lines)).startswith(":")
         said = await added(api)
-        heard: dict[str, str] = {}
-        async with asyncio.timeout(10):
-            async for line in lines:
-                name, _, value = line.partition(": ")
-                heard[name] = value
-                if name and not line:
-                    break
-                if {"id", "event", "data"} <= heard.keys():
-                    break
-    document = json.loads(heard["data"])
-    assert heard["event"] == "VehicleCreated"
-    assert heard["id"] == document["metadata"]["id"]
-    assert document["metadata"]["vehicle_id"] == document["vehicle"]["id"] == said["id"]
+        await api.post(f"/vehicles/{said['id']}/archive")
+        await api.post(f"/vehicles/{said['id']}/restore")
+        for _ in range(2):
+            [heard] = await sent_events(lines, 1)
+            document = json.loads(heard["data"])
+            assert heard["event"] == "VehicleCreated"
+            assert heard["id"] == document["metadata"]["id"]
+            assert document["metadata"]["vehicle_id"] == document["vehicle"]["id"] == said["id"]
+
+
+async def test_a_reader_resumes_where_it_was_and_misses_nothing(api: httpx2.AsyncClient) -> None:
+    expected = [(await added(api, number))["id"] for number in range(3)]
+    seen: list[str] = []
+    last: dict[str, str] = {"Last-Event-ID": "none that is held"}
+    for more in range(3, 6):
+        async with api.stream("GET", "/events", headers=last) as stream:
+            lines = stream.aiter_lines()
+            expected.append((await added(api, more))["id"])
+            for heard in await sent_events(lines, len(expected) - len(seen)):
+                seen.append(json.loads(heard["data"])["metadata"]["vehicle_id"])
+                last = {"Last-Event-ID": heard["id"]}
+    assert seen == expected
+
+
+async def sent_events(lines: AsyncIterator[str], count: int) -> list[dict[str, str]]:
+    """The next Server-Sent Events."""
+    events: list[dict[str, str]] = []
+    event: dict[str, str] = {}
+    async with asyncio.timeout(10):
+        async for line in lines:
+            name, _, value = line.partition(": ")
+            if name:
+                event[name] = value
+            elif "id" in event:
+                events.append(event)
+                event = {}
+            if len(events) == count:
+                break
+    return events
 
 
 async def test_nobody_gets_in_without_the_token(stranger: httpx2.AsyncClient, under_way: Serving) -> None:
