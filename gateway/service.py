@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -249,7 +250,7 @@ class Service:
                 self._say_presence(unit, False)
             due = self._pacer.due(now)
             if due:
-                attached = await self._insist(lambda units=due: self._registry.find(units), "looking up units")
+                attached = await self._insist(partial(self._registry.find, due), "looking up units")
                 for vehicle, memory in attached.values():
                     if not vehicle.archived:
                         self._send_ack(vehicle, memory, now)

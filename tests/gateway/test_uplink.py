@@ -6,9 +6,9 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.units import CLOUDBOXX, KEYS, MODEL, NOW, UNIT, VEHICLE, frame, hear, other
 
 from gateway.memory import Memory
+from lab.units import CLOUDBOXX, KEYS, MODEL, NOW, UNIT, VEHICLE, frame, hear, other
 from protocols import envelope
 from protocols.checksums import crc16_ccitt_false
 from protocols.codec import PAYLOAD_LIMIT_BYTES, UnitId

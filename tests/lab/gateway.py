@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -119,10 +120,13 @@ def gateway(folder: Path, environment: Mapping[str, str] | None = None) -> Itera
 class LineUnit:
     """A simulated CloudBoxx on a real connection of an independent MQTT client, paced by the test.
 
-    `down` are the payloads that came for it.
+    `down` are the payloads that came for it, `attempted` its frames by sequence number, from the moment they were captured.
     """
 
-    def __init__(self, added: Added, broker_url: str, *, vehicle: Vehicle | None = None) -> None:
+    def __init__(
+        self, added: Added, broker_url: str, *, vehicle: Vehicle | None = None, intervals: Intervals | None = None
+    ) -> None:
+
         model = load().models[added["model"]["id"]]
         translation = model.units[added.unit.brand]
         credentials = added["credentials"]
@@ -133,18 +137,19 @@ class LineUnit:
             translation,
             bytes.fromhex(credentials["seal_key"]),
             {credentials["generation"]: bytes.fromhex(credentials["command_key"])},
-            intervals=Intervals(10, 60, 900),
+            intervals=intervals or Intervals(),
         )
         self.password = credentials["password"]
         self.flash = Flash.factory(now_ms())
-        self.unit = Unit(self.config, self.flash, self.vehicle)
+        self.attempted: dict[int, bytes] = {}
+        self.unit = Unit(self.config, self.flash, self.vehicle, lambda flash: self.attempted.update(flash.journal))
         self.broker = urlsplit(broker_url)
         self.down: list[bytes] = []
         self._client: aiomqtt.Client
 
     @asynccontextmanager
-    async def online(self) -> AsyncIterator["LineUnit"]:
-        """Connected, reporting and obeying meanwhile."""
+    async def online(self, firmware: bool = True) -> AsyncIterator["LineUnit"]:
+        """Connected; with its firmware on it reports and obeys meanwhile, without it says only what the test says."""
         topic = f"v1/{self.id.brand}/{self.id.telematics_unit_id}"
         will = aiomqtt.Will(f"{topic}/presence", b"offline", qos=1, retain=True)
         async with aiomqtt.Client(
@@ -158,8 +163,10 @@ class LineUnit:
         ) as self._client:
             await self._client.subscribe(f"{topic}/down", qos=1)
             await self._client.publish(f"{topic}/presence", b"online", qos=1, retain=True)
-            await self.say(self.unit.connected(now_ms()))
-            tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
+            tasks = self._tasks = [asyncio.create_task(self._listen(firmware))]
+            if firmware:
+                await self.say(self.unit.connected(now_ms()))
+                tasks.append(asyncio.create_task(self._tick()))
             try:
                 yield self
             finally:
@@ -173,6 +180,24 @@ class LineUnit:
         for payload in payloads:
             await self._client.publish(f"v1/{self.id.brand}/{self.id.telematics_unit_id}/up", payload, qos=1)
 
+    @property
+    def acknowledged(self) -> dict[int, bytes]:
+        """The frames that the gateway has said it holds."""
+        return {sequence: frame for sequence, frame in self.attempted.items() if sequence not in self.flash.journal}
+
+    async def stay_online(self, stopped: asyncio.Event) -> None:
+        """Connect, again whenever the connection is lost, until `stopped`."""
+        while not stopped.is_set():
+            try:
+                async with self.online():
+                    while not stopped.is_set() and not self._lost():
+                        await asyncio.sleep(0.1)
+            except aiomqtt.MqttError:
+                await asyncio.sleep(random.uniform(0.2, 1.0))
+
+    def _lost(self) -> bool:
+        return any(task.done() for task in self._tasks)
+
     async def publish(self, topic: str, payload: bytes) -> None:
         """Publish anywhere, as this unit."""
         await self._client.publish(topic, payload, qos=1)
@@ -181,11 +206,12 @@ class LineUnit:
         """Look at the vehicle now and say what is due."""
         await self.say(self.unit.tick(now_ms()))
 
-    async def _listen(self) -> None:
+    async def _listen(self, firmware: bool) -> None:
         async for message in self._client.messages:
             assert isinstance(message.payload, bytes)
             self.down.append(message.payload)
-            await self.say(self.unit.receive(message.payload, now_ms()))
+            if firmware:
+                await self.say(self.unit.receive(message.payload, now_ms()))
 
     async def _tick(self) -> None:
         while True:

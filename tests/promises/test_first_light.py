@@ -60,7 +60,7 @@ async def test_ids_are_the_same_after_a_resend_and_a_repeat_changes_nothing(tele
     added = teleloop.add(*with_model(DEV_KIT))
     unit = LineUnit(added, teleloop.units_broker)
     frames = [report(added, n, central_lock=lock) for n, lock in enumerate(["LOCKED", "UNLOCKED", "LOCKED"], 1)]
-    async with unit.online():
+    async with unit.online(firmware=False):
         await unit.say(frames)
         await asyncio.to_thread(consumer.wait_for, lambda each: each.type == "CentralLockChanged" and each.body["to"] == "LOCKED")
         before = [each.id for each in consumer.of(added["id"], "VehicleStateRecorded", "CentralLockChanged")]
@@ -70,7 +70,7 @@ async def test_ids_are_the_same_after_a_resend_and_a_repeat_changes_nothing(tele
         teleloop.kill()
         teleloop.start()
     again = LineUnit(added, teleloop.units_broker)
-    async with again.online():
+    async with again.online(firmware=False):
         repeated = teleloop.counted("teleloop_frames_total", outcome="repeated")
         await again.say(frames)
         await eventually(lambda: teleloop.counted("teleloop_frames_total", outcome="repeated") >= repeated + 3)
@@ -89,7 +89,7 @@ async def test_two_units_with_the_same_id_under_two_brands_are_two_vehicles(
     assert first["credentials"]["seal_key"] != second["credentials"]["seal_key"]
     assert teleloop.call("POST", "/vehicles", json=_body(UNIT)).status_code == 409
     one, two = LineUnit(first, teleloop.units_broker), LineUnit(second, teleloop.units_broker)
-    async with one.online(), two.online():
+    async with one.online(firmware=False), two.online(firmware=False):
         await one.say([report(first, 1, central_lock="LOCKED")])
         await two.say([report(second, 1, central_lock="UNLOCKED")])
         await eventually(
