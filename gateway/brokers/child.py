@@ -101,7 +101,8 @@ class Child:
     def reload(self) -> None:
         """SIGHUP. Between two lives there is nothing to tell: it reads its files when it starts."""
         if (pid := self.pid) is not None:
-            os.kill(pid, signal.SIGHUP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
 
     async def _spawn(self) -> None:
         with self._log_file.open("ab") as output:
