@@ -23,8 +23,9 @@ from gateway.api.schemas import (
 from gateway.app import Gateway
 from gateway.brokers.logins import BrokerFailed
 from gateway.registry import RegistryError
+from gateway.registry.listing import VehicleFilter
 from gateway.registry.record import OperationStatus
-from gateway.registry.vehicles import Added, NewVehicle, VehicleFilter
+from gateway.registry.vehicles import Added, NewVehicle
 from protocols.codec import UnitId
 from protocols.keys import UnitKeys
 
@@ -138,11 +139,12 @@ async def list_vehicles(
     model: Annotated[Word | None, Query(description="vehicle model id")] = None,
     operation_status: OperationStatus | None = None,
     life_status: LifeStatusValue | None = None,
+    q: Annotated[str | None, Query(max_length=200, description="part of a value of master data or custom fields")] = None,
     archived: Annotated[bool, Query(description="the archived ones instead of the live ones")] = False,
 ) -> Any:
     """In the order they were added; pages stay whole while vehicles are added and archived."""
     online = None if life_status is None else life_status == "ONLINE"
-    wanted = VehicleFilter(brand, model, operation_status, online, archived)
+    wanted = VehicleFilter(brand, model, operation_status, online, archived, q)
     found, after = await gateway.registry.vehicles.page(client.fleet_id, wanted, cursor=cursor, limit=limit)
     return {"items": [vehicle.document(gateway.models) for vehicle in found], "next_cursor": after}
 

@@ -1,19 +1,19 @@
 """Vehicles come, change, go and come back; each change and the event that tells of it are one transaction."""
 
-import base64
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.events import Event
 from gateway.memory import Memory
 from gateway.registry.attachments import Attachments, chunks
-from gateway.registry.errors import Archived, BadUnitId, BrandUnknown, UnitTaken, Unknown, Unsealed, Wrong
+from gateway.registry.errors import Archived, BadUnitId, BrandUnknown, UnitTaken, Unknown, Unsealed
+from gateway.registry.listing import VehicleFilter, conditions, cursor_after, position_of, searchable
 from gateway.registry.models import chosen_model
 from gateway.registry.outbox import Outbox
 from gateway.registry.packing import unpacked
@@ -57,17 +57,6 @@ class Added:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class VehicleFilter:
-    """Which vehicles of a fleet; None: any."""
-
-    brand: str | None = None
-    vehicle_model_id: str | None = None
-    operation_status: str | None = None
-    online: bool | None = None
-    archived: bool | None = False
-
-
 class Vehicles:
     """The vehicles of all fleets. Another fleet's vehicle is Unknown."""
 
@@ -97,6 +86,7 @@ class Vehicles:
             "master_data": dict(new.master_data),
             "custom_fields": dict(new.custom_fields),
             "tags": list(dict.fromkeys(new.tags)),
+            "search": searchable(new.master_data, new.custom_fields),
             "operation_status": new.operation_status,
             "rental_status": "NOT_IN_RENTAL",
             "created_at": now,
@@ -121,15 +111,15 @@ class Vehicles:
         self, fleet_id: str, wanted: VehicleFilter | None = None, *, cursor: str | None = None, limit: int = 100
     ) -> tuple[list[VehicleRecord], str | None]:
         """A fleet's vehicles in the order they were added, and where the next page begins. Raises Wrong for a bad cursor."""
-        query = selected().where(vehicles.c.fleet_id == fleet_id, *_conditions(wanted or VehicleFilter()))
+        query = selected().where(vehicles.c.fleet_id == fleet_id, *conditions(wanted or VehicleFilter()))
         if cursor is not None:
-            query = query.where(tuple_(vehicles.c.created_at, vehicles.c.vehicle_id) > tuple_(*_position(cursor)))
+            query = query.where(tuple_(vehicles.c.created_at, vehicles.c.vehicle_id) > tuple_(*position_of(cursor)))
         query = query.order_by(vehicles.c.created_at, vehicles.c.vehicle_id).limit(limit + 1)
         async with self._store.reading() as connection:
             found = [record(row) for row in await connection.execute(query)]
         more = len(found) > limit
         found = found[:limit]
-        return found, _cursor(found[-1]) if more else None
+        return found, cursor_after(found[-1]) if more else None
 
     async def memories(self, vehicle_ids: Sequence[str]) -> dict[str, Memory]:
         """What is remembered of these vehicles; a vehicle never heard of is left out."""
@@ -289,35 +279,3 @@ def _is(unit: UnitId) -> ColumnElement[bool]:
 
 def _following(generation: int) -> int:
     return generation % GENERATIONS + 1
-
-
-def _conditions(wanted: VehicleFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.archived is not None:
-        archived_at = vehicles.c.archived_at
-        conditions.append(archived_at.is_not(None) if wanted.archived else archived_at.is_(None))
-    if wanted.brand is not None:
-        conditions.append(vehicles.c.brand == wanted.brand)
-    if wanted.vehicle_model_id is not None:
-        conditions.append(vehicles.c.vehicle_model_id == wanted.vehicle_model_id)
-    if wanted.operation_status is not None:
-        conditions.append(vehicles.c.operation_status == wanted.operation_status)
-    if wanted.online is not None:
-        online = memories.c.online.is_(True)
-        conditions.append(online if wanted.online else or_(memories.c.online.is_(None), memories.c.online.is_(False)))
-    return conditions
-
-
-def _cursor(last: VehicleRecord) -> str:
-    return base64.urlsafe_b64encode(f"{last.created_at}.{last.vehicle_id}".encode()).decode().rstrip("=")
-
-
-def _position(cursor: str) -> tuple[int, str]:
-    try:
-        created_at, _, vehicle_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").partition(".")
-        position = int(created_at)
-    except ValueError as error:
-        raise Wrong("the cursor is not one of ours") from error
-    if not 0 <= position < 1 << 63:
-        raise Wrong("the cursor is not one of ours")
-    return position, vehicle_id

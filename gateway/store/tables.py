@@ -52,6 +52,7 @@ vehicles = Table(
     Column("master_data", Document, nullable=False),
     Column("custom_fields", Document, nullable=False),
     Column("tags", Document, nullable=False),
+    Column("search", Text, nullable=False),
     Column("operation_status", String(32), nullable=False),
     Column("rental_status", String(32), nullable=False),
     Column("created_at", Number, nullable=False),
@@ -62,7 +63,10 @@ vehicles = Table(
     Index(None, "brand", "telematics_unit_id"),
     Index(None, "archived_at"),
 )
-"""`brand` and `telematics_unit_id` name the unit that the vehicle has, or had when it was archived."""
+"""`brand` and `telematics_unit_id` name the unit that the vehicle has, or had when it was archived.
+
+`search` is what people may look for: the values of master data and custom fields, folded to one case, one a line.
+"""
 
 units = Table(
     "units",

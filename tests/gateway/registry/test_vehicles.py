@@ -1,6 +1,8 @@
 """Vehicles come, change, go and come back."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -18,7 +20,8 @@ from gateway.registry import (
     Unsealed,
     Wrong,
 )
-from gateway.registry.vehicles import ARCHIVE_KEPT_MS, VEHICLE_ID_LETTERS, NewVehicle, VehicleFilter
+from gateway.registry.listing import VehicleFilter
+from gateway.registry.vehicles import ARCHIVE_KEPT_MS, VEHICLE_ID_LETTERS, NewVehicle
 from gateway.store.tables import memories
 from protocols.codec import UnitId
 
@@ -174,6 +177,17 @@ async def test_filters_narrow_the_list(registry: Registry) -> None:
     assert await ids(VehicleFilter(online=False, archived=None)) == [second.vehicle_id]
     assert await ids(VehicleFilter(online=True)) == [first.vehicle_id]
     assert await ids(VehicleFilter(brand="TELTONIKA")) == []
+
+
+async def test_a_vehicle_is_found_by_its_master_data_and_custom_fields(registry: Registry) -> None:
+    said: dict[str, Any] = {"master_data": {"license_plate": "HH-TL 1%", "remark": "Übergröße"}, "custom_fields": {"bay": 42}}
+    found = (await registry.vehicles.add(FLEET, replace(a_vehicle(1), **said), "")).vehicle.vehicle_id
+    await registry.vehicles.add(FLEET, replace(a_vehicle(2), master_data={"license_plate": "HH-TL 12"}), "")
+    for text, expected in (("hh-tl 1%", 1), ("ÜBERGRÖSSE", 1), ("42", 1), ("HH", 2), ("license", 0), ("_", 0), ("", 2)):
+        page, _ = await registry.vehicles.page(FLEET, VehicleFilter(text=text))
+        assert len(page) == expected, text
+        if expected == 1:
+            assert page[0].vehicle_id == found
 
 
 async def test_a_new_owner_of_a_unit_gets_new_keys(registry: Registry) -> None:

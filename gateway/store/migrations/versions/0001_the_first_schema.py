@@ -105,6 +105,7 @@ def upgrade() -> None:
         sa.Column("master_data", DOCUMENT, nullable=False),
         sa.Column("custom_fields", DOCUMENT, nullable=False),
         sa.Column("tags", DOCUMENT, nullable=False),
+        sa.Column("search", sa.Text(), nullable=False),
         sa.Column("operation_status", sa.String(32), nullable=False),
         sa.Column("rental_status", sa.String(32), nullable=False),
         sa.Column("created_at", NUMBER, nullable=False),
