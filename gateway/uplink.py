@@ -192,7 +192,8 @@ class _Hearing:
         fingerprint = 0
         if report.sequence is None:
             fingerprint = int.from_bytes(sha1(report.record, usedforsecurity=False).digest()[:8], "little")
-            if fingerprint in memory.recent:
+            # A report without a time says the same bytes whenever things are as they were: only the last one can be its repeat.
+            if fingerprint in (memory.recent if report.captured_at is not None else memory.recent[-1:]):
                 self.receipt.repeated += 1
                 return
         late = memory.order is not None and order < memory.order
@@ -209,7 +210,8 @@ class _Hearing:
     def _tell(
         self, report: Report, at: int, reported: Mapping[str, Any], memory: Memory, after: Mapping[str, Any], late: bool
     ) -> None:
-        event_id = recorded_id(self.vehicle.vehicle_id, report.record)
+        record = report.record if report.captured_at is not None else report.record + at.to_bytes(8, "big")
+        event_id = recorded_id(self.vehicle.vehicle_id, record)
         occasion = Occasion(
             event_id, self.flow_id or str(event_id), at, self.telegram.at, self.vehicle.fleet_id, self.vehicle.vehicle_id
         )

@@ -67,6 +67,7 @@ async def test_kill_9_of_the_gateway_loses_nothing(killed_gateway: GatewayProces
     ]
     with Consumer(amqp_url) as consumer:
         stopped = asyncio.Event()
+        drained = asyncio.create_task(asyncio.to_thread(_pump, consumer, stopped))
         lives = [asyncio.create_task(unit.stay_online(stopped)) for unit in units]
         for _ in range(KILLS):
             await asyncio.sleep(draw.uniform(*BETWEEN_KILLS_S))
@@ -80,7 +81,7 @@ async def test_kill_9_of_the_gateway_loses_nothing(killed_gateway: GatewayProces
         )
         stopped.set()
         await asyncio.gather(*lives)
-        await asyncio.to_thread(_drain, consumer)
+        await drained
     names = dict(zip((unit.id for unit in units), (each["id"] for each in added), strict=True))
     ledger = Ledger(
         frozenset().union(*(report_ids(names[unit.id], unit.attempted.values()) for unit in units)),
@@ -93,8 +94,9 @@ async def test_kill_9_of_the_gateway_loses_nothing(killed_gateway: GatewayProces
     assert ledger.unexpected == set()
 
 
-def _drain(consumer: Consumer) -> None:
+def _pump(consumer: Consumer, stopped: asyncio.Event) -> None:
+    """Take what comes until `stopped`, and then all that is left. A consumer that does not read is cut off by RabbitMQ."""
     seen = -1
-    while seen != len(consumer.seen):
+    while not stopped.is_set() or seen != len(consumer.seen):
         seen = len(consumer.seen)
         consumer.pump(1.0)
