@@ -12,6 +12,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.brokers.logins import BrokerFailed
@@ -31,6 +32,7 @@ from gateway.registry import (
 FLOW_ID = "X-INVERS-Flow-ID"
 TYPE = "urn:teleloop:problem:"
 BODY_LIMIT_BYTES = 1 << 20
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MEDIA_TYPE = "application/problem+json"
 
 REGISTRY: dict[type[RegistryError], tuple[int, str]] = {
@@ -161,6 +163,12 @@ class BodyLimit:
         return f"a request has at most {self._limit_bytes} bytes"
 
 
+def _allowed(request: Request) -> list[str]:
+    """The methods that the request's path has: the router tells only those of one of its routes."""
+    scopes = [{**request.scope, "method": method} for method in METHODS]
+    return [scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)]
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem document."""
 
@@ -174,7 +182,8 @@ def install(app: FastAPI) -> None:
                 return answer(request, invalid(error))
             case HTTPException(status_code=status):
                 reason = WORDS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
-                return answer(request, Problem(status, reason, str(error.detail), headers=dict(error.headers or {})))
+                headers = {"Allow": ", ".join(_allowed(request))} if status == 405 else dict(error.headers or {})
+                return answer(request, Problem(status, reason, str(error.detail), headers=headers))
             case OperationalError() | InterfaceError():
                 log.error("the store does not answer", error=str(error.orig))
                 return answer(request, Problem(503, "store_unavailable", "the store does not answer; nothing was done"))

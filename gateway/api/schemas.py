@@ -20,7 +20,7 @@ def _whole(said: Any) -> Any:
 
 
 WholeNumber = Annotated[int, Field(strict=True, ge=-(2**53) + 1, le=2**53 - 1)]
-Year = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1900, le=2200)]
+Year = Annotated[int, Field(strict=True, ge=1900, le=2200), BeforeValidator(_whole)]
 Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Scalar = Annotated[bool, Field(strict=True)] | WholeNumber | Fraction | Text | None
 LifeStatusValue = Literal["ONLINE", "OFFLINE"]

@@ -1,6 +1,6 @@
 """Which vehicle model a request means."""
 
-from gateway.registry.errors import ModelAmbiguous, ModelUnknown, Wrong
+from gateway.registry.errors import ModelAmbiguous, ModelUnknown
 from modeldb import Database
 from modeldb.model import VehicleModel
 
@@ -10,7 +10,7 @@ def chosen_model(
 ) -> VehicleModel:
     """The model of this id, or of this name built in this year, behind units of `brand`.
 
-    Raises Wrong if neither is said, ModelUnknown and ModelAmbiguous with the candidates.
+    Raises ModelUnknown (also if neither is said) and ModelAmbiguous, with the candidates.
     """
     available = models.available(brand)
     if vehicle_model_id is not None:
@@ -19,7 +19,7 @@ def chosen_model(
                 return model
         raise ModelUnknown(f"units of {brand} know no vehicle model {vehicle_model_id}", available)
     if vehicle_model is None:
-        raise Wrong("a vehicle_model_id is wanted, or a vehicle_model and its year")
+        raise ModelUnknown("a vehicle_model_id is wanted, or a vehicle_model and its year", available)
     found = models.find(brand, vehicle_model, year)
     when = "" if year is None else f" of {year}"
     if not found:

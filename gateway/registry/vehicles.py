@@ -74,7 +74,7 @@ class Vehicles:
         self._now_ms, self._trust_broker = now_ms, trust_broker
 
     async def add(self, fleet_id: str, new: NewVehicle, flow_id: str) -> Added:
-        """Add a vehicle. Raises UnitTaken, BrandUnknown, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous, Wrong."""
+        """Add a vehicle. Raises UnitTaken, BrandUnknown, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous."""
         warnings = self._checked(new.unit)
         model = chosen_model(self._models, new.unit.brand, new.vehicle_model_id, new.vehicle_model, new.year)
         now = self._now_ms()

@@ -261,7 +261,9 @@ async def test_every_answer_has_a_flow_id_of_its_own(api: httpx2.AsyncClient) ->
     assert len({answer.headers[FLOW_ID] for answer in answers}) == len(answers)
     problem(answers[1], 404, "not_found")
     problem(answers[2], 404, "not_found")
-    problem(await api.delete("/vehicles"), 405, "method_not_allowed")
+    refused = await api.delete("/vehicles")
+    problem(refused, 405, "method_not_allowed")
+    assert refused.headers["Allow"] == "GET, POST"
 
 
 async def test_our_own_faults_are_problems_too(

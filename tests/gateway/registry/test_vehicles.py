@@ -57,7 +57,7 @@ async def test_the_wrong_id_brand_or_model_is_refused_with_candidates(registry: 
             await registry.vehicles.add(FLEET, NewVehicle(UnitId("CLOUDBOXX", said), vehicle_model="Golf", year=2018), "")
     with pytest.raises(BrandUnknown):
         await registry.vehicles.add(FLEET, NewVehicle(UnitId("NOBODY", "1")), "")
-    with pytest.raises(Wrong):
+    with pytest.raises(ModelUnknown):
         await registry.vehicles.add(FLEET, NewVehicle(unit()), "")
     with pytest.raises(ModelUnknown):
         await registry.vehicles.add(FLEET, NewVehicle(unit(), vehicle_model_id="0" * 26), "")

@@ -1,0 +1,50 @@
+"""The API does what its OpenAPI document says, whoever asks for whatever (schemathesis)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.gateway import gateway
+from protocols.codec import UnitId
+
+CONFIGURATION = """
+[checks]
+not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 503, 504]
+positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 422, 503, 504]
+
+[[operations]]
+include-name = ["GET /vehicles", "GET /latest-vehicle-states"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400]  # cursors are ours alone to make
+"""
+
+SEED = 1
+
+
+def keeps_its_word(folder: Path, examples: int) -> None:
+    configuration = folder / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION)
+    schemathesis = Path(sys.executable).with_name("schemathesis")
+    with gateway(folder / "gateway") as process:
+        model = process.call("GET", "/telematics-brands/CLOUDBOXX/available-vehicle-models").json()["items"][0]
+        for number in range(3):
+            process.add(UnitId("CLOUDBOXX", f"{number:016X}"), model["id"])
+        command = [
+            str(schemathesis), "--config-file", str(configuration),
+            "run", f"{process.url}/openapi.json", "--header", f"Authorization: Bearer {process.token}",
+            "--exclude-path", "/events", "--max-examples", str(examples), "--seed", str(SEED), "--no-color",
+        ]  # fmt: skip
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout[-8_000:]
+        assert process.running
+        assert "Traceback" not in process.output
+
+
+def test_every_answer_is_as_specified(tmp_path: Path) -> None:
+    keeps_its_word(tmp_path, 5)
+
+
+@pytest.mark.night
+def test_every_answer_is_as_specified_in_thousands_of_cases(tmp_path: Path) -> None:
+    keeps_its_word(tmp_path, 200)
