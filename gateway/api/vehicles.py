@@ -159,7 +159,7 @@ async def show_vehicle(gateway: GatewayHere, client: Reader, vehicle_id: str) ->
 async def archive_vehicle(gateway: GatewayHere, client: Writer, flow_id: FlowIdHere, vehicle_id: str) -> Any:
     """At once: no commands, data frozen, unit refused and logged out. Kept 90 days."""
     vehicle = await gateway.registry.vehicles.archive(client.fleet_id, vehicle_id, flow_id)
-    if vehicle.unit not in await gateway.registry.logins():
+    if await gateway.registry.login(vehicle.unit) is None:
         await gateway.detached(vehicle.unit)
     return vehicle.document(gateway.models)
 
@@ -168,7 +168,7 @@ async def archive_vehicle(gateway: GatewayHere, client: Writer, flow_id: FlowIdH
 async def restore_vehicle(gateway: GatewayHere, client: Writer, flow_id: FlowIdHere, vehicle_id: str) -> Any:
     """The same vehicle with the same id, state and credentials, unless its unit has gone to another vehicle since."""
     vehicle = await gateway.registry.vehicles.restore(client.fleet_id, vehicle_id, flow_id)
-    password = (await gateway.registry.logins()).get(vehicle.unit)
+    password = await gateway.registry.login(vehicle.unit)
     if password is not None:
         await gateway.attached(vehicle.unit, password)
     return vehicle.document(gateway.models)

@@ -79,6 +79,11 @@ class Registry:
         """The broker password of every unit that a live vehicle has."""
         return {unit: self.keys(unit, generation).password for unit, generation in await self.vehicles.attached()}
 
+    async def login(self, unit: UnitId) -> str | None:
+        """The broker password of `unit`, None if no live vehicle has it."""
+        generation = await self.vehicles.generation(unit)
+        return None if generation is None else self.keys(unit, generation).password
+
     async def remember(self, changes: Mapping[str, Memory], refused: Sequence[Refused] = ()) -> None:
         """Keep what was heard of each vehicle_id, and what was refused: one transaction, all or nothing.
 

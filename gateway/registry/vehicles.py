@@ -199,6 +199,13 @@ class Vehicles:
         async with self._store.reading() as connection:
             return [(UnitId(row.brand, row.telematics_unit_id), row.generation) for row in await connection.execute(query)]
 
+    async def generation(self, unit: UnitId) -> int | None:
+        """The newest key generation of `unit`, None if no live vehicle has it."""
+        query = select(units.c.generation).where(_is(unit), units.c.vehicle_id.is_not(None))
+        async with self._store.reading() as connection:
+            known: int | None = (await connection.execute(query)).scalar_one_or_none()
+        return known
+
     async def purge(self) -> int:
         """Forget the vehicles that were archived 90 days ago or earlier; how many."""
         old = vehicles.c.archived_at <= self._now_ms() - ARCHIVE_KEPT_MS
