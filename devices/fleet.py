@@ -40,7 +40,7 @@ TICKS_PER_TURN = 200
 HEAP_SLACK = 8
 """Entries a unit that may stand in the heap, all but one outdated, before it is cleared up."""
 
-STOP_TIMEOUT_S = 4.0
+STOP_TIMEOUT_S = 2.0
 SPREAD_DEGREES = 0.08
 
 log = structlog.get_logger(__name__)

@@ -21,7 +21,7 @@ KEEPALIVE_S = 18
 """gmqtt gives up after two silent keepalives and looks every half of one: a dead line is noticed within 45 s."""
 
 CONNECT_TIMEOUT_S = 15.0
-CLOSE_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 1.5
 NEVER_RECONNECT = -2
 LOGIN_REFUSED = (4, 5)
 """CONNACK: bad user name or password, not authorised (MQTT 3.1.1 table 3.1)."""
