@@ -38,6 +38,7 @@ clean:  ## Remove the virtual environment and everything that was built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
+	@echo "making a virtual environment in .venv, once; a minute or two"
 	$(PYTHON) -m venv .venv
 
 .venv/.run-ready: pyproject.toml requirements.lock | .venv/bin/python
