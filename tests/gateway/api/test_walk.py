@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.eventlog import LocalEventLog, LoggedEvent
 from gateway.memory import Memory, Recorded
 from gateway.server import Serving
 from gateway.uplink import Refused
@@ -222,6 +223,31 @@ async def test_a_reader_resumes_where_it_was_and_misses_nothing(api: httpx2.Asyn
                 seen.append(json.loads(heard["data"])["metadata"]["vehicle_id"])
                 last = {"Last-Event-ID": heard["id"]}
     assert seen == expected
+
+
+async def test_an_event_that_happens_while_a_reader_resumes_comes_once(
+    api: httpx2.AsyncClient, under_way: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = under_way.gateway.publisher
+    assert isinstance(log, LocalEventLog)
+    read = log.since
+    happened: list[str] = []
+
+    async def since(fleet_id: str, last_event_id: str | None, limit: int) -> list[LoggedEvent]:
+        if not happened:
+            happened.append((await added(api, 1))["id"])
+            async with asyncio.timeout(10):
+                while not await read(fleet_id, None, 1):
+                    await asyncio.sleep(0.01)
+        return await read(fleet_id, last_event_id, limit)
+
+    monkeypatch.setattr(log, "since", since)
+    async with api.stream("GET", "/events", headers={"Last-Event-ID": "none"}) as stream:
+        lines = stream.aiter_lines()
+        first = await sent_events(lines, 1)
+        happened.append((await added(api, 2))["id"])
+        second = await sent_events(lines, 1)
+    assert [json.loads(heard["data"])["vehicle"]["id"] for heard in first + second] == happened
 
 
 async def sent_events(lines: AsyncIterator[str], count: int) -> list[dict[str, str]]:

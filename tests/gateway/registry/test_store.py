@@ -88,17 +88,19 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
         database.close()
 
 
-async def test_writers_queue_instead_of_failing(store: Store) -> None:
+async def test_writers_queue_instead_of_failing(store: Store, database_file: Path) -> None:
+    other = Store.in_file(database_file)  # as another process has it: no lock of ours keeps it waiting
     row = dict.fromkeys(("event_id", "type", "flow_id", "fleet_id", "vehicle_id"), "x") | {"occurred_at": 0, "recorded_at": 0}
 
     async def write(number: int) -> None:
-        async with store.writing() as connection:
+        async with (store, other)[number % 2].writing() as connection:
             await connection.execute(select(outbox.c.id))
             await connection.execute(insert(outbox).values(**row, body=str(number).encode()))
 
     await asyncio.gather(*(write(number) for number in range(100)))
     async with store.reading() as connection:
         assert len((await connection.execute(select(outbox.c.id))).all()) == 100
+    await other.close()
 
 
 async def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
