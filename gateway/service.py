@@ -141,7 +141,8 @@ class Service:
         attached = await self._insist(lambda: self._registry.find(batch.units), "looking up units")
         self._decide(batch, attached)
         events = batch.events
-        refused = [refusal for receipt in batch.all_receipts for refusal in receipt.refused]
+        told = (refusal for receipt in batch.all_receipts for refusal in receipt.refused)
+        refused = [refusal for refusal in told if refusal.reason != "throttled"]  # the unit keeps those, and sends them again
         await self._publish_until_confirmed(events)
         if batch.memories or refused:
             await self._insist(lambda: self._registry.remember(batch.memories, refused), "remembering states")

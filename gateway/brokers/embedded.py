@@ -27,7 +27,7 @@ def embedded_broker(
     """A broker for units on `host:port`, with its files in `folder`; Mosquitto where it is installed, else nats-server.
 
     If the port is taken, `start` takes a free one: `unit_url` says which. `on_refused` hears what the broker's log tells of
-    refusals: `bad_credentials` from both kinds, `forbidden_topic` and `oversized` from nats-server alone.
+    refusals: `bad_credentials`, `forbidden_topic`, `oversized`.
     Raises BrokerFailed when neither is here.
     """
     if kind != "nats" and (program := find_mosquitto()):

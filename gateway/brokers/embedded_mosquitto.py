@@ -68,9 +68,14 @@ class EmbeddedMosquitto(Mosquitto):
         self._child.reload()
 
     def _hear(self, line: str) -> None:
-        if "not authorised" not in line:
+        # Mosquitto acknowledges what it drops; only its debug log tells of it.
+        if line.startswith("Denied PUBLISH"):
+            self._on_refused("forbidden_topic")
+        elif line.startswith("Dropped too large PUBLISH") or "oversize packet" in line:
+            self._on_refused("oversized")
+        elif "not authorised" not in line:
             return
-        if self._probes_refused:  # the log names nobody who was refused
+        elif self._probes_refused:  # the log names nobody who was refused
             self._probes_refused -= 1
         else:
             self._on_refused("bad_credentials")
@@ -97,6 +102,7 @@ log_timestamp false
 log_type error
 log_type warning
 log_type notice
+log_type debug
 connection_messages true
 
 listener {port} {self._host}

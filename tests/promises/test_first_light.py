@@ -180,7 +180,7 @@ async def test_an_archived_vehicle_is_out_at_once(teleloop: GatewayProcess):
         await _login(teleloop, str(UNIT), added["credentials"]["password"])
 
 
-async def test_an_oversized_payload_changes_nothing(teleloop: GatewayProcess):
+async def test_an_oversized_payload_is_refused_and_counted(teleloop: GatewayProcess):
     added = teleloop.add(UNIT, DEV_KIT.id)
     unit = LineUnit(added, teleloop.units_broker)
     with contextlib.suppress(aiomqtt.MqttError):
@@ -188,9 +188,20 @@ async def test_an_oversized_payload_changes_nothing(teleloop: GatewayProcess):
             await until_acked(unit)
             state = teleloop.state(added["id"])
             one = report(added, unit.flash.sequence + 5, central_lock="UNLOCKED")
-            await unit.say([one * (70_000 // len(one))])
-            await asyncio.sleep(1)
+            await unit.say([one * (66_000 // len(one))])
+            await eventually(lambda: teleloop.counted("teleloop_refused_total", reason="oversized") == 1)
+            await unit.say([one * (90_000 // len(one))])
+    await eventually(lambda: teleloop.counted("teleloop_refused_total", reason="oversized") == 2)
     assert teleloop.state(added["id"]) == state
+
+
+async def test_another_units_topic_is_refused_and_counted(teleloop: GatewayProcess):
+    added, other = teleloop.add(UNIT, DEV_KIT.id), teleloop.add(OTHER, DEV_KIT.id)
+    unit = LineUnit(added, teleloop.units_broker)
+    async with unit.online():
+        await unit.publish(f"v1/CLOUDBOXX/{OTHER.telematics_unit_id}/up", report(other, 5, central_lock="UNLOCKED"))
+        await eventually(lambda: teleloop.counted("teleloop_refused_total", reason="forbidden_topic") == 1)
+    assert teleloop.state(other["id"]) == {}
 
 
 async def test_unlock_reaches_the_vehicle_and_comes_back(teleloop: GatewayProcess, consumer: Consumer):
