@@ -1,5 +1,7 @@
 """Commands at the unit: executed once or not at all, never late, never for a stranger, and answered truthfully."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -220,6 +222,19 @@ def test_the_answer_does_not_wait_behind_a_backlog() -> None:
         bench.tick(60)
     bench.connect()
     assert kinds(bench.command(UNLOCK, 1)) == ["result", "state"]
+
+
+def test_a_result_and_the_state_behind_it_stay_together_in_small_payloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.connect()
+    for counter in range(1, 6):
+        bench.command("draw-attention", counter)
+    for size in range(300, 900, 50):
+        monkeypatch.setattr("devices.unit.PAYLOAD_BYTES", size)
+        bench.unit.disconnected(bench.now)
+        said = [kinds(frames([payload])) for payload in bench.unit.connected(bench.now)]
+        assert [kind for payload in said for kind in payload].count("result") == 5
+        assert all(payload[0] != "state" or "result" not in before for before, payload in pairwise(said))
 
 
 def test_the_log_tells_which_request_was_carried_out() -> None:
