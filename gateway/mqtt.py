@@ -127,7 +127,7 @@ class Line:
     async def _connect(self) -> None:
         self._lost.clear()
         client = gmqtt.Client(self._client_id, clean_session=False, optimistic_acknowledgement=False)
-        client.set_config({"reconnect_retries": 0})
+        client.set_config({"reconnect_retries": -2})  # gmqtt counts from 0: with 0 it comes back once, under our own client id
         client._package_handler._handle_qos_1_publish_packet = self._received
         client.on_disconnect = lambda *_: self._disconnected(client)
         client.set_auth_credentials(self._user, self._secret)
@@ -153,7 +153,6 @@ class Line:
         client, self._client = self._client, None
         self._up.clear()
         if client is not None and client._connection is not None:
-            client.stop_reconnect()
             try:
                 async with asyncio.timeout(2):
                     await client.disconnect()
