@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +23,14 @@ from gateway.uplink import Refused
 from modeldb import Database
 from protocols.codec import UnitId
 from protocols.keys import UnitKeys, brand_key, unit_keys
+
+
+def _upsert(row: "postgresql.Insert | sqlite.Insert") -> Executable:
+    newer = {name: row.excluded[name] for name in COLUMNS}
+    return row.on_conflict_do_update(index_elements=[memories.c.vehicle_id], set_=newer)
+
+
+_UPSERT = {"postgresql": _upsert(postgresql.insert(memories)), "sqlite": _upsert(sqlite.insert(memories))}
 
 
 class Registry:
@@ -129,10 +137,9 @@ async def _archived(connection: AsyncConnection, vehicle_ids: Sequence[str]) -> 
 
 async def _write(connection: AsyncConnection, kept: Mapping[str, Memory]) -> None:
     if kept:
-        row = postgresql.insert(memories) if connection.dialect.name == "postgresql" else sqlite.insert(memories)
-        newer = {name: row.excluded[name] for name in COLUMNS}
-        upsert = row.on_conflict_do_update(index_elements=[memories.c.vehicle_id], set_=newer)
-        await connection.execute(upsert, [{"vehicle_id": each, **columns(memory)} for each, memory in kept.items()])
+        await connection.execute(
+            _UPSERT[connection.dialect.name], [{"vehicle_id": each, **columns(memory)} for each, memory in kept.items()]
+        )
 
 
 def _uses_newest_key(vehicle: Vehicle, memory: Memory) -> bool:

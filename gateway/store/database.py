@@ -29,6 +29,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = make_url(_asynchronous(url))
         self.engine: AsyncEngine = create_async_engine(self.url)
+        self._writer = self.engine.execution_options(teleloop_writes=True)
         self._writing = asyncio.Lock()
         if self.url.get_backend_name() == "sqlite":
             _prepare_sqlite(self.engine)
@@ -58,7 +59,7 @@ class Store:
 
         Writers of this process queue here, in order, instead of polling the database's lock.
         """
-        async with self._writing, self.engine.execution_options(teleloop_writes=True).begin() as connection:
+        async with self._writing, self._writer.begin() as connection:
             yield connection
 
     @asynccontextmanager
