@@ -169,3 +169,17 @@ event_log = Table(
     sqlite_autoincrement=True,
 )
 """The local event log, where no RabbitMQ keeps one."""
+
+event_consumers = Table(
+    "event_consumers",
+    metadata,
+    Column("consumer_id", String(32), primary_key=True),
+    Column("fleet_id", ForeignKey("fleets.fleet_id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("topics", Document, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("rotated_at", Number, nullable=False),
+    Index(None, "fleet_id", "created_at"),
+)
+"""Who reads events from RabbitMQ, as which user. The hash is RabbitMQ's own form: a user that got lost there is made again from it."""
