@@ -2,10 +2,10 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway.api.problems import Problem, flow_id_of
@@ -16,6 +16,7 @@ from gateway.settings import Settings
 Scope = Literal["vehicles", "vehicles.ro", "vehicle-commands", "event-consumers", "admin"]
 IMPLIED: dict[str, frozenset[str]] = {"vehicles": frozenset({"vehicles.ro"})}
 EVERYTHING: frozenset[str] = frozenset({"vehicles", "vehicles.ro", "vehicle-commands", "event-consumers", "admin"})
+TICKET_LIFETIME_MS = 60_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="teleloop"'}
 
 _bearer = HTTPBearer(auto_error=False, description="The API token: `api-token` in the gateway's data folder, or TELELOOP_TOKEN.")
@@ -45,6 +46,27 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
+class Tickets:
+    """One-minute stand-ins for a token, for whoever can send no header: browsers' EventSource."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self._issued: dict[str, tuple[Access, int]] = {}
+
+    def issue(self, client: Access) -> tuple[str, int]:
+        """A ticket, and when it expires (Unix ms). It may read what `client` may read, nothing else."""
+        now = self._now_ms()
+        self._issued = {ticket: each for ticket, each in self._issued.items() if each[1] > now}
+        ticket, expires_at = secrets.token_urlsafe(32), now + TICKET_LIFETIME_MS
+        self._issued[ticket] = replace(client, scopes=frozenset({"vehicles.ro"})), expires_at
+        return ticket, expires_at
+
+    def client(self, ticket: str) -> Access | None:
+        """Who was given this ticket, while it is valid."""
+        client, expires_at = self._issued.get(ticket, (None, 0))
+        return client if expires_at > self._now_ms() else None
+
+
 def _client(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Access:
     if shown is None:
         raise Problem(401, "unauthorized", "a bearer token is wanted", headers=CHALLENGE)
@@ -64,8 +86,23 @@ def access(scope: Scope) -> Callable[[Access], Access]:
     return granted
 
 
+def _listener(
+    request: Request,
+    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ticket: Annotated[str | None, Query(max_length=64, description="from `POST /events/tickets`, instead of a token")] = None,
+) -> Access:
+    if ticket is None:
+        return access("vehicles.ro")(_client(request, shown))
+    tickets: Tickets = request.app.state.tickets
+    client = tickets.client(ticket)
+    if client is None:
+        raise Problem(401, "unauthorized", "the ticket is not valid (any more)", headers=CHALLENGE)
+    return client
+
+
 GatewayHere = Annotated[Gateway, Depends(gateway_of)]
 FlowIdHere = Annotated[str, Depends(flow_id_of)]
 Reader = Annotated[Access, Depends(access("vehicles.ro"))]
 Writer = Annotated[Access, Depends(access("vehicles"))]
 Commander = Annotated[Access, Depends(access("vehicle-commands"))]
+Listener = Annotated[Access, Depends(_listener)]

@@ -2,14 +2,16 @@
 
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from gateway.api.access import GatewayHere, Reader
+from gateway.api.access import GatewayHere, Listener, Reader
+from gateway.api.schemas import Ticket
 from gateway.app import Gateway
 from gateway.eventlog import LocalEventLog
+from gateway.events import timestamp
 from gateway.live import QUEUE_LIMIT, Subscription
 
 RESUMED_LIMIT = 500
@@ -21,7 +23,7 @@ router = APIRouter(tags=["Events"])
 @router.get("/events", summary="Events as they happen", response_class=EventSourceResponse)
 async def events(
     gateway: GatewayHere,
-    client: Reader,
+    client: Listener,
     type: Annotated[list[str] | None, Query(description="only events of these types")] = None,
     last_event_id: Annotated[
         str | None, Header(max_length=64, description="resume after this event, where the event log is the gateway's own")
@@ -42,6 +44,13 @@ async def events(
         async for happened in subscription:
             if happened.id not in known:
                 yield _sent(happened.id, happened.type, happened.json())
+
+
+@router.post("/events/tickets", summary="A ticket for a browser's EventSource", status_code=201, response_model=Ticket)
+async def ticket(request: Request, client: Reader) -> Any:
+    """Good for `GET /events?ticket=` within one minute: EventSource cannot send a token."""
+    issued, expires_at = request.app.state.tickets.issue(client)
+    return {"ticket": issued, "expires_at": timestamp(expires_at)}
 
 
 async def _missed(

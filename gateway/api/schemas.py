@@ -255,6 +255,13 @@ class QuarantinedFrame(BaseModel):
     data: str = Field(description="hexadecimal, the first 2,048 bytes")
 
 
+class Ticket(BaseModel):
+    """Lets a browser listen to events for as long as it lasts."""
+
+    ticket: str
+    expires_at: Moment
+
+
 class Readiness(BaseModel):
     """Whether the gateway can do its work, and each thing that it needs for it."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.api.access import EVERYTHING, Access, Tickets
 from gateway.eventlog import LocalEventLog, LoggedEvent
 from gateway.memory import Memory, Recorded
 from gateway.server import Serving
@@ -265,6 +266,28 @@ async def sent_events(lines: AsyncIterator[str], count: int) -> list[dict[str, s
             if len(events) == count:
                 break
     return events
+
+
+async def test_a_ticket_lets_a_browser_listen_and_nothing_else(api: httpx2.AsyncClient) -> None:
+    answer = await api.post("/events/tickets")
+    assert answer.status_code == 201
+    ticket = {"ticket": answer.json()["ticket"]}
+    del api.headers["Authorization"]
+    async with api.stream("GET", "/events", params=ticket) as stream:
+        assert stream.status_code == 200
+    problem(await api.get("/vehicles", params=ticket), 401, "unauthorized")
+    problem(await api.get("/events", params={"ticket": "x"}), 401, "unauthorized")
+
+
+def test_a_ticket_is_good_for_a_minute() -> None:
+    now = [0]
+    tickets = Tickets(lambda: now[0])
+    issued, expires_at = tickets.issue(Access("fleet", "client", EVERYTHING))
+    for now[0], valid in ((59_999, True), (60_000, False)):
+        client = tickets.client(issued)
+        assert (client is not None) is valid
+        assert client is None or not client.may("vehicles")
+    assert expires_at == 60_000
 
 
 async def test_nobody_gets_in_without_the_token(stranger: httpx2.AsyncClient, under_way: Serving) -> None:
