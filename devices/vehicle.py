@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from typing import Any
 
+from devices.actuators import ACTS
 from devices.route import Loop
 from modeldb.model import VehicleModel
 
@@ -209,9 +210,9 @@ class Vehicle:
 
         Words: `not_fitted`, `ignition_on`, `in_motion`, `door_open`, `key_missing`.
         """
-        if command not in self.commands or command not in _ACTS:
+        if command not in self.commands or command not in ACTS:
             return "not_fitted"
-        refusal, act = _ACTS[command]
+        refusal, act = ACTS[command]
         if (word := refusal(self)) is not None:
             return word
         act(self)
@@ -241,60 +242,6 @@ def _dark(vehicle: Vehicle) -> bool:
 _LIT: Mapping[str, Callable[[Vehicle], bool]] = {
     "adblue_level_low_indicator": lambda vehicle: vehicle.adblue_percent < 10,
     "tire_pressure_low_indicator": lambda vehicle: min(vehicle.tire_pressure_kpa.values()) < 150,
-}
-
-
-def _free(vehicle: Vehicle) -> str | None:
-    return None
-
-
-def _standing(vehicle: Vehicle) -> str | None:
-    return "in_motion" if vehicle.in_motion else None
-
-
-def _switched_off(vehicle: Vehicle) -> str | None:
-    return _standing(vehicle) or ("ignition_on" if vehicle.ignition else None)
-
-
-def _closed(vehicle: Vehicle) -> str | None:
-    if vehicle.ignition:
-        return "ignition_on"
-    return "door_open" if vehicle.doors_open else None
-
-
-def _returned(vehicle: Vehicle) -> str | None:
-    return _closed(vehicle) or (None if vehicle.fob_in_holder else "key_missing")
-
-
-def _top_case_shut(vehicle: Vehicle) -> str | None:
-    return "door_open" if vehicle.top_case_open else None
-
-
-def _lock(vehicle: Vehicle, locked: bool) -> None:
-    vehicle.set_lock(locked)
-
-
-def _enable(vehicle: Vehicle, enabled: bool) -> None:
-    vehicle.driving_enabled = enabled
-
-
-def _lock_and_enable(vehicle: Vehicle, locked: bool) -> None:
-    vehicle.set_lock(locked)
-    vehicle.driving_enabled = not locked
-
-
-_ACTS: Mapping[str, tuple[Callable[[Vehicle], str | None], Callable[[Vehicle], None]]] = {
-    "request-vehicle-state": (_free, lambda vehicle: None),
-    "enable-driving": (_free, lambda vehicle: _enable(vehicle, True)),
-    "disable-driving": (_standing, lambda vehicle: _enable(vehicle, False)),
-    "lock-central-lock": (_closed, lambda vehicle: _lock(vehicle, True)),
-    "unlock-central-lock": (_switched_off, lambda vehicle: _lock(vehicle, False)),
-    "lock-and-disable-driving": (_returned, lambda vehicle: _lock_and_enable(vehicle, True)),
-    "unlock-and-enable-driving": (_switched_off, lambda vehicle: _lock_and_enable(vehicle, False)),
-    "lock-top-case": (_top_case_shut, lambda vehicle: vehicle.set_top_case_lock(True)),
-    "unlock-top-case": (_standing, lambda vehicle: vehicle.set_top_case_lock(False)),
-    "draw-attention": (_free, lambda vehicle: None),
-    "unlock-battery-compartment": (_switched_off, Vehicle.open_battery_compartment),
 }
 
 
