@@ -47,7 +47,7 @@ def gateway_of(request: Request) -> Gateway:
 
 
 class Tickets:
-    """One-minute stand-ins for a token, for whoever can send no header: browsers' EventSource."""
+    """Stand-ins for a token, good for one minute and one use, for whoever can send no header: browsers' EventSource."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
@@ -61,9 +61,9 @@ class Tickets:
         self._issued[ticket] = replace(client, scopes=frozenset({"vehicles.ro"})), expires_at
         return ticket, expires_at
 
-    def client(self, ticket: str) -> Access | None:
-        """Who was given this ticket, while it is valid."""
-        client, expires_at = self._issued.get(ticket, (None, 0))
+    def redeem(self, ticket: str) -> Access | None:
+        """Who was given this ticket, if it is valid; from now on it no longer is."""
+        client, expires_at = self._issued.pop(ticket, (None, 0))
         return client if expires_at > self._now_ms() else None
 
 
@@ -94,7 +94,7 @@ def _listener(
     if ticket is None:
         return access("vehicles.ro")(_client(request, shown))
     tickets: Tickets = request.app.state.tickets
-    client = tickets.client(ticket)
+    client = tickets.redeem(ticket)
     if client is None:
         raise Problem(401, "unauthorized", "the ticket is not valid (any more)", headers=CHALLENGE)
     return client

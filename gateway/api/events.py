@@ -48,7 +48,10 @@ async def events(
 
 @router.post("/events/tickets", summary="A ticket for a browser's EventSource", status_code=201, response_model=Ticket)
 async def ticket(request: Request, client: Reader) -> Any:
-    """Good for `GET /events?ticket=` within one minute: EventSource cannot send a token."""
+    """Good for one `GET /events?ticket=` within one minute: EventSource cannot send a token.
+
+    A browser that wants to resume asks for another, and says `last_event_id` in the query.
+    """
     issued, expires_at = request.app.state.tickets.issue(client)
     return {"ticket": issued, "expires_at": timestamp(expires_at)}
 

@@ -273,20 +273,24 @@ async def test_a_ticket_lets_a_browser_listen_and_nothing_else(api: httpx2.Async
     assert answer.status_code == 201
     ticket = {"ticket": answer.json()["ticket"]}
     del api.headers["Authorization"]
+    problem(await api.get("/vehicles", params=ticket), 401, "unauthorized")
     async with api.stream("GET", "/events", params=ticket) as stream:
         assert stream.status_code == 200
-    problem(await api.get("/vehicles", params=ticket), 401, "unauthorized")
+    problem(await api.get("/events", params=ticket), 401, "unauthorized")
     problem(await api.get("/events", params={"ticket": "x"}), 401, "unauthorized")
 
 
-def test_a_ticket_is_good_for_a_minute() -> None:
+def test_a_ticket_is_good_for_one_minute_and_one_use() -> None:
     now = [0]
     tickets = Tickets(lambda: now[0])
-    issued, expires_at = tickets.issue(Access("fleet", "client", EVERYTHING))
-    for now[0], valid in ((59_999, True), (60_000, False)):
-        client = tickets.client(issued)
+    for age_ms, valid in ((59_999, True), (60_000, False)):
+        now[0] = 0
+        issued, expires_at = tickets.issue(Access("fleet", "client", EVERYTHING))
+        now[0] = age_ms
+        client = tickets.redeem(issued)
         assert (client is not None) is valid
         assert client is None or not client.may("vehicles")
+        assert tickets.redeem(issued) is None
     assert expires_at == 60_000
 
 
