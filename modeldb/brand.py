@@ -4,75 +4,29 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
 
 from modeldb.document import ModelError, convert, read
+from modeldb.signals import Signal, SignalTable, read_table
 from modeldb.vocabulary import COMMANDS
 
 IdCheck = Literal["none", "luhn", "vin"]
-SignalType = Literal["u8", "u16", "u24", "u32", "u40", "u48", "u64", "i8", "i16", "i24", "i32", "i64", "f32", "f64"]
+
+VIN_LENGTH = 17
 
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 _VIN_VALUES = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ0123456789", map(int, "123456781234579234567890123456789"), strict=True))
 _VIN_CHECK_AT = 8
 
 
-class Part(msgspec.Struct, frozen=True):
-    """Some bits of a signal: `width` of them from bit `shift` on. `unknown` is what they say when nobody knows."""
-
-    shift: int
-    width: int
-    unknown: int
-
-    @property
-    def mask(self) -> int:
-        """The part's bits where they stand in the signal."""
-        return ((1 << self.width) - 1) << self.shift
-
-
-class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One raw signal of a brand, in the unit's own unit of measure.
-
-    `states` names the two-bit states packed into it (0 off, closed, unlocked; 1 on, open, locked; 2 failure; 3 unknown),
-    lowest bits first; `flags` names single bits by their number.
-    """
-
-    type: SignalType
-    unit: str = ""
-    states: tuple[str, ...] = ()
-    flags: dict[str, int] = {}
-
-    @property
-    def low(self) -> float:
-        """The smallest raw value."""
-        if self.type[0] == "f":
-            return float("-inf")
-        return -(1 << (self.bits - 1)) if self.type[0] == "i" else 0
-
-    @property
-    def high(self) -> float:
-        """The largest raw value."""
-        if self.type[0] == "f":
-            return float("inf")
-        return (1 << (self.bits - (self.type[0] == "i"))) - 1
-
-    @property
-    def bits(self) -> int:
-        """The signal's width."""
-        return int(self.type[1:])
-
-    @property
-    def parts(self) -> dict[str, Part]:
-        """The named groups of bits in it."""
-        states = {name: Part(2 * at, 2, 3) for at, name in enumerate(self.states)}
-        return states | {name: Part(bit, 1, 0) for name, bit in self.flags.items()}
-
-
 class BrandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands in `brands/<BRAND>.toml`. `like` names the brand whose units this one sells under its own name."""
+    """What stands in `brands/<BRAND>.toml`. `like` names the brand whose units this one sells under its own name.
+
+    A key of `signals` may stand for several: `doors.{left|right}` for both, `io_{n}` for every number. `opaque` are patterns
+    of what units say besides and no rule can read: texts, lists, the bytes of others.
+    """
 
     kind: Literal["AFTERMARKET", "OEM"]
     protocol: str = ""
@@ -85,6 +39,7 @@ class BrandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sealed: bool = True
     commands: tuple[str, ...] = ()
     signals: dict[str, Any] = {}
+    opaque: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +60,13 @@ class Brand:
     heartbeat_s: int
     sealed: bool
     commands: tuple[str, ...]
-    signals: Mapping[str, Signal]
+    table: SignalTable
     like: str | None = None
+
+    @property
+    def signals(self) -> Mapping[str, Signal]:
+        """The raw signals by name, without those that are told apart by a number."""
+        return self.table.known
 
     def check_unit_id(self, text: str) -> list[str]:
         """Warnings about a telematics_unit_id. Raises ValueError, with a sentence for people, if it cannot be one."""
@@ -114,7 +74,7 @@ class Brand:
             raise ValueError(f"a unit id of {self.name} is {self.id_form or self.id_pattern}")
         if self.id_check == "luhn" and not luhn_holds(text):
             raise ValueError(f"the check digit of {text} is wrong (Luhn)")
-        if self.id_check == "vin" and not vin_check_digit_holds(text):
+        if self.id_check == "vin" and len(text) == VIN_LENGTH and not vin_check_digit_holds(text):
             return [f"the check digit of {text} does not hold (ISO 3779, used in North America and China)"]
         return []
 
@@ -130,7 +90,7 @@ def luhn_holds(digits: str) -> bool:
 
 def vin_check_digit_holds(vin: str) -> bool:
     """Whether position 9 of a VIN is its check digit (49 CFR 565.15, GB 16735)."""
-    if len(vin) != len(_VIN_WEIGHTS) or any(letter not in _VIN_VALUES for letter in vin):
+    if len(vin) != VIN_LENGTH or any(letter not in _VIN_VALUES for letter in vin):
         return False
     total = sum(weight * _VIN_VALUES[letter] for weight, letter in zip(_VIN_WEIGHTS, vin, strict=True))
     return vin[_VIN_CHECK_AT] == "0123456789X"[total % 11]
@@ -146,10 +106,9 @@ def load_brand(path: Path, file: str, others: Mapping[str, Brand]) -> Brand:
     if said.like is not None:
         if said.like not in others or others[said.like].like is not None:
             raise ModelError(file, "like", f"no brand of its own: {said.like!r}")
-        if said.signals:
+        if said.signals or said.opaque:
             raise ModelError(file, "signals", f"are those of {said.like}")
         model = others[said.like]
-    own = MappingProxyType({key: _signal(raw, file, f"signals.{key}") for key, raw in said.signals.items()})
     brand = Brand(
         name,
         said.kind,
@@ -161,26 +120,11 @@ def load_brand(path: Path, file: str, others: Mapping[str, Brand]) -> Brand:
         said.heartbeat_s,
         said.sealed,
         said.commands or (model.commands if model else ()),
-        model.signals if model else own,
+        model.table if model else read_table(said.signals, file, said.opaque),
         said.like,
     )
     _check(brand, file)
     return brand
-
-
-def _signal(said: Any, file: str, key: str) -> Signal:
-    signal = convert(said, Signal, file, key)
-    parts = signal.parts
-    if len(parts) != len(signal.states) + len(signal.flags):
-        raise ModelError(file, key, "two parts have the same name")
-    taken = 0
-    for name, part in parts.items():
-        if signal.type[0] != "u" or part.shift < 0 or part.shift + part.width > signal.bits:
-            raise ModelError(file, f"{key}.{name}", f"is not within a {signal.type}")
-        if taken & part.mask:
-            raise ModelError(file, f"{key}.{name}", "shares a bit with another part")
-        taken |= part.mask
-    return signal
 
 
 def _check(brand: Brand, file: str) -> None:

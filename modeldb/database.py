@@ -10,14 +10,15 @@ from types import MappingProxyType
 
 from modeldb.brand import Brand, load_brand
 from modeldb.document import ModelError, paths, read
+from modeldb.family import Family, load_family
 from modeldb.model import VehicleModel
 from modeldb.modelfile import load_model
 
 FOLDER = Path(__file__).parent
-"""The data that teleloop brings: `brands/` and `models/`."""
+"""The data that teleloop brings: `brands/`, `families/` and `models/`."""
 
 EXTRA_FOLDERS = "TELELOOP_MODELDB"
-"""Environment variable: further folders, each with `brands/` or `models/` or both, separated as in PATH."""
+"""Environment variable: further folders, each with any of `brands/`, `families/` and `models/`, separated as in PATH."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +54,11 @@ def _loaded(folders: tuple[Path, ...]) -> Database:
         if not folder.is_dir():
             raise ModelError(str(folder), "", "no such folder")
     brands = _brands(folders)
+    families = _families(folders, brands)
     models: dict[str, VehicleModel] = {}
     for folder in folders:
         for path in paths(folder / "models"):
-            model = load_model(path, path.relative_to(folder).as_posix(), brands)
+            model = load_model(path, path.relative_to(folder).as_posix(), brands, families)
             if model.id in models:
                 raise ModelError(model.file, "id", f"is that of {models[model.id].file}")
             models[model.id] = model
@@ -73,6 +75,17 @@ def _brands(folders: Sequence[Path]) -> dict[str, Brand]:
             raise ModelError(file, "", f"there is a brand {path.stem} already")
         brands[path.stem] = load_brand(path, file, brands)
     return brands
+
+
+def _families(folders: Sequence[Path], brands: Mapping[str, Brand]) -> dict[str, Family]:
+    families: dict[str, Family] = {}
+    for folder in folders:
+        for path in paths(folder / "families"):
+            file = path.relative_to(folder).as_posix()
+            if path.stem in families:
+                raise ModelError(file, "", f"there is a family {path.stem} already")
+            families[path.stem] = load_family(path, file, brands)
+    return families
 
 
 def _check_spans(models: Sequence[VehicleModel]) -> None:

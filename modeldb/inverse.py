@@ -8,12 +8,9 @@ earlier rule wants first), little else, and that most naturally.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from modeldb.brand import Part, Signal
-from modeldb.rule import BYTE_VALUES, Day, Linear, Lookup, Position, Rule, Steps
+from modeldb.rule import BYTE_VALUES, AnyOf, Day, Linear, Lookup, Position, Raw, Rule, Steps
+from modeldb.signals import Part, Signal
 from modeldb.vocabulary import Value
-
-CLUSTER_LIMIT_BITS = 12
-"""All values of a cluster are tried, once each; twelve bits are six two-bit states that one rule or another ties together."""
 
 
 class _Cluster:
@@ -34,7 +31,8 @@ class _Cluster:
 
     def _candidates(self) -> Iterator[int]:
         if self.mask < 0:
-            yield from range(BYTE_VALUES)
+            words = self.lookups[0].words
+            yield from (code for code in range(len(words) or BYTE_VALUES) if not words or words[code])
             return
         bits = self.mask
         while bits:
@@ -64,8 +62,9 @@ class _Bits:
     def __init__(self, signal: Signal, lookups: Sequence[Lookup]) -> None:
         self.clusters = [_Cluster(group, mask) for mask, group in clusters(lookups).items()]
         self.parts: tuple[Part, ...] = tuple(signal.parts.values())
+        self.words = signal.values
 
-    def raw(self, state: Mapping[str, Any]) -> int | None:
+    def raw(self, state: Mapping[str, Any]) -> int | str | None:
         """The whole signal for `state`, None if `state` has none of its properties."""
         said = [(cluster.mask, bits) for cluster in self.clusters if (bits := cluster.bits(state)) is not None]
         if not said:
@@ -76,7 +75,7 @@ class _Bits:
         for part in self.parts:
             if not taken & part.mask:
                 raw |= part.unknown << part.shift
-        return raw
+        return self.words[raw] if self.words else raw
 
 
 def clusters(lookups: Sequence[Lookup]) -> dict[int, list[Lookup]]:
@@ -91,24 +90,24 @@ def clusters(lookups: Sequence[Lookup]) -> dict[int, list[Lookup]]:
     return found
 
 
-Writer = Callable[[Mapping[str, Any]], Mapping[str, int | float]]
+Writer = Callable[[Mapping[str, Any]], Mapping[str, Raw]]
 
 
 def inverse(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> Writer:
     """The function from a state to the raw signals that say it. Where rules share a signal, a number goes before a lookup."""
     lookups: dict[str, list[Lookup]] = {}
-    numbers: list[Linear | Position | Steps | Day] = []
+    numbers: list[Linear | Position | Steps | Day | AnyOf] = []
     for rule in rules:
         match rule:
             case Lookup():
                 lookups.setdefault(rule.signal, []).append(rule)
-            case Linear() | Position() | Steps() | Day():
+            case Linear() | Position() | Steps() | Day() | AnyOf():
                 numbers.append(rule)
     bits = {name: _Bits(signals[name], group) for name, group in lookups.items()}
     numbers.reverse()  # the first of several rules for a signal writes last
 
-    def write(state: Mapping[str, Any]) -> dict[str, int | float]:
-        said: dict[str, int | float] = {}
+    def write(state: Mapping[str, Any]) -> dict[str, Raw]:
+        said: dict[str, Raw] = {}
         for name, signal in bits.items():
             if (raw := signal.raw(state)) is not None:
                 said[name] = raw

@@ -7,7 +7,8 @@ from typing import Any
 
 from modeldb.brand import Brand
 from modeldb.inverse import inverse
-from modeldb.rule import Rule
+from modeldb.rule import Raw, Rule
+from modeldb.signals import Signal, SignalTable
 from modeldb.vocabulary import PROPERTIES, Value, VehicleType
 
 
@@ -28,7 +29,11 @@ class Example:
 
 
 class Translation:
-    """A model behind a brand's units: signals to state, state to signals, commands to what the unit is told."""
+    """A model behind a brand's units: signals to state, state to signals, commands to what the unit is told.
+
+    `table` has all that its units can say, `signals` those of them by raw name that are known or read by a rule. `family` names
+    the family of devices that the units are of, "" where the brand has none.
+    """
 
     def __init__(
         self,
@@ -36,13 +41,18 @@ class Translation:
         rules: tuple[Rule, ...],
         commands: Mapping[str, RenderedCommand],
         examples: tuple[Example, ...] = (),
+        *,
+        table: SignalTable | None = None,
+        family: str = "",
     ) -> None:
-        self.brand, self.rules, self.examples = brand, rules, examples
+        self.brand, self.rules, self.examples, self.family = brand, rules, examples, family
+        self.table = brand.table if table is None else table
+        self.signals = _signals(self.table, rules)
         self.state_keys = tuple(rule.key for rule in rules)
         self.commands = tuple(commands)
         self._rendered = dict(commands)
         self._resolutions = {rule.key: rule.resolution for rule in rules}
-        self._write = inverse(rules, brand.signals)
+        self._write = inverse(rules, self.signals)
 
     def translate(self, signals: Mapping[str, Any]) -> dict[str, Value]:
         """The properties that the raw `signals` speak of. Unknown signals and senseless values say nothing; never raises."""
@@ -53,8 +63,8 @@ class Translation:
                 state[rule.key] = value
         return state
 
-    def invert(self, state: Mapping[str, Any]) -> dict[str, int | float]:
-        """The raw signals of a true `state`, each to its nearest value.
+    def invert(self, state: Mapping[str, Any]) -> dict[str, Raw]:
+        """The raw signals of a true `state`, each to its nearest value: whole numbers, fractions or words, as the unit says them.
 
         Properties that no rule reports are passed over; numbers beyond the signal's range become its nearest end. Two-bit
         states that nobody set say `unknown`. Raises ValueError for a value outside the vocabulary.
@@ -71,9 +81,18 @@ class Translation:
         """
         return self._resolutions[key]
 
+    def on(self, brand: Brand) -> "Translation":
+        """The same for the units of a brand that is like this one."""
+        return Translation(brand, self.rules, self._rendered, self.examples, table=self.table, family=self.family)
+
     def render(self, command: str) -> RenderedCommand:
         """What the unit is told to carry out `command`. Raises KeyError if this model cannot."""
         return self._rendered[command]
+
+
+def _signals(table: SignalTable, rules: tuple[Rule, ...]) -> Mapping[str, Signal]:
+    found = (table.find(name) for rule in rules for name in rule.signals)
+    return {**table.known, **dict(each for each in found if each is not None)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,15 +4,18 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from modeldb.brand import Brand
 from modeldb.document import ModelError, convert, read
+from modeldb.family import Family
 from modeldb.model import Example, RenderedCommand, Translation, VehicleModel
 from modeldb.rule import Rule
 from modeldb.rulefile import make_rule
+from modeldb.signals import SignalTable
 from modeldb.vocabulary import COMMANDS, PROPERTIES, VehicleType
 
 PARAMETERS_LIMIT_BYTES = 200
@@ -20,6 +23,9 @@ PARAMETERS_LIMIT_BYTES = 200
 
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _REGION = re.compile(r"[A-Z]{2,8}")
+
+
+NO_FAMILIES: Mapping[str, Family] = MappingProxyType({})
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,11 +42,12 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UnitFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What it says of one telematics brand's units in that vehicle."""
+    """What it says of one telematics brand's units in that vehicle. `family` names a file of `families/`."""
 
     state: dict[str, Any]
     commands: dict[str, Any] = {}
     examples: list[dict[str, Any]] = []
+    family: str | None = None
 
 
 class CommandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +57,7 @@ class CommandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     native: str | None = None
 
 
-def load_model(path: Path, file: str, brands: Mapping[str, Brand]) -> VehicleModel:
+def load_model(path: Path, file: str, brands: Mapping[str, Brand], families: Mapping[str, Family] = NO_FAMILIES) -> VehicleModel:
     """The model of `path`. Raises ModelError."""
     document = read(path, file)
     said = {key: value for key, value in document.items() if key in Header.__struct_fields__}
@@ -62,13 +69,12 @@ def load_model(path: Path, file: str, brands: Mapping[str, Brand]) -> VehicleMod
             continue
         if name not in brands:
             raise ModelError(file, name, "is no brand, and nothing that a model says")
-        units[name] = _translation(convert(table, UnitFile, file, name), brands[name], header.type, file)
+        units[name] = _translation(convert(table, UnitFile, file, name), brands[name], families, header.type, file)
     if not units:
         raise ModelError(file, "", "no brand of telematics units is described")
     for brand in brands.values():
         if brand.like in units and brand.name not in units:
-            like = units[brand.like]
-            units[brand.name] = Translation(brand, like.rules, {name: like.render(name) for name in like.commands}, like.examples)
+            units[brand.name] = units[brand.like].on(brand)
     return VehicleModel(
         header.id,
         header.make,
@@ -101,13 +107,27 @@ def _check_header(header: Header, file: str) -> None:
         raise ModelError(file, "version", "counts from 1")
 
 
-def _translation(said: UnitFile, brand: Brand, vehicle_type: VehicleType, file: str) -> Translation:
-    rules: list[Rule] = [make_rule(key, rule, brand, file, f"{brand.name}.state.{key}") for key, rule in said.state.items()]
+def _translation(
+    said: UnitFile, brand: Brand, families: Mapping[str, Family], vehicle_type: VehicleType, file: str
+) -> Translation:
+    table = _table(said.family, brand, families, file)
+    owner = said.family or brand.name
+    rules: list[Rule] = [
+        make_rule(key, rule, table, owner, file, f"{brand.name}.state.{key}") for key, rule in said.state.items()
+    ]
     if not rules:
         raise ModelError(file, f"{brand.name}.state", "says nothing")
     commands = {name: _command(name, what, brand, vehicle_type, file) for name, what in said.commands.items()}
-    examples = tuple(_example(each, brand, file, f"{brand.name}.examples[{at}]") for at, each in enumerate(said.examples))
-    return Translation(brand, tuple(rules), commands, examples)
+    examples = tuple(_example(each, table, owner, file, f"{brand.name}.examples[{at}]") for at, each in enumerate(said.examples))
+    return Translation(brand, tuple(rules), commands, examples, table=table, family=said.family or "")
+
+
+def _table(family: str | None, brand: Brand, families: Mapping[str, Family], file: str) -> SignalTable:
+    if family is None:
+        return brand.table
+    if family not in families or families[family].brand.name != brand.name:
+        raise ModelError(file, f"{brand.name}.family", f"{brand.name} has no family {family!r}")
+    return families[family].table
 
 
 def _command(name: str, said: Any, brand: Brand, vehicle_type: VehicleType, file: str) -> RenderedCommand:
@@ -135,17 +155,20 @@ def _hex(text: str, file: str, key: str) -> bytes:
 
 
 class _ExampleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    signals: dict[str, int | float]
+    signals: dict[str, int | float | str]
     state: dict[str, Any]
 
 
-def _example(said: Any, brand: Brand, file: str, key: str) -> Example:
+def _example(said: Any, table: SignalTable, owner: str, file: str, key: str) -> Example:
     example = convert(said, _ExampleFile, file, key)
-    for name in example.signals:
-        if name not in brand.signals:
-            raise ModelError(file, f"{key}.signals.{name}", f"{brand.name} has no such signal")
+    signals = {}
+    for name, raw in example.signals.items():
+        found = table.find(name)
+        if found is None:
+            raise ModelError(file, f"{key}.signals.{name}", f"{owner} has no such signal")
+        signals[found[0]] = raw
     state = {name: value.isoformat() if isinstance(value, date) else value for name, value in example.state.items()}
     for name, value in state.items():
         if name not in PROPERTIES or not PROPERTIES[name].allows(value):
             raise ModelError(file, f"{key}.state.{name}", f"cannot be {value!r}")
-    return Example(example.signals, state)
+    return Example(signals, state)

@@ -1,7 +1,8 @@
 """A rule: how one property of the vehicle state is read from one raw signal, and said with it again.
 
 Everything is a table lookup, thresholds, or `raw * factor + bias` rounded to a whole number of the property's smallest step,
-so that any other implementation of the same arithmetic (IEEE 754 doubles, round half to even) finds the same value.
+so that any other implementation of the same arithmetic (IEEE 754 doubles, round half to even) finds the same value; only what
+several signals say together (AnyOf) is more than that.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from modeldb.vocabulary import Value
 
@@ -37,13 +38,29 @@ class Rule(Protocol):
         ...
 
 
+Raw: TypeAlias = int | float | str
+"""A raw value as a unit says it: a number, or a word where it says words."""
+
+
 def _is_number(raw: Any) -> TypeGuard[int | float]:
     return type(raw) is int or type(raw) is float
 
 
+def _signed(raw: Any, wrap: int) -> Any:
+    """A number that arrived as two's complement, modulo `wrap`, as what it is; anything else as it came."""
+    return raw - wrap if wrap and _is_number(raw) and wrap // 2 <= raw < wrap else raw
+
+
+def _unsigned(raw: int | float, wrap: int) -> int | float:
+    return raw % wrap if wrap else raw
+
+
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """`raw * factor + bias`, rounded, is the value in steps of 10^-decimals. Outside `low` to `high` (raw) nothing is said."""
+    """`raw * factor + bias`, rounded, is the value in steps of 10^-decimals. Outside `low` to `high` (raw) nothing is said.
+
+    `wrap`: a negative raw number arrives with this much added to it; 0 where it arrives as it is.
+    """
 
     low: float
     high: float
@@ -51,6 +68,7 @@ class Scaling:
     bias: float
     decimals: int
     whole: bool = True
+    wrap: int = 0
 
     @property
     def unit(self) -> int:
@@ -63,6 +81,7 @@ class Scaling:
 
     def value(self, raw: Any) -> int | float | None:
         """The value, None where the raw value says nothing."""
+        raw = _signed(raw, self.wrap)
         if not _is_number(raw) or not self.low <= raw <= self.high:
             return None
         steps = self.steps(raw)
@@ -71,7 +90,7 @@ class Scaling:
     def raw(self, value: float) -> int | float:
         """The raw value nearest to `value`, kept between `low` and `high`."""
         raw = min(max((value * self.unit - self.bias) / self.factor, self.low), self.high)
-        return round(raw) if self.whole else raw
+        return _unsigned(round(raw), self.wrap) if self.whole else raw
 
     @property
     def resolution(self) -> float:
@@ -140,6 +159,7 @@ class Steps:
     low: float
     high: float
     whole: bool = True
+    wrap: int = 0
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -150,7 +170,7 @@ class Steps:
         return 0.0
 
     def read(self, signals: Mapping[str, Any]) -> Value | None:
-        raw = signals.get(self.signal)
+        raw = _signed(signals.get(self.signal), self.wrap)
         if not _is_number(raw) or not self.low <= raw <= self.high:
             return None
         return bisect_right(self.thresholds, raw)
@@ -159,18 +179,20 @@ class Steps:
         """The signal that says `value`: the threshold itself, below the first one step before it."""
         reached = min(int(value), len(self.thresholds))
         raw = self.thresholds[reached - 1] if reached else max(self.low, self.thresholds[0] - 1)
-        return {self.signal: math.ceil(raw) if self.whole else raw}
+        return {self.signal: _unsigned(math.ceil(raw), self.wrap) if self.whole else raw}
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A date: whole days after `epoch`."""
+    """A date: whole days after `epoch`, each `per_day` of the signal's units long."""
 
     key: str
     signal: str
     epoch: date
     low: int
     high: int
+    per_day: int = 1
+    wrap: int = 0
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -181,14 +203,15 @@ class Day:
         return 0.0
 
     def read(self, signals: Mapping[str, Any]) -> Value | None:
-        raw = signals.get(self.signal)
+        raw = _signed(signals.get(self.signal), self.wrap)
         if type(raw) is not int or not self.low <= raw <= self.high:
             return None
-        return (self.epoch + timedelta(days=raw)).isoformat()
+        return (self.epoch + timedelta(days=raw // self.per_day)).isoformat()
 
     def write(self, value: Any) -> dict[str, int | float]:
         """The signal that says `value`, kept between the first and the last day that it can say."""
-        return {self.signal: min(max((date.fromisoformat(value) - self.epoch).days, self.low), self.high)}
+        raw = (date.fromisoformat(value) - self.epoch).days * self.per_day
+        return {self.signal: _unsigned(min(max(raw, self.low), self.high), self.wrap)}
 
 
 @dataclass(frozen=True)
@@ -196,7 +219,8 @@ class Lookup:
     """A named value: the signal's bits under `mask`, moved down by `shift`, are the place in `table`; None says nothing.
 
     `ranks` says how natural a place is for its value, 0 first: which one to say where several mean the same. `parts` names the
-    bits, for people; none where the whole signal is looked up.
+    bits, for people; none where the whole signal is looked up. `words` are what the signal says instead of the places from 0
+    on; none where it says numbers.
     """
 
     key: str
@@ -206,6 +230,7 @@ class Lookup:
     table: tuple[Value | None, ...]
     ranks: tuple[int, ...]
     parts: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -221,15 +246,58 @@ class Lookup:
 
     def read(self, signals: Mapping[str, Any]) -> Value | None:
         raw = signals.get(self.signal)
+        if self.words:
+            raw = self._codes.get(raw) if type(raw) is str else None
         if type(raw) is not int or raw < 0:
             return None
         place = self.place(raw)
         return self.table[place] if place < len(self.table) else None
 
     @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {word: code for code, word in enumerate(self.words) if word}
+
+    @cached_property
     def sayable(self) -> frozenset[Value]:
         """The values that the signal can say."""
         return frozenset(value for value in self.table if value is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """A named value that several signals say together, each by `means`: the strongest that one of them says.
+
+    `order` lists the values from the weakest on. The weakest, as that all doors are closed, is said only where all say it.
+    """
+
+    key: str
+    signals: tuple[str, ...]
+    means: Mapping[Raw, Value]
+    order: tuple[Value, ...]
+
+    @property
+    def resolution(self) -> float:
+        return 0.0
+
+    def read(self, signals: Mapping[str, Any]) -> Value | None:
+        said = [self._meaning(signals.get(name)) for name in self.signals]
+        for value in reversed(self.order[1:]):
+            if value in said:
+                return value
+        return self.order[0] if all(value == self.order[0] for value in said) else None
+
+    def write(self, value: Any) -> dict[str, Raw]:
+        """The signals that say `value`: the first does, the others the weakest. None for what they cannot say."""
+        if value not in self.order:
+            return {}
+        weakest = self._saying(self.order[0])
+        return {name: self._saying(value) if at == 0 else weakest for at, name in enumerate(self.signals)}
+
+    def _meaning(self, raw: Any) -> Value | None:
+        return self.means.get(raw) if type(raw) is int or type(raw) is str else None
+
+    def _saying(self, value: Value) -> Raw:
+        return next(raw for raw, meaning in self.means.items() if meaning == value)
 
 
 def ranked(order: Sequence[int], size: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modeldb.model import Translation, VehicleModel
-from modeldb.rule import BYTE_VALUES, Day, Linear, Lookup, Position, Rule, Scaling, Steps
+from modeldb.rule import BYTE_VALUES, AnyOf, Day, Linear, Lookup, Position, Rule, Scaling, Steps
 from modeldb.vocabulary import PROPERTIES, Property, Value
 
 SILENT = -(2**31)
@@ -53,9 +53,11 @@ class Kind(IntEnum):
 class Tables:
     """The rules of some models for one brand's units. Columns are models x lanes, unless said otherwise.
 
-    `source` is the place of the raw signal in `signals`; a raw value outside `low` to `high` says nothing. `codes` (tables x
-    256) and `thresholds` (tables x most steps, filled up with the largest 64-bit number) are what `table` points to. `complete`
-    tells, per model, whether all of its rules are here: those of signals that are no whole numbers are not.
+    `source` is the place of the raw signal in `signals`. Where `sign_bits` is not 0, the lowest so many bits of it are a number
+    in two's complement. A raw value outside `low` to `high` says nothing. `codes` (tables x 256) and `thresholds` (tables x most
+    steps, filled up with the largest 64-bit number) are what `table` points to. `words` has the codes of signals that are said
+    in words. `complete` tells, per model, whether all of its rules are here: those of signals that are no whole numbers, and
+    those that read several signals as one, are not.
     """
 
     models: tuple[str, ...]
@@ -64,6 +66,7 @@ class Tables:
     source: npt.NDArray[np.int16]
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]
+    sign_bits: npt.NDArray[np.uint8]
     factor: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
     decimals: npt.NDArray[np.uint8]
@@ -72,17 +75,22 @@ class Tables:
     table: npt.NDArray[np.int16]
     codes: npt.NDArray[np.int16]
     thresholds: npt.NDArray[np.int64]
+    words: Mapping[str, Mapping[str, int]]
     complete: npt.NDArray[np.bool_]
 
     def rows(self, reports: Sequence[Mapping[str, Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Raw signals by name as a matrix reports x signals, and which of them are present."""
+        """Raw signals by name as a matrix reports x signals, and which of them are present: words as their codes, and numbers
+        of 64 bits as the signed number with the same bits; what is no whole number of 64 bits is not.
+        """
         raw = np.zeros((len(reports), len(self.signals)), np.int64)
         present = np.zeros(raw.shape, np.bool_)
         places = {name: at for at, name in enumerate(self.signals)}
         for row, report in enumerate(reports):
             for name, value in report.items():
-                if name in places:
-                    raw[row, places[name]], present[row, places[name]] = value, True
+                code = self.words[name].get(value) if name in self.words and isinstance(value, str) else value
+                if name in places and type(code) is int and -(1 << 63) <= code < 1 << 64:
+                    raw[row, places[name]] = code if code < 1 << 63 else code - (1 << 64)
+                    present[row, places[name]] = True
         return raw, present
 
     def state(self, model: int, lanes: Sequence[int] | npt.NDArray[np.int32]) -> dict[str, Value]:
@@ -113,7 +121,8 @@ def _value(known: Property, steps: int, decimals: int) -> Value:
 def tables(models: Sequence[VehicleModel], brand: str) -> Tables:
     """The columns of `models` for units of `brand`, in that order. Raises KeyError if one has no translation for them."""
     units = [model.units[brand] for model in models]
-    signals = tuple(units[0].brand.signals) if units else ()
+    known = {name: signal for unit in units for name, signal in unit.signals.items()}
+    signals = tuple(known)
     draft = _Draft(len(units), signals)
     complete = [sum(draft.add(at, unit, rule) for rule in unit.rules) == len(unit.rules) for at, unit in enumerate(units)]
     width = max((len(row) for row in draft.thresholds), default=1)
@@ -125,6 +134,7 @@ def tables(models: Sequence[VehicleModel], brand: str) -> Tables:
         draft.source,
         draft.low,
         draft.high,
+        draft.sign_bits,
         draft.factor,
         draft.bias,
         draft.decimals,
@@ -133,6 +143,7 @@ def tables(models: Sequence[VehicleModel], brand: str) -> Tables:
         draft.table,
         np.array(list(draft.codes), np.int16).reshape(-1, BYTE_VALUES),
         np.array(filled, np.int64).reshape(-1, width),
+        {name: signal.codes for name, signal in known.items() if signal.type == "enum"},
         np.array(complete, np.bool_),
     )
 
@@ -145,6 +156,7 @@ class _Draft:
         shape = (models, len(LANES))
         self.kind, self.source = np.zeros(shape, np.uint8), np.zeros(shape, np.int16)
         self.low, self.high = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self.sign_bits = np.zeros(shape, np.uint8)
         self.factor, self.bias = np.zeros(shape), np.zeros(shape)
         self.decimals, self.shift = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
         self.mask, self.table = np.zeros(shape, np.int64), np.zeros(shape, np.int16)
@@ -152,8 +164,8 @@ class _Draft:
         self.thresholds: dict[tuple[int, ...], int] = {}
 
     def add(self, model: int, unit: Translation, rule: Rule) -> bool:
-        """Fill in a rule; False if its signals are no whole numbers."""
-        if any(unit.brand.signals[name].type[0] == "f" for name in rule.signals):
+        """Fill in a rule; False if it has no column."""
+        if isinstance(rule, AnyOf) or any(unit.signals[name].fractional for name in rule.signals):
             return False
         match rule:
             case Linear():
@@ -162,24 +174,26 @@ class _Draft:
                 self._scale(model, rule.key, "lat", rule.latitude, rule.lat)
                 self._scale(model, rule.key, "lon", rule.longitude, rule.lon)
             case Day():
-                days = float((rule.epoch - UNIX_EPOCH).days)
-                self._scale(model, rule.key, "", rule.signal, Scaling(rule.low, rule.high, 1.0, days, 0))
+                self._scale(model, rule.key, "", rule.signal, _days(rule))
             case Steps():
-                at = self._lane(model, rule.key, "", rule.signal, Kind.COUNT, rule.low, rule.high)
+                at = self._lane(model, rule.key, "", rule.signal, Kind.COUNT, rule.low, rule.high, rule.wrap)
                 row = tuple(math.ceil(each) for each in rule.thresholds)
                 self.table[at] = self.thresholds.setdefault(row, len(self.thresholds))
             case Lookup():
                 self._look_up(model, rule)
         return True
 
-    def _lane(self, model: int, key: str, axis: str, signal: str, kind: Kind, low: float, high: float) -> tuple[int, int]:
+    def _lane(
+        self, model: int, key: str, axis: str, signal: str, kind: Kind, low: float, high: float, wrap: int = 0
+    ) -> tuple[int, int]:
         at = (model, _AT[key, axis])
+        self.sign_bits[at] = wrap.bit_length() - 1 if wrap else 0
         self.kind[at], self.source[at] = kind, self.places[signal]
         self.low[at], self.high[at] = math.ceil(low), min(math.floor(high), np.iinfo(np.int64).max)
         return at
 
     def _scale(self, model: int, key: str, axis: str, signal: str, scaling: Scaling) -> None:
-        at = self._lane(model, key, axis, signal, Kind.SCALE, scaling.low, scaling.high)
+        at = self._lane(model, key, axis, signal, Kind.SCALE, scaling.low, scaling.high, scaling.wrap)
         self.factor[at], self.bias[at], self.decimals[at] = scaling.factor, scaling.bias, scaling.decimals
 
     def _look_up(self, model: int, rule: Lookup) -> None:
@@ -193,6 +207,12 @@ class _Draft:
         self.table[at] = self.codes.setdefault(row, len(self.codes))
 
 
+def _days(rule: Day) -> Scaling:
+    """Days since 1970 as a scaling: half a day less what the clock can say is rounded to the day it is in."""
+    bias = (rule.epoch - UNIX_EPOCH).days - (0.5 - 0.5 / rule.per_day)
+    return Scaling(rule.low, rule.high, 1 / rule.per_day, bias, 0, wrap=rule.wrap)
+
+
 def translate_rows(
     columns: Tables, models: npt.NDArray[np.intp], raw: npt.NDArray[np.int64], present: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int32]:
@@ -201,7 +221,7 @@ def translate_rows(
     rows = np.arange(len(raw))
     for lane in range(len(LANES)):
         kind, source = columns.kind[models, lane], columns.source[models, lane]
-        value = raw[rows, source]
+        value = _signed(raw[rows, source], columns.sign_bits[models, lane])
         said = (kind != Kind.NONE) & present[rows, source]
         said &= (columns.low[models, lane] <= value) & (value <= columns.high[models, lane])
         for each, steps in ((Kind.SCALE, _scaled), (Kind.LOOK_UP, _looked_up), (Kind.COUNT, _counted)):
@@ -211,6 +231,13 @@ def translate_rows(
     lat, lon = _AT["position", "lat"], _AT["position", "lon"]
     lanes[(lanes[:, lat] == SILENT) | (lanes[:, lon] == SILENT), lat : lon + 1] = SILENT
     return lanes
+
+
+def _signed(raw: npt.NDArray[np.int64], bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """The numbers whose lowest `bits` are two's complement as what they are; those of 0 bits, or already negative, as they came."""
+    top = np.int64(1) << np.maximum(bits, 1).astype(np.int64) - 1
+    beyond = (bits > 0) & (bits < 64) & (raw >= top) & (raw < 2 * top)
+    return np.where(beyond, raw - 2 * top, raw)
 
 
 def _scaled(columns: Tables, models: npt.NDArray[np.intp], lane: int, raw: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
