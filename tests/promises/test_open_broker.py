@@ -1,4 +1,4 @@
-"""The gateway does not lean on the broker: behind one that lets everybody do everything, each refusal is still made and counted."""
+"""The gateway does not lean on the broker: behind one that lets everybody do everything it refuses by itself, and counts."""
 
 from pathlib import Path
 
