@@ -1,7 +1,8 @@
 """One connection to RabbitMQ from the handshake to its end: topology, the publishing channel, alarms."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import aiormq
 import structlog
@@ -14,7 +15,27 @@ from gateway.amqp.topology import EventLog, declare
 CHANNEL = 1
 GOODBYE_S = 2.0
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
+
+
+async def finished(work: Coroutine[Any, Any, T], limit_s: float) -> T:
+    """What `work` with aiormq returns or raises; TimeoutError after `limit_s`.
+
+    Where a connection dies aiormq throws CancelledError into those who wait for it. Nobody has cancelled our task, so here that
+    is a ConnectionError.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        await asyncio.wait({task}, timeout=limit_s)
+        if not task.done():
+            raise TimeoutError(f"no answer for {limit_s:g} s")
+    finally:
+        task.cancel()
+    if task.cancelled():
+        raise ConnectionError("the connection is lost")
+    return task.result()
 
 
 class Link:

@@ -5,10 +5,11 @@ import random
 from collections.abc import Sequence
 
 import structlog
+from aiormq.exceptions import AMQPError
 from yarl import URL
 
 from gateway.amqp.channels import STALL_S, ProbeFailed, Stalled, Unroutable
-from gateway.amqp.link import Link
+from gateway.amqp.link import Link, finished
 from gateway.amqp.topology import EventLog, TopologyConflict, declare_consumer_queue
 from gateway.events import Event
 from gateway.publisher import PublishFailed
@@ -69,16 +70,10 @@ class AmqpPublisher:
         """Return when RabbitMQ has confirmed all of them. Raises PublishFailed, after 5 s without progress at the latest."""
         if not events:
             return
-        task = asyncio.current_task()
-        cancels = task.cancelling() if task else 0
         try:
             await self._publish(await self._usable(), events)
         except PublishFailed:
             raise
-        except asyncio.CancelledError:
-            if task is None or task.cancelling() > cancels:
-                raise
-            raise PublishFailed("the connection is lost") from None
         except Exception as error:
             raise PublishFailed(f"{type(error).__name__}: {error}") from error
 
@@ -89,9 +84,10 @@ class AmqpPublisher:
         """
         try:
             link = await self._usable()
-        except PublishFailed as error:
+            declaring = declare_consumer_queue(link.connection, consumer_id, topic, fleet_id)
+            return await finished(declaring, STALL_S)
+        except (PublishFailed, AMQPError, TimeoutError) as error:
             raise ConnectionError(str(error)) from None
-        return await declare_consumer_queue(link.connection, consumer_id, topic, fleet_id)
 
     async def _publish(self, link: Link, events: Sequence[Event]) -> None:
         try:
@@ -139,24 +135,16 @@ class AmqpPublisher:
             await asyncio.sleep(random.uniform(limit / 2, limit))
 
     async def _opened(self, link: Link, in_batches: bool) -> Exception | None:
-        opening = asyncio.create_task(link.open(in_batches))
         try:
-            await asyncio.wait({opening}, timeout=OPEN_LIMIT_S)
-            if opening.done() and not opening.cancelled() and opening.exception() is None:
-                return None
+            await finished(link.open(in_batches), OPEN_LIMIT_S)
         except asyncio.CancelledError:
-            opening.cancel()
             await link.close()
             raise
-        unfinished = not opening.done()
-        link.abort()
-        opening.cancel()
-        await link.close()
-        await asyncio.wait({opening}, timeout=STALL_S)
-        if unfinished:
-            return TimeoutError(f"no answer for {OPEN_LIMIT_S:g} s")
-        error = None if opening.cancelled() else opening.exception()
-        return error if isinstance(error, Exception) else ConnectionError("the connection is lost")
+        except Exception as error:
+            link.abort()
+            await link.close()
+            return error
+        return None
 
     async def _serve(self, link: Link) -> None:
         log.info("connected to RabbitMQ", address=self.address)
