@@ -12,8 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import modeldb
 from gateway.amqp import AmqpPublisher
+from gateway.amqp.accounts import Accounts, address_of
+from gateway.amqp.management import Management, default_url
 from gateway.brokers import BrokerLogins, Elsewhere, Mosquitto, embedded_broker
 from gateway.commands import Commands, Outcome
+from gateway.consumers import Consumers
 from gateway.eventlog import LocalEventLog
 from gateway.live import Live
 from gateway.memory import Vehicle
@@ -57,6 +60,7 @@ class Gateway:
         self.store: Store
         self.registry: Registry
         self.publisher: Publisher
+        self.consumers: Consumers
         self.logins: BrokerLogins
         self.line: Line
         self.service: Service
@@ -76,6 +80,8 @@ class Gateway:
         self.publisher = self._publisher()
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)
+        self.consumers = Consumers(self.registry.consumers, self._accounts(), self.now_ms)
+        self._stack.push_async_callback(self.consumers.close)
         self.logins = self._broker_logins()
         await self.logins.start()
         self._stack.push_async_callback(self.logins.stop)
@@ -88,7 +94,7 @@ class Gateway:
         self._commands = Commands(self.registry, self.line, self.now_ms, self._can_answer)
         self._commands.remember_flows(await self.registry.recent_flows(self.now_ms() - FLOWS_REMEMBERED_MS))
         self.service.attach(self.line, self._commands)
-        for work in (self.service.run(), self._send_outbox()):
+        for work in (self.service.run(), self._send_outbox(), self.consumers.watch()):
             task = asyncio.create_task(work)
             self._stack.push_async_callback(_ended, task)
         await self.line.open()
@@ -99,6 +105,12 @@ class Gateway:
         if self.settings.amqp_url:
             return AmqpPublisher(self.settings.amqp_url, self.settings.event_log)
         return LocalEventLog(self.store)
+
+    def _accounts(self) -> Accounts | None:
+        url = self.settings.amqp_url
+        if url is None or not isinstance(self.publisher, AmqpPublisher):
+            return None
+        return Accounts(self.publisher, Management(self.settings.amqp_management_url or default_url(url)), address_of(url))
 
     def _broker_logins(self) -> BrokerLogins:
         settings = self.settings

@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     mqtt_port: int = Field(1883, ge=0, le=65535, description="port of the embedded broker; a free one if it is taken")
     broker: BrokerKind = Field("embedded", description="how device logins reach the broker")
     amqp_url: str | None = Field(None, description="RabbitMQ, amqp://user:password@host:port/vhost; none: a local event log")
+    amqp_management_url: str | None = Field(
+        None, repr=False, description="RabbitMQ's management API, http://user:password@host:15672; none: beside `amqp_url`"
+    )
     event_log: Literal["unrouted", "all"] = Field("unrouted", description="what RabbitMQ's stream `events.log` keeps")
     database_url: str | None = Field(None, description="the store; none: SQLite in the data folder")
     data: Path = Field(Path(".teleloop"), description="data folder, made at first start for its owner alone")
@@ -59,7 +62,7 @@ class Settings(BaseSettings):
             raise ValueError("mqtt://user:secret@host:port or mqtts://... is wanted")
         return said or None
 
-    @field_validator("amqp_url", "database_url", "token")
+    @field_validator("amqp_url", "amqp_management_url", "database_url", "token")
     @classmethod
     def _empty_is_none(cls, said: str | None) -> str | None:
         return said or None

@@ -4,11 +4,11 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from gateway.api import commands, events, health, models, openapi, problems, quarantine, states, vehicles
+from gateway.api import commands, consumers, events, health, models, openapi, problems, quarantine, states, vehicles
 from gateway.api.access import Tickets, api_token
 from gateway.app import Gateway
 
-ROUTERS = (vehicles, states, commands, models, events, quarantine, health)
+ROUTERS = (vehicles, states, commands, models, consumers, events, quarantine, health)
 
 
 def create_app(gateway: Gateway) -> FastAPI:

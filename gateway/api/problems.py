@@ -16,6 +16,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.brokers.logins import BrokerFailed
+from gateway.consumers import ConsumersUnavailable
 from gateway.registry import (
     Archived,
     BadUnitId,
@@ -23,6 +24,7 @@ from gateway.registry import (
     ModelAmbiguous,
     ModelUnknown,
     RegistryError,
+    TooManyConsumers,
     UnitTaken,
     Unknown,
     Unsealed,
@@ -39,6 +41,7 @@ REGISTRY: dict[type[RegistryError], tuple[int, str]] = {
     Unknown: (404, "not_found"),
     Archived: (409, "archived"),
     UnitTaken: (409, "unit_taken"),
+    TooManyConsumers: (409, "too_many_event_consumers"),
     Wrong: (400, "validation"),
     BrandUnknown: (422, "brand_unknown"),
     BadUnitId: (422, "bad_unit_id"),
@@ -187,6 +190,8 @@ def install(app: FastAPI) -> None:
             case OperationalError() | InterfaceError():
                 log.error("the store does not answer", error=str(error.orig))
                 return answer(request, Problem(503, "store_unavailable", "the store does not answer; nothing was done"))
+            case ConsumersUnavailable():
+                return answer(request, Problem(503, "event_consumers_unavailable", str(error)))
             case BrokerFailed():
                 log.error("the units' broker does not take logins", error=str(error))
                 return answer(request, Problem(503, "broker_unavailable", "the units' broker does not take the change"))
@@ -194,7 +199,8 @@ def install(app: FastAPI) -> None:
                 return answer(request, Problem(500, "internal_error", "this is our fault; the flow id finds it in the log"))
 
     for kind in (
-        Problem, RegistryError, RequestValidationError, HTTPException, OperationalError, InterfaceError, BrokerFailed, Exception
+        Problem, RegistryError, RequestValidationError, HTTPException, OperationalError, InterfaceError, BrokerFailed,
+        ConsumersUnavailable, Exception,
     ):  # fmt: skip
         app.add_exception_handler(kind, handle)
     app.add_middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)

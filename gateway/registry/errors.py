@@ -33,6 +33,10 @@ class UnitTaken(RegistryError):
         super().__init__(f"the unit {unit} is attached to a vehicle already")
 
 
+class TooManyConsumers(RegistryError):
+    """The fleet has as many event consumers as it may."""
+
+
 class BadUnitId(RegistryError):
     """The id cannot be one of that brand's."""
 

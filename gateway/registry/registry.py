@@ -11,6 +11,7 @@ from gateway.events import Event
 from gateway.memory import Memory, Vehicle
 from gateway.registry.attachments import Attached, Attachments, chunks
 from gateway.registry.commands import CommandLog
+from gateway.registry.consumers import EventConsumers
 from gateway.registry.fleets import Fleets
 from gateway.registry.outbox import Outbox
 from gateway.registry.packing import COLUMNS, columns
@@ -51,6 +52,7 @@ class Registry:
         self._brand_keys: dict[str, bytes] = {}
         self._attachments = Attachments(store, models)
         self.fleets = Fleets(store, now_ms)
+        self.consumers = EventConsumers(store, now_ms)
         self.outbox = Outbox(store)
         self.quarantine = Quarantine(store)
         self.commands = CommandLog(store, now_ms)

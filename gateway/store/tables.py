@@ -182,4 +182,4 @@ event_consumers = Table(
     Column("rotated_at", Number, nullable=False),
     Index(None, "fleet_id", "created_at"),
 )
-"""Who reads events from RabbitMQ, as which user. The hash is RabbitMQ's own form: a user that got lost there is made again from it."""
+"""Who reads events from RabbitMQ. `password_hash` is in RabbitMQ's form: a user that it has lost is made again from it."""

@@ -298,7 +298,15 @@ async def test_nobody_gets_in_without_the_token(stranger: httpx2.AsyncClient, un
     paths = (await stranger.get("/openapi.json")).json()["paths"]
     for path, operations in paths.items():
         for method in operations:
-            concrete = path.format(vehicle_id="AAAAA", name="draw-attention", brand="X", vehicle_model_id="X", entry_id=1)
+            words = {
+                "vehicle_id": "AAAAA",
+                "name": "draw-attention",
+                "brand": "X",
+                "vehicle_model_id": "X",
+                "entry_id": "1",
+                "consumer_id": "X",
+            }
+            concrete = path.format(**words)
             for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic Og=="}):
                 answer = await stranger.request(method, concrete, headers=headers)
                 if path in ("/healthz", "/readyz", "/metrics"):
