@@ -1,0 +1,273 @@
+"""Frames to rows: by plans where a layout is known, by Protocol.decode where it is not, which teaches the plan."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from protocols.codec import Frame, Peer, ProtocolError
+from protocols.hotpath import kernels
+from protocols.hotpath.binding import Binding
+from protocols.hotpath.framing import GuardKind, Status
+from protocols.hotpath.keyring import Keyring
+from protocols.hotpath.plans import Plan, plan
+from protocols.hotpath.rows import Bytes, Ints
+from protocols.trace import watch
+
+PLANS_LIMIT = 4096
+"""Layouts that are known at a time; the least recently used go first, a sixteenth at once."""
+
+LEARN_BURST = 512
+"""Layouts that may be learnt at once: a fleet's own, several times over."""
+
+FRAMES_PER_LESSON = 16
+"""Frames that must pass by known plans for one more lesson: a stream of ever new layouts costs little more than decoding it."""
+
+Outcome = Frame | ProtocolError
+
+
+@dataclass(slots=True)
+class Rows:
+    """What came of some frames. `status` says of each whether its rows are here (VOUCHED), or how it was decoded instead.
+
+    `data` has one row for each report of each vouched frame, in order; those of frame i are `starts[i]` to `starts[i + 1]`, where
+    a frame is one row they are at i and `starts` is None. `plans` are the rows' plans by number. `slow` is what the slow way
+    made of the others.
+    """
+
+    decoder: "Decoder"
+    frames: list[bytes]
+    data: Bytes
+    status: Bytes
+    plans: Ints
+    starts: npt.NDArray[np.uint32] | None
+    slow: dict[int, Outcome] = field(default_factory=dict)
+
+    @property
+    def lanes(self) -> npt.NDArray[Any]:
+        """The rows as a structured array: `present` and each lane by its name."""
+        return self.data.view(self.decoder.binding.form.dtype)[:, 0]
+
+    @property
+    def times(self) -> npt.NDArray[np.int64]:
+        """When each row was captured, in Unix ms."""
+        return self.decoder.binding.times(self.lanes)
+
+    @property
+    def owners(self) -> Ints:
+        """Which frame each row is of."""
+        if self.starts is None:
+            return np.arange(len(self.data), dtype=np.int32)
+        return np.repeat(np.arange(len(self.frames), dtype=np.int32), np.diff(self.starts.astype(np.int64)))
+
+    def outcome(self, at: int) -> Outcome:
+        """What Protocol.decode gives for frame `at`, or the error that it raises."""
+        return self.slow[at] if self.status[at] else self.decoder.frame(self, at)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What Protocol.decode gives for each frame."""
+        return (self.outcome(at) for at in range(len(self.frames)))
+
+
+class Decoder:
+    """Decodes one protocol's frames in bulk; says of each what Protocol.decode says.
+
+    A layout is learnt from a frame whose checksum holds and, where the protocol has seals, whose seal holds; with `trusting`,
+    also from frames whose speaker is not known. `path` is "c" or "numpy". Not for several threads at once.
+    """
+
+    def __init__(
+        self, binding: Binding, *, path: kernels.Path | None = None, trusting: bool = False, plans_limit: int = PLANS_LIMIT
+    ) -> None:
+        self.binding, self.path = binding, path or kernels.path_in_use
+        self.trusting = trusting or not binding.protocol.sealed
+        self.keyring = Keyring(self.path, binding.unit_bytes)
+        self.lessons = float(LEARN_BURST)
+        self.known: list[Plan | None] = [None] * plans_limit
+        self._free = list(range(plans_limit - 1, -1, -1))
+        self._table = self._new_table(plans_limit)
+
+    def _new_table(self, limit: int) -> kernels.Table:
+        binding, form = self.binding, self.binding.form
+        windows = [at.to_bytes(8, "little") + mask.to_bytes(8, "little") for at, mask in binding.windows]
+        guards = []
+        for guard in binding.guards:
+            size = 3 if guard.kind is GuardKind.DATE else form.by_name[guard.lane].size_bytes
+            numbers = (guard.kind, form.offsets[guard.lane], size, guard.low, guard.high)
+            guards.append(b"".join(number.to_bytes(8, "little") for number in numbers))
+        return kernels.table(self.path, form.size_bytes, limit, binding.framing.packed(), windows, guards)
+
+    # Decoding -----------------------------------------------------------------------------------------------------------
+
+    def decode(self, frames: list[bytes], speakers: Ints | None = None) -> Rows:
+        """Decode whole frames. `speakers` are the places of their units in the keyring (-1: nobody): as Protocol.decode with a
+        peer, identity and seal are checked too."""
+        rows = self.walk(frames)
+        troubled = self._distrusted(rows, speakers) if speakers is not None else np.flatnonzero(rows.status)
+        if not len(troubled):
+            self.lessons = min(self.lessons + len(frames) / FRAMES_PER_LESSON, LEARN_BURST)
+            return rows
+        self.lessons = min(self.lessons + (len(frames) - len(troubled)) / FRAMES_PER_LESSON, LEARN_BURST)
+        if self._slowly(rows, troubled, speakers):
+            slow, rows = rows.slow, self.walk(frames)
+            troubled = self._distrusted(rows, speakers) if speakers is not None else np.flatnonzero(rows.status)
+            rows.slow = slow
+            for at in troubled.tolist():
+                if at not in slow:
+                    slow[at] = self._decoded(frames[at], self._peer(speakers, at))[0]
+        return rows
+
+    def walk(self, frames: list[bytes]) -> Rows:
+        """Only what the plans say; nothing is decoded slowly or learnt, no seal is checked."""
+        n = len(frames)
+        with_parts = bool(self.binding.framing.parts)
+        room = self._table.room(frames) if with_parts else n
+        data, ids, status = self.binding.form.empty(room), np.empty(room, np.int32), np.empty(n, np.uint8)
+        starts = np.empty(n + 1, np.uint32) if with_parts else None
+        written, _ = self._table.walk(frames, data, status, ids, starts)
+        return Rows(self, frames, data[:written], status, ids[:written], starts)
+
+    def walk_buffer(self, buffer: kernels.Buffer, offsets: npt.NDArray[np.uint32]) -> Rows:
+        """The same for frames that stand in one buffer between n + 1 offsets; the C kernel works without the GIL meanwhile."""
+        n, view = len(offsets) - 1, memoryview(buffer)
+        with_parts = bool(self.binding.framing.parts)
+        count_at = self.binding.framing.count_at
+        begins = offsets[:-1][np.diff(offsets.astype(np.int64)) > count_at].astype(np.int64)
+        room = int(np.frombuffer(view, np.uint8)[begins + count_at].sum()) if with_parts else n
+        data, ids, status = self.binding.form.empty(room), np.empty(room, np.int32), np.empty(n, np.uint8)
+        starts = np.empty(n + 1, np.uint32) if with_parts else None
+        written, _ = self._table.walk_buffer(buffer, offsets, data, status, ids, starts)
+        return Rows(self, [], data[:written], status, ids[:written], starts)
+
+    def _distrusted(self, rows: Rows, speakers: Ints) -> npt.NDArray[np.intp]:
+        """Marks what is not its speaker's own. Where all speakers are known and right, nothing is left to do."""
+        binding = self.binding
+        if binding.protocol.sealed:
+            if binding.unit_lane:
+                at = binding.form.offsets[binding.unit_lane]
+                said = rows.data[:, at : at + binding.form.by_name[binding.unit_lane].size_bytes]
+                theirs = self.keyring.ids(said.shape[1])[speakers]
+                wrong = (said != theirs).any(axis=1) | (speakers < 0)
+                rows.status[wrong & (rows.status == Status.VOUCHED)] = Status.UNSEALED
+            framing = binding.framing
+            holds = self.keyring.check(rows.frames, speakers, framing.tag_size, framing.tag_trail)
+            rows.status[(rows.status == Status.VOUCHED) & (holds == 0)] = Status.UNSEALED
+        elif binding.unit_lane:
+            at = binding.form.offsets[binding.unit_lane]
+            said = rows.data[:, at : at + binding.form.by_name[binding.unit_lane].size_bytes]
+            wrong = (said != self.keyring.ids(said.shape[1])[speakers]).any(axis=1) | (speakers < 0)
+            rows.status[wrong & (rows.status == Status.VOUCHED)] = Status.UNSEALED
+        return np.flatnonzero(rows.status)
+
+    def _slowly(self, rows: Rows, troubled: npt.NDArray[np.intp], speakers: Ints | None) -> int:
+        """Decodes these by the declarations; how many layouts were learnt."""
+        learnt = 0
+        for at in troubled.tolist():
+            frame, peer = rows.frames[at], self._peer(speakers, at)
+            unknown = rows.status[at] == Status.UNKNOWN
+            if unknown and learnt and not self.walk([frame]).status[0]:
+                continue
+            may_learn = unknown and self.lessons >= 1 and (self.trusting or peer is not None)
+            if not may_learn:
+                rows.slow[at] = self._decoded(frame, peer)[0]
+                continue
+            self.lessons -= 1
+            if self.learn(frame, peer, rows.slow, at):
+                learnt += 1
+                del rows.slow[at]
+        return learnt
+
+    def _peer(self, speakers: Ints | None, at: int) -> Peer | None:
+        if speakers is None:
+            return None
+        return self.keyring.peer(int(speakers[at]))
+
+    def _decoded(self, frame: bytes, peer: Peer | None) -> tuple[Outcome, None]:
+        try:
+            return self.binding.protocol.decode(frame, peer), None
+        except ProtocolError as error:
+            return error, None
+
+    # Learning -----------------------------------------------------------------------------------------------------------
+
+    def learn(self, frame: bytes, peer: Peer | None = None, outcomes: dict[int, Outcome] | None = None, at: int = 0) -> bool:
+        """Learn the layouts of a frame that Protocol.decode accepts; whether it is known then. What came of it is put into
+        `outcomes`."""
+        outcomes = {} if outcomes is None else outcomes
+        with watch() as traces:
+            try:
+                outcomes[at] = decoded = self.binding.protocol.decode(frame, peer)
+            except ProtocolError as error:
+                outcomes[at] = error
+                return False
+        parts = self.binding.parts(decoded, traces, frame)
+        if parts is None:
+            return False
+        form, context = self.binding.form, self._context(frame)
+        plans = [plan(part, form) for part in parts]
+        if any(each is None for each in plans):
+            return False
+        head = self.binding.head(frame)
+        for each in plans:
+            if each is not None and not self._knows(each, context):
+                self._keep(each, context, head)
+        return not self.walk([frame]).status[0]
+
+    def _context(self, frame: bytes) -> int:
+        at = self.binding.framing.context_at
+        return int.from_bytes(frame[at : at + 8], "little") & self.binding.framing.context_mask
+
+    def _knows(self, each: Plan, context: int) -> bool:
+        key = self._key(each, context)
+        return any(known is not None and self._key(known, context) == key for known in self.known[-1:])
+
+    @staticmethod
+    def _key(each: Plan, context: int) -> tuple[int, bytes, bytes]:
+        part = int.from_bytes(each.part, "big") & int.from_bytes(each.mask, "big")
+        return context, each.mask, part.to_bytes(len(each.part), "big")
+
+    def _keep(self, each: Plan, context: int, head: bytes) -> None:
+        if not self._free:
+            self._forget()
+        number = self._free.pop()
+        self._table.add(number, context, each.part, each.mask, each.moves, each.constant, each.lays, head)
+        self.known[number] = each
+
+    def _forget(self) -> None:
+        used = self._table.used()
+        oldest = sorted((when, number) for number, when in enumerate(used) if when >= 0)[: max(1, len(used) // 16)]
+        for _, number in oldest:
+            self._table.remove(number)
+            self.known[number] = None
+            self._free.append(number)
+
+    # Frames -------------------------------------------------------------------------------------------------------------
+
+    def frame(self, rows: Rows, at: int) -> Frame:
+        """The Frame that Protocol.decode gives for the vouched frame `at`."""
+        data = rows.frames[at]
+        begin, end = (at, at + 1) if rows.starts is None else rows.starts[at : at + 2].tolist()
+        plans = [self._plan(number) for number in rows.plans[begin:end].tolist()]
+        offset = self.binding.framing.parts_from if self.binding.framing.parts else 0
+        values = []
+        for each in plans:
+            values.append(each.unpack.unpack_from(data, offset))
+            offset += each.size_bytes
+        return self.binding.frame(plans, values, data)
+
+    def _plan(self, number: int) -> Plan:
+        found = self.known[number]
+        assert found is not None
+        return found
+
+    # The other way ------------------------------------------------------------------------------------------------------
+
+    def build(
+        self, data: Bytes, plans: Ints, starts: npt.NDArray[np.uint32] | None = None, speakers: Ints | None = None
+    ) -> list[bytes]:
+        """The frames that rows say, by the plans of these numbers: the bytes that Protocol.encode gives. Sealed with the first
+        key of each speaker; without speakers, seals are zeros. Raises ValueError where a row does not say a whole part."""
+        keys, which = (None, None) if speakers is None else (self.keyring.schedules, self.keyring.first_keys(speakers))
+        return self._table.build(data, plans, starts, keys, which)

@@ -1,0 +1,831 @@
+/* The hot path in C: frames to rows, rows to values, values to changes, changes to text; and rows to frames.
+ *
+ * Knows no protocol: plans and framing come from Python, which read them off the construct declarations. Every argument is a list
+ * of bytes or a contiguous buffer; sizes are checked before anything is read. Calls that take only buffers release the GIL. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "lanes.h"
+#include "plans.h"
+
+static int has_clmul, has_avx2;
+
+/* Buffers ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct { Py_buffer of[10]; int n; } buffers_t;
+
+static void release(buffers_t *b) {
+    while (b->n)
+        PyBuffer_Release(&b->of[--b->n]);
+}
+
+/* The bytes of `o`, at least `least` of them; NULL with an error otherwise. None gives NULL without one. */
+static void *taken(buffers_t *b, PyObject *o, int writable, Py_ssize_t least) {
+    if (PyObject_GetBuffer(o, &b->of[b->n], writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0)
+        return NULL;
+    Py_buffer *taken = &b->of[b->n++];
+    if (taken->len < least) {
+        PyErr_SetString(PyExc_ValueError, "a buffer is too small");
+        return NULL;
+    }
+    return taken->buf ? taken->buf : (void *)"";
+}
+
+static Py_ssize_t last_size(const buffers_t *b) {
+    return b->of[b->n - 1].len;
+}
+
+static int wants(Py_ssize_t n, Py_ssize_t wanted) {
+    if (n == wanted)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%zd arguments, not %zd", wanted, n);
+    return 0;
+}
+
+static int all_bytes(PyObject *list) {
+    if (!PyList_CheckExact(list)) {
+        PyErr_SetString(PyExc_TypeError, "a list of bytes");
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++)
+        if (!PyBytes_Check(PyList_GET_ITEM(list, i))) {
+            PyErr_SetString(PyExc_TypeError, "a list of bytes");
+            return 0;
+        }
+    return 1;
+}
+
+/* Plans ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct { PyObject_HEAD table_t *table; } TableObject;
+
+#define TABLE(self) (((TableObject *)(self))->table)
+
+static void free_plan(plan_t *plan) {
+    if (plan) {
+        free(plan->check), free(plan->move), free(plan->lay), free(plan->constant), free(plan->part), free(plan->head);
+        free(plan);
+    }
+}
+
+static void table_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    table_t *t = TABLE(self);
+    if (t) {
+        for (uint32_t i = 0; t->plan && i < t->capacity; i++)
+            free_plan(t->plan[i]);
+        free(t->plan), free(t);
+    }
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static int sensible(const table_t *t) {
+    const framing_t *f = &t->framing;
+    int64_t least = f->least;
+    if (least < 16 || f->length_at + f->length_width > least || f->length_width > 8 || f->context_at + 8 > least)
+        return 0;
+    if (f->sum_kind != SUM_NONE && (f->sum_from + f->sum_trail > least || f->sum_at > least || f->sum_width > 8 || f->sum_width > f->sum_at))
+        return 0;
+    if (f->sum_kind == SUM_CRC && (f->crc_width < 1 || f->crc_width > 32))
+        return 0;
+    if (f->parts && (f->count_at >= least || f->again_at < 1 || f->again_at > least || f->parts_from + f->parts_trail > least))
+        return 0;
+    if (f->tag_size > 32 || f->tag_size + f->tag_trail > least)
+        return 0;
+    for (uint32_t i = 0; i < t->guards; i++)
+        if (t->guard[i].at < 0 || t->guard[i].at + 8 > t->row_size || t->guard[i].at + t->guard[i].width > t->row_size ||
+            t->guard[i].width < 1 || (t->guard[i].kind == GUARD_RANGE && t->guard[i].width > 8))
+            return 0;
+    for (uint32_t i = 0; i < t->windows; i++)
+        if (t->window_at[i] < 0)
+            return 0;
+    const int64_t *each = (const int64_t *)f;
+    for (size_t i = 2; i < sizeof *f / 8; i++) /* behind the two sync words */
+        if (each + i != &f->length_add && each + i != &f->context_mask && each[i] < 0)
+            return 0;
+    return t->row_size >= 16 && t->row_size % 16 == 0 && t->row_size <= 1 << 16 && t->capacity >= 1 && t->capacity <= 1 << 16;
+}
+
+/* Table(row_size, capacity, framing, windows, guards): the last three as packed 64-bit numbers. */
+static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    Py_buffer framing, windows, guards;
+    unsigned int row_size, capacity;
+    if (!PyArg_ParseTuple(args, "IIy*y*y*", &row_size, &capacity, &framing, &windows, &guards))
+        return NULL;
+    TableObject *self = (TableObject *)type->tp_alloc(type, 0);
+    table_t *t = self ? self->table = calloc(1, sizeof *t) : NULL;
+    int right = t && framing.len == sizeof t->framing && windows.len <= 16 * WINDOWS && guards.len <= (Py_ssize_t)sizeof t->guard;
+    if (right) {
+        memcpy(&t->framing, framing.buf, sizeof t->framing);
+        t->row_size = row_size, t->capacity = capacity;
+        t->windows = (uint32_t)(windows.len / 16), t->guards = (uint32_t)((size_t)guards.len / sizeof(guard_t));
+        memcpy(t->guard, guards.buf, (size_t)guards.len);
+        for (uint32_t i = 0; i < t->windows; i++) {
+            t->window_at[i] = ((int64_t *)windows.buf)[2 * i];
+            memcpy(&t->window_mask[i], (char *)windows.buf + 16 * i + 8, 8);
+        }
+        right = sensible(t) && (t->plan = calloc(capacity, sizeof *t->plan));
+    }
+    PyBuffer_Release(&framing), PyBuffer_Release(&windows), PyBuffer_Release(&guards);
+    if (!right) {
+        Py_XDECREF(self);
+        PyErr_SetString(PyExc_ValueError, "a framing that no frame can have");
+        return NULL;
+    }
+    const framing_t *f = &t->framing;
+    if (f->sum_kind == SUM_CRC)
+        crc_declare(&t->crc, (int)f->crc_width, (uint32_t)f->crc_poly, (uint32_t)f->crc_init, (int)f->crc_reflected, (uint32_t)f->crc_xorout);
+    return (PyObject *)self;
+}
+
+static int idle(const table_t *t) {
+    if (!t->busy)
+        return 1;
+    PyErr_SetString(PyExc_RuntimeError, "the table is in use by another thread");
+    return 0;
+}
+
+static void forget(table_t *t, uint32_t id) {
+    plan_t *plan = t->plan[id];
+    plan_t **link = &t->bucket[plan->key % BUCKETS];
+    while (*link != plan)
+        link = &(*link)->next;
+    *link = plan->next;
+    free_plan(plan);
+    t->plan[id] = NULL, t->n--;
+}
+
+static PyObject *table_remove(PyObject *self, PyObject *arg) {
+    table_t *t = TABLE(self);
+    long id = PyLong_AsLong(arg);
+    if (PyErr_Occurred() || !idle(t))
+        return NULL;
+    if (id < 0 || id >= (long)t->capacity || !t->plan[id]) {
+        PyErr_SetString(PyExc_KeyError, "no such plan");
+        return NULL;
+    }
+    forget(t, (uint32_t)id);
+    Py_RETURN_NONE;
+}
+
+static void *copied(const void *from, size_t size) {
+    void *to = malloc(size ? size : 1);
+    if (to)
+        memcpy(to, from, size);
+    return to;
+}
+
+/* Moves are packed as 32-bit from, to, first and 16 bytes of order; windows must lie inside what they read and write. */
+static int read_moves(const Py_buffer *packed, uint32_t from_size, uint32_t to_size, move_t **moves, uint32_t *n) {
+    if (packed->len % (Py_ssize_t)sizeof(move_t))
+        return 0;
+    *n = (uint32_t)((size_t)packed->len / sizeof(move_t));
+    if (!(*moves = copied(packed->buf, (size_t)packed->len)))
+        return 0;
+    for (uint32_t i = 0; i < *n; i++)
+        if ((*moves)[i].from + 16ull > from_size || (*moves)[i].to + 16ull > to_size || (i == 0 && !(*moves)[i].first))
+            return 0;
+    return 1;
+}
+
+static int read_checks(plan_t *plan, const uint8_t *part, const uint8_t *mask) {
+    if (!(plan->check = calloc(plan->size / 8 + 1, sizeof *plan->check)))
+        return 0;
+    for (uint32_t at = 0; at < plan->size; at += 8) {
+        uint32_t from = at + 8 > plan->size ? plan->size - 8 : at;
+        uint64_t m = load64(mask + from);
+        if (m)
+            plan->check[plan->checks++] = (check_t){m, load64(part + from) & m, from};
+    }
+    return 1;
+}
+
+/* add(id, context, part, mask, moves, constant, lays, head): `mask` is 255 where a byte of `part` must be as it is. */
+static PyObject *table_add(PyObject *self, PyObject *args) {
+    table_t *t = TABLE(self);
+    unsigned int id;
+    unsigned long long context;
+    Py_buffer part, mask, moves, constant, lays, head;
+    if (!PyArg_ParseTuple(args, "IKy*y*y*y*y*y*", &id, &context, &part, &mask, &moves, &constant, &lays, &head))
+        return NULL;
+    plan_t *plan = calloc(1, sizeof *plan);
+    int right = plan && idle(t) && id < t->capacity && part.len >= 16 && part.len <= 1 << 17 && mask.len == part.len &&
+                constant.len == (Py_ssize_t)t->row_size && head.len <= 64;
+    if (right) {
+        plan->id = id, plan->size = (uint32_t)part.len, plan->context = context & (uint64_t)t->framing.context_mask;
+        plan->head_size = (uint32_t)head.len;
+        plan->key = key_of(t, part.buf, (size_t)part.len, plan->context);
+        right = read_moves(&moves, plan->size, t->row_size, &plan->move, &plan->moves) &&
+                read_moves(&lays, t->row_size, plan->size, &plan->lay, &plan->lays) && read_checks(plan, part.buf, mask.buf) &&
+                (plan->constant = copied(constant.buf, t->row_size)) && (plan->part = copied(part.buf, plan->size)) &&
+                (plan->head = copied(head.buf, (size_t)head.len));
+    }
+    if (right) {
+        for (uint32_t i = 0; i < plan->size; i++)
+            plan->part[i] &= ((const uint8_t *)mask.buf)[i];
+        if (t->plan[id])
+            forget(t, id);
+        plan->used = t->now, plan->next = t->bucket[plan->key % BUCKETS];
+        t->bucket[plan->key % BUCKETS] = t->plan[id] = plan, t->n++;
+    } else {
+        free_plan(plan);
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "a plan that reaches out of its part or row");
+    }
+    PyBuffer_Release(&part), PyBuffer_Release(&mask), PyBuffer_Release(&moves);
+    PyBuffer_Release(&constant), PyBuffer_Release(&lays), PyBuffer_Release(&head);
+    if (!right)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* When each plan was used last, as a count of calls; -1 where there is none. */
+static PyObject *table_used(PyObject *self, PyObject *none) {
+    table_t *t = TABLE(self);
+    PyObject *list = PyList_New(t->capacity);
+    for (uint32_t i = 0; list && i < t->capacity; i++)
+        PyList_SET_ITEM(list, i, PyLong_FromLongLong(t->plan[i] ? (long long)t->plan[i]->used : -1));
+    return list;
+}
+
+/* Frames to rows ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; plan_t *guess; } walk_t;
+
+static inline void step(table_t *t, walk_t *w, size_t i, const uint8_t *p, size_t n) {
+    size_t rows = 0, at = t->framing.parts ? w->written : i;
+    int status;
+#if SIMD
+    if (has_clmul)
+        status = walk_fast(t, p, n, w->rows + at * t->row_size, w->ids + at, w->room - at, &rows, &w->guess);
+    else
+#endif
+        status = walk_portably(t, p, n, w->rows + at * t->row_size, w->ids + at, w->room - at, &rows, &w->guess);
+    if (w->starts)
+        w->starts[i] = (uint32_t)w->written;
+    w->status[i] = (uint8_t)status;
+    w->written += rows;
+    if (status != VOUCHED) {
+        w->troubled++;
+        if (!t->framing.parts)
+            memset(w->rows + at * t->row_size, 0, t->row_size), w->ids[at] = -1;
+    }
+}
+
+static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssize_t n, walk_t *w) {
+    memset(w, 0, sizeof *w);
+    if (!(w->rows = taken(b, args[0], 1, t->framing.parts ? 0 : n * (Py_ssize_t)t->row_size)))
+        return 0;
+    w->room = (size_t)last_size(b) / t->row_size;
+    if (!(w->status = taken(b, args[1], 1, n)) || !(w->ids = taken(b, args[2], 1, (Py_ssize_t)w->room * 4)))
+        return 0;
+    if (args[3] != Py_None && !(w->starts = taken(b, args[3], 1, (n + 1) * 4)))
+        return 0;
+    return 1;
+}
+
+/* walk(frames, rows, status, ids, starts or None): how many rows were written, how many frames are not vouched for. */
+static PyObject *table_walk(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    table_t *t = TABLE(self);
+    buffers_t b = {.n = 0};
+    walk_t w;
+    if (!wants(nargs, 5) || !all_bytes(args[0]))
+        return NULL;
+    Py_ssize_t n = PyList_GET_SIZE(args[0]);
+    if (!outputs(t, &b, args + 1, n, &w))
+        return release(&b), NULL;
+    t->now++;
+    PyObject **frame = ((PyListObject *)args[0])->ob_item;
+    for (Py_ssize_t i = 0; i < n; i++) {
+#if defined(__GNUC__)
+        if (i + 8 < n) { /* the objects lie anywhere: fetch them while others are worked on */
+            const char *ahead = (const char *)frame[i + 8];
+            __builtin_prefetch(ahead), __builtin_prefetch(ahead + 64);
+        }
+#endif
+        step(t, &w, (size_t)i, (const uint8_t *)PyBytes_AS_STRING(frame[i]), (size_t)PyBytes_GET_SIZE(frame[i]));
+    }
+    if (w.starts)
+        w.starts[n] = (uint32_t)w.written;
+    release(&b);
+    return Py_BuildValue("nn", t->framing.parts ? (Py_ssize_t)w.written : n, (Py_ssize_t)w.troubled);
+}
+
+/* walk_buffer(buffer, offsets, rows, status, ids, starts or None): the same for frames between n + 1 offsets of 32 bits. */
+static PyObject *table_walk_buffer(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    table_t *t = TABLE(self);
+    buffers_t b = {.n = 0};
+    walk_t w;
+    if (!wants(nargs, 6))
+        return NULL;
+    const uint8_t *data = taken(&b, args[0], 0, 0);
+    Py_ssize_t size = data ? last_size(&b) : 0;
+    const uint32_t *offsets = data ? taken(&b, args[1], 0, 4) : NULL;
+    Py_ssize_t n = offsets ? last_size(&b) / 4 - 1 : 0;
+    if (!offsets || !outputs(t, &b, args + 2, n, &w))
+        return release(&b), NULL;
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (offsets[i] > offsets[i + 1] || offsets[i + 1] > (size_t)size) {
+            PyErr_SetString(PyExc_ValueError, "offsets that do not rise to the end of the buffer");
+            return release(&b), NULL;
+        }
+    t->now++, t->busy++;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < n; i++)
+        step(t, &w, (size_t)i, data + offsets[i], offsets[i + 1] - offsets[i]);
+    Py_END_ALLOW_THREADS
+    t->busy--;
+    if (w.starts)
+        w.starts[n] = (uint32_t)w.written;
+    release(&b);
+    return Py_BuildValue("nn", t->framing.parts ? (Py_ssize_t)w.written : n, (Py_ssize_t)w.troubled);
+}
+
+/* room(frames): how many rows they may need at most. */
+static PyObject *table_room(PyObject *self, PyObject *list) {
+    table_t *t = TABLE(self);
+    if (!all_bytes(list))
+        return NULL;
+    Py_ssize_t n = PyList_GET_SIZE(list), room = 0;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *frame = PyList_GET_ITEM(list, i);
+        if (!t->framing.parts)
+            room++;
+        else if (PyBytes_GET_SIZE(frame) >= t->framing.least)
+            room += (uint8_t)PyBytes_AS_STRING(frame)[t->framing.count_at];
+    }
+    return PyLong_FromSsize_t(room);
+}
+
+/* Rows to frames ---------------------------------------------------------------------------------------------------------- */
+
+static void finish(const table_t *t, uint8_t *p, size_t n, const schedule_t *key) {
+    const framing_t *f = &t->framing;
+    if (f->tag_size) {
+        uint8_t tag[32] = {0};
+        size_t covered = n - (size_t)f->tag_trail - (size_t)f->tag_size;
+        if (key)
+            hmac(key, p, covered, tag);
+        memcpy(p + covered, tag, (size_t)f->tag_size);
+    }
+    if (f->sum_kind == SUM_NONE)
+        return;
+    size_t size = n - (size_t)f->sum_from - (size_t)f->sum_trail;
+    uint32_t sum;
+#if SIMD
+    if (has_clmul)
+        sum = sum_of_fast(t, p + f->sum_from, size);
+    else
+#endif
+        sum = sum_of_portably(t, p + f->sum_from, size);
+    put_number(p + n - f->sum_at, sum, f->sum_width, f->sum_big);
+}
+
+/* The bytes of the frame of `count` rows, or how many they would be if there is no `to`. 0: these rows are no frame. */
+static size_t built(const table_t *t, const uint8_t *rows, const int32_t *ids, size_t count, const schedule_t *key, uint8_t *to) {
+    const framing_t *f = &t->framing;
+    size_t n = f->parts ? (size_t)f->parts_from : 0;
+    const plan_t *first = NULL;
+    if (!count || count > 255 || (!f->parts && count != 1))
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        const plan_t *plan = ids[i] < 0 || (uint32_t)ids[i] >= t->capacity ? NULL : t->plan[ids[i]];
+        if (!plan || !plan->lays || (first && plan->context != first->context))
+            return 0;
+        first = first ? first : plan;
+        if (to) {
+#if SIMD
+            if (has_clmul)
+                lay_fast(plan, rows + i * t->row_size, to + n);
+            else
+#endif
+                lay_portably(plan, rows + i * t->row_size, to + n);
+        }
+        n += plan->size;
+    }
+    if (f->parts) {
+        n += (size_t)f->parts_trail;
+        if (first->head_size != (size_t)f->parts_from)
+            return 0;
+        if (to) {
+            memcpy(to, first->head, first->head_size);
+            memset(to + n - f->parts_trail, 0, (size_t)f->parts_trail);
+            to[f->count_at] = to[n - f->again_at] = (uint8_t)count;
+            put_number(to + f->length_at, (uint64_t)((int64_t)n - f->length_add), f->length_width, f->length_big);
+        }
+    }
+    if (to)
+        finish(t, to, n, key);
+    return n;
+}
+
+/* build(rows, ids, starts or None, keys or None, which or None): a list of bytes, one for each frame. */
+static PyObject *table_build(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    table_t *t = TABLE(self);
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 5))
+        return NULL;
+    const uint8_t *rows = taken(&b, args[0], 0, 0);
+    size_t room = rows ? (size_t)last_size(&b) / t->row_size : 0, n = room, keys_n = 0;
+    const int32_t *ids = rows ? taken(&b, args[1], 0, (Py_ssize_t)room * 4) : NULL, *which = NULL;
+    const uint32_t *starts = NULL;
+    const schedule_t *keys = NULL;
+    if (!ids)
+        return release(&b), NULL;
+    if (args[2] != Py_None) {
+        if (!(starts = taken(&b, args[2], 0, 4)))
+            return release(&b), NULL;
+        n = (size_t)last_size(&b) / 4 - 1;
+    }
+    if (args[3] != Py_None) {
+        keys = taken(&b, args[3], 0, 0);
+        keys_n = keys ? (size_t)last_size(&b) / sizeof *keys : 0;
+        if (!keys || !(which = taken(&b, args[4], 0, (Py_ssize_t)n * 4)))
+            return release(&b), NULL;
+    }
+    PyObject *list = PyList_New((Py_ssize_t)n);
+    for (size_t i = 0; list && i < n; i++) {
+        size_t from = starts ? starts[i] : i, to = starts ? starts[i + 1] : i + 1;
+        const schedule_t *key = NULL;
+        size_t size = 0;
+        if (from <= to && to <= room && (!keys || (which[i] >= 0 && (size_t)which[i] < keys_n))) {
+            key = keys ? keys + which[i] : NULL;
+            size = built(t, rows + from * t->row_size, ids + from, to - from, key, NULL);
+        }
+        PyObject *frame = size ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : NULL;
+        if (!frame) {
+            if (!PyErr_Occurred())
+                PyErr_Format(PyExc_ValueError, "frame %zu cannot be built of its rows", i);
+            Py_CLEAR(list);
+            break;
+        }
+        built(t, rows + from * t->row_size, ids + from, to - from, key, (uint8_t *)PyBytes_AS_STRING(frame));
+        PyList_SET_ITEM(list, (Py_ssize_t)i, frame);
+    }
+    release(&b);
+    return list;
+}
+
+static PyMethodDef table_methods[] = {
+    {"add", table_add, METH_VARARGS, NULL},
+    {"remove", table_remove, METH_O, NULL},
+    {"used", table_used, METH_NOARGS, NULL},
+    {"room", table_room, METH_O, NULL},
+    {"walk", (PyCFunction)(void (*)(void))table_walk, METH_FASTCALL, NULL},
+    {"walk_buffer", (PyCFunction)(void (*)(void))table_walk_buffer, METH_FASTCALL, NULL},
+    {"build", (PyCFunction)(void (*)(void))table_build, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot table_slots[] = {
+    {Py_tp_new, table_new}, {Py_tp_dealloc, table_dealloc}, {Py_tp_methods, table_methods},
+    {Py_tp_doc, "Plans by their structural bytes."}, {0, NULL},
+};
+
+static PyType_Spec table_spec = {"protocols.hotpath._kernel.Table", sizeof(TableObject), 0, Py_TPFLAGS_DEFAULT, table_slots};
+
+/* Seals -------------------------------------------------------------------------------------------------------------------- */
+
+/* use_transform(address): OpenSSL's SHA256_Transform; whether the digest of "abc" comes out right with it. */
+static PyObject *use_transform(PyObject *module, PyObject *address) {
+    static const uint32_t abc[8] = {0xba7816bf, 0x8f01cfea, 0x414140de, 0x5dae2223, 0xb00361a3, 0x96177a9c, 0xb410ff61, 0xf20015ad};
+    void *pointer = PyLong_AsVoidPtr(address);
+    if (PyErr_Occurred())
+        return NULL;
+    sha256_t room[2];                                          /* twice the size: a context of another layout breaks nothing */
+    uint8_t block[64] = "abc\x80";
+    block[63] = 24;
+    memset(room, 0, sizeof room);
+    memcpy(room[0].h, SHA256_BEGINNING, 32);
+    if (pointer)
+        ((transform_t)pointer)(room, block);
+    int right = pointer && !memcmp(room[0].h, abc, 32);
+    transform = right ? (transform_t)pointer : NULL;
+    return PyBool_FromLong(right);
+}
+
+static int can_seal(void) {
+    if (!transform)
+        PyErr_SetString(PyExc_RuntimeError, "no SHA-256 was given");
+    return transform != NULL;
+}
+
+static PyObject *key_schedule(PyObject *module, PyObject *key) {
+    schedule_t s;
+    if (!PyBytes_Check(key) || PyBytes_GET_SIZE(key) > 64) {
+        PyErr_SetString(PyExc_ValueError, "a key of at most 64 bytes");
+        return NULL;
+    }
+    if (!can_seal())
+        return NULL;
+    schedule(&s, (const uint8_t *)PyBytes_AS_STRING(key), (size_t)PyBytes_GET_SIZE(key));
+    return PyBytes_FromStringAndSize((const char *)&s, sizeof s);
+}
+
+static void check_seal(const schedule_t *keys, size_t keys_n, int32_t which, const uint8_t *p, size_t n, size_t size, size_t trail,
+                       uint8_t *holds) {
+    if (*holds || which < 0 || (size_t)which >= keys_n || n < size + trail)
+        return;
+    size_t covered = n - size - trail;
+    *holds = (uint8_t)sealed(keys + which, p, covered, p + covered, size);
+}
+
+/* check_seals(frames, keys, which, tag size, bytes behind the tag, holds): sets `holds` where it is 0 and the seal holds. */
+static PyObject *check_seals(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 6) || !can_seal() || !all_bytes(args[0]))
+        return NULL;
+    Py_ssize_t n = PyList_GET_SIZE(args[0]);
+    size_t size = PyLong_AsSize_t(args[3]), trail = PyLong_AsSize_t(args[4]);
+    const schedule_t *keys = taken(&b, args[1], 0, 0);
+    size_t keys_n = keys ? (size_t)last_size(&b) / sizeof *keys : 0;
+    const int32_t *which = keys ? taken(&b, args[2], 0, n * 4) : NULL;
+    uint8_t *holds = which ? taken(&b, args[5], 1, n) : NULL;
+    if (!holds || size > 32 || trail > 1024)
+        return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no such tag");
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *frame = PyList_GET_ITEM(args[0], i);
+        check_seal(keys, keys_n, which[i], (const uint8_t *)PyBytes_AS_STRING(frame), (size_t)PyBytes_GET_SIZE(frame), size, trail, holds + i);
+    }
+    release(&b);
+    Py_RETURN_NONE;
+}
+
+/* check_seals_buffer(buffer, offsets, keys, which, tag size, bytes behind the tag, holds): the same, without the GIL. */
+static PyObject *check_seals_buffer(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 7) || !can_seal())
+        return NULL;
+    size_t size = PyLong_AsSize_t(args[4]), trail = PyLong_AsSize_t(args[5]);
+    const uint8_t *data = taken(&b, args[0], 0, 0);
+    size_t total = data ? (size_t)last_size(&b) : 0;
+    const uint32_t *offsets = data ? taken(&b, args[1], 0, 4) : NULL;
+    Py_ssize_t n = offsets ? last_size(&b) / 4 - 1 : 0;
+    const schedule_t *keys = offsets ? taken(&b, args[2], 0, 0) : NULL;
+    size_t keys_n = keys ? (size_t)last_size(&b) / sizeof *keys : 0;
+    const int32_t *which = keys ? taken(&b, args[3], 0, n * 4) : NULL;
+    uint8_t *holds = which ? taken(&b, args[6], 1, n) : NULL;
+    if (!holds || size > 32 || trail > 1024)
+        return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no such tag");
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (offsets[i] <= offsets[i + 1] && offsets[i + 1] <= total)
+            check_seal(keys, keys_n, which[i], data + offsets[i], offsets[i + 1] - offsets[i], size, trail, holds + i);
+    Py_END_ALLOW_THREADS
+    release(&b);
+    Py_RETURN_NONE;
+}
+
+/* Rows to values, changes and text ------------------------------------------------------------------------------------------ */
+
+/* translate(rows, row size, models, rules, starts, codes, steps, steps width, pairs, values out): values are models' lanes. */
+static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    rules_t t = {0};
+    if (!wants(nargs, 10))
+        return NULL;
+    size_t row_size = PyLong_AsSize_t(args[1]), width = PyLong_AsSize_t(args[7]);
+    const int32_t *models = taken(&b, args[2], 0, 0);
+    Py_ssize_t n = models ? last_size(&b) / 4 : 0;
+    const uint8_t *rows = models && row_size < 1 << 20 ? taken(&b, args[0], 0, n * (Py_ssize_t)row_size) : NULL;
+    if (rows && (t.rules = taken(&b, args[3], 0, 0)) && (t.starts = taken(&b, args[4], 0, 4))) {
+        size_t rules_n = (size_t)b.of[2].len / sizeof *t.rules;
+        t.models = (uint32_t)(last_size(&b) / 4 - 1);
+        int right = (t.codes = taken(&b, args[5], 0, 0)) != NULL;
+        size_t codes_n = right ? (size_t)last_size(&b) / 512 : 0;
+        right = right && (t.steps = taken(&b, args[6], 0, 0)) != NULL;
+        size_t steps_n = right && width ? (size_t)last_size(&b) / 8 / width : 0;
+        t.steps_width = (uint32_t)width;
+        right = right && (t.pairs = taken(&b, args[8], 0, 0)) != NULL;
+        t.pairs_n = right ? (uint32_t)(last_size(&b) / 4) & ~1u : 0;
+        int32_t *values = right ? taken(&b, args[9], 1, 0) : NULL;
+        t.lanes = values && n ? (uint32_t)(last_size(&b) / 4 / n) : 0;
+        for (uint32_t i = 0; i < t.models && right; i++)
+            right = t.starts[i] <= t.starts[i + 1] && t.starts[i + 1] <= rules_n;
+        for (size_t i = 0; i < rules_n && right && n; i++) {
+            const rule_t *r = &t.rules[i];
+            right = r->lane < t.lanes && r->at + 8 <= row_size && r->bit / 8 < row_size && r->width >= 1 && r->width <= 8 && r->shift < 64 &&
+                    r->raw_shift < 64 && (r->kind != LOOK_UP || r->table < codes_n) && (r->kind != COUNT || r->table < steps_n);
+        }
+        for (uint32_t i = 0; i < t.pairs_n && right && n; i++)
+            right = t.pairs[i] < t.lanes;
+        if (values && right) {
+            Py_BEGIN_ALLOW_THREADS
+            for (Py_ssize_t i = 0; i < n; i++) {
+                int32_t *lanes = values + (size_t)i * t.lanes;
+                if (models[i] >= 0 && (uint32_t)models[i] < t.models)
+                    translated(&t, (uint32_t)models[i], rows + (size_t)i * row_size, lanes);
+                else
+                    for (uint32_t k = 0; k < t.lanes; k++)
+                        lanes[k] = SILENT;
+            }
+            Py_END_ALLOW_THREADS
+            release(&b);
+            Py_RETURN_NONE;
+        }
+    }
+    release(&b);
+    return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "rules that do not fit the rows");
+}
+
+/* diff(values, vehicles, shadow, moves or None, changed out): `moves` is 0 where a row may not move its vehicle's state. */
+static PyObject *diff(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 5))
+        return NULL;
+    const int32_t *vehicles = taken(&b, args[1], 0, 0);
+    Py_ssize_t n = vehicles ? last_size(&b) / 4 : 0;
+    const int32_t *values = vehicles ? taken(&b, args[0], 0, 0) : NULL;
+    size_t lanes = values && n ? (size_t)last_size(&b) / 4 / (size_t)n : 1;
+    int32_t *shadow = values ? taken(&b, args[2], 1, 0) : NULL;
+    size_t known = shadow && lanes ? (size_t)last_size(&b) / 4 / lanes : 0;
+    const uint8_t *moves = NULL;
+    if (!shadow || (args[3] != Py_None && !(moves = taken(&b, args[3], 0, n))))
+        return release(&b), NULL;
+    uint64_t *changed = taken(&b, args[4], 1, n * 8);
+    if (!changed || lanes > 64)
+        return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "at most 64 lanes");
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < n; i++) {
+#if defined(__GNUC__)
+        if (i + 8 < n && vehicles[i + 8] >= 0 && (size_t)vehicles[i + 8] < known) {
+            const char *ahead = (const char *)(shadow + (size_t)vehicles[i + 8] * lanes);
+            __builtin_prefetch(ahead, 1), __builtin_prefetch(ahead + 64, 1), __builtin_prefetch(ahead + 128, 1);
+        }
+#endif
+        changed[i] = 0;
+        if (vehicles[i] < 0 || (size_t)vehicles[i] >= known || (moves && !moves[i]))
+            continue;
+        int32_t *state = shadow + (size_t)vehicles[i] * lanes;
+        const int32_t *row = values + (size_t)i * lanes;
+#if SIMD
+        if (has_avx2) {
+            changed[i] = differing_avx2(row, state, (uint32_t)lanes);
+            continue;
+        }
+#endif
+        changed[i] = differing(row, state, (uint32_t)lanes);
+    }
+    Py_END_ALLOW_THREADS
+    release(&b);
+    Py_RETURN_NONE;
+}
+
+/* records(values, changed, vehicles, times, out): how many change records were written. */
+static PyObject *records(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 5))
+        return NULL;
+    const uint64_t *changed = taken(&b, args[1], 0, 0);
+    Py_ssize_t n = changed ? last_size(&b) / 8 : 0;
+    const int32_t *values = changed ? taken(&b, args[0], 0, 0) : NULL;
+    size_t lanes = values && n ? (size_t)last_size(&b) / 4 / (size_t)n : 0;
+    const int32_t *vehicles = values ? taken(&b, args[2], 0, n * 4) : NULL;
+    const int64_t *times = vehicles ? taken(&b, args[3], 0, n * 8) : NULL;
+    change_t *out = times ? taken(&b, args[4], 1, 0) : NULL;
+    if (!out)
+        return release(&b), NULL;
+    size_t room = (size_t)last_size(&b) / sizeof *out, at = 0;
+    uint64_t outside = lanes >= 64 ? 0 : ~0ull << lanes;
+    for (Py_ssize_t i = 0; i < n; i++)
+        for (uint64_t left = changed[i] & ~outside; left; left &= left - 1) {
+            uint32_t k = (uint32_t)__builtin_ctzll(left);
+            if (at < room)
+                out[at] = (change_t){times[i], (uint32_t)vehicles[i], k, values[(size_t)i * lanes + k], (uint32_t)i};
+            at++;
+        }
+    release(&b);
+    if (at > room)
+        return PyErr_Format(PyExc_BufferError, "%zu records", at);
+    return PyLong_FromSize_t(at);
+}
+
+/* text(values, changed, vehicles, times, models, sayings, words, decimals, names, name size, out): how many bytes were written.
+ * One JSON object a line for each row with changes; `names` are the vehicles', as JSON strings filled up with zeros. */
+static PyObject *text(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 11))
+        return NULL;
+    size_t name_size = PyLong_AsSize_t(args[9]);
+    const uint64_t *changed = taken(&b, args[1], 0, 0);
+    Py_ssize_t n = changed ? last_size(&b) / 8 : 0;
+    const int32_t *values = changed ? taken(&b, args[0], 0, 0) : NULL;
+    size_t lanes = values && n ? (size_t)last_size(&b) / 4 / (size_t)n : 0;
+    const int32_t *vehicles = values ? taken(&b, args[2], 0, n * 4) : NULL;
+    const int64_t *times = vehicles ? taken(&b, args[3], 0, n * 8) : NULL;
+    const int32_t *models = times ? taken(&b, args[4], 0, n * 4) : NULL;
+    const saying_t *sayings = models ? taken(&b, args[5], 0, (Py_ssize_t)(lanes * sizeof *sayings)) : NULL;
+    const word_t *words = sayings ? taken(&b, args[6], 0, 0) : NULL;
+    size_t words_n = words ? (size_t)last_size(&b) / sizeof *words : 0;
+    const uint8_t *decimals = words ? taken(&b, args[7], 0, 0) : NULL;
+    size_t models_n = decimals && lanes ? (size_t)last_size(&b) / lanes : 0;
+    int right = decimals != NULL && lanes <= 64 && name_size <= 256;
+    for (size_t i = 0; i < words_n && right; i++)
+        right = words[i].size <= NAME_SPACE;
+    for (size_t i = 0; i < lanes && right; i++)
+        right = sayings[i].before_size <= NAME_SPACE && sayings[i].names + (size_t)sayings[i].names_n <= words_n && sayings[i].along < lanes;
+    for (size_t i = 0; i < models_n * lanes && right; i++)
+        right = decimals[i] < 10;
+    const char *names = right && b.n < 10 ? taken(&b, args[8], 0, 0) : NULL;
+    size_t names_n = names && name_size ? (size_t)last_size(&b) / name_size : 0;
+    char *out = names ? taken(&b, args[10], 1, 0) : NULL;
+    if (!out)
+        return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "sayings that do not fit the values");
+    char *p = out, *end = out + last_size(&b), date[10];
+    int64_t day = INT64_MIN;
+    uint64_t outside = lanes >= 64 ? 0 : ~0ull << lanes;
+    size_t line = 128 + name_size + lanes * (NAME_SPACE * 2 + 16);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        uint64_t say = changed[i] & ~outside;
+        if (!say || (uint32_t)vehicles[i] >= names_n || (uint32_t)models[i] >= models_n)
+            continue;
+        for (uint64_t left = say; left; left &= left - 1)
+            say |= 1ull << sayings[__builtin_ctzll(left)].along;
+        if ((size_t)(end - p) < line) {
+            release(&b);
+            return PyErr_Format(PyExc_BufferError, "the text is longer");
+        }
+        const char *name = names + (size_t)vehicles[i] * name_size;
+        memcpy(p, "{\"vehicle_id\":", 14), p += 14;
+        for (size_t k = 0; k < name_size && name[k]; k++)
+            *p++ = name[k];
+        memcpy(p, ",\"timestamp\":\"", 14), p = put_time(p + 14, times[i], &day, date);
+        memcpy(p, "\",\"changed\":{", 13), p += 13;
+        p = put_lanes(p, sayings, words, decimals + (size_t)models[i] * lanes, values + (size_t)i * lanes, say);
+        memcpy(p, "}}\n", 3), p += 3;
+    }
+    Py_ssize_t written = p - out;
+    release(&b);
+    return PyLong_FromSsize_t(written);
+}
+
+/* Module -------------------------------------------------------------------------------------------------------------------- */
+
+static PyObject *crc(PyObject *module, PyObject *args) { /* crc(data, width, poly, init, reflected, xorout) */
+    Py_buffer data;
+    int width, reflected;
+    unsigned int poly, init, xorout;
+    crc_t c;
+    if (!PyArg_ParseTuple(args, "y*iIIiI", &data, &width, &poly, &init, &reflected, &xorout))
+        return NULL;
+    uint32_t sum = 0;
+    int right = width >= 1 && width <= 32;
+    if (right) {
+        crc_declare(&c, width, poly, init, reflected, xorout);
+        table_t *t = calloc(1, sizeof *t);
+        if ((right = t != NULL)) {
+            t->crc = c, t->framing.sum_kind = SUM_CRC;
+#if SIMD
+            sum = has_clmul ? sum_of_fast(t, data.buf, (size_t)data.len) : sum_of_portably(t, data.buf, (size_t)data.len);
+#else
+            sum = sum_of_portably(t, data.buf, (size_t)data.len);
+#endif
+        }
+        free(t);
+    }
+    PyBuffer_Release(&data);
+    return right ? PyLong_FromUnsignedLong(sum) : PyErr_Format(PyExc_ValueError, "a width of 1 to 32");
+}
+
+/* dispatch(fast): use what the processor has, or the portable code only; what is used then. */
+static PyObject *dispatch(PyObject *module, PyObject *fast) {
+    int wanted = PyObject_IsTrue(fast);
+    if (wanted < 0)
+        return NULL;
+    has_clmul = has_avx2 = 0;
+#if SIMD
+    __builtin_cpu_init();
+    has_clmul = wanted && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.1");
+    has_avx2 = wanted && __builtin_cpu_supports("avx2");
+#endif
+    return PyUnicode_FromFormat("%s%s", has_clmul ? "ssse3 pclmul" : "portable", has_avx2 ? " avx2" : "");
+}
+
+static PyMethodDef methods[] = {
+    {"use_transform", use_transform, METH_O, NULL},
+    {"key_schedule", key_schedule, METH_O, NULL},
+    {"check_seals", (PyCFunction)(void (*)(void))check_seals, METH_FASTCALL, NULL},
+    {"check_seals_buffer", (PyCFunction)(void (*)(void))check_seals_buffer, METH_FASTCALL, NULL},
+    {"translate", (PyCFunction)(void (*)(void))translate, METH_FASTCALL, NULL},
+    {"diff", (PyCFunction)(void (*)(void))diff, METH_FASTCALL, NULL},
+    {"records", (PyCFunction)(void (*)(void))records, METH_FASTCALL, NULL},
+    {"text", (PyCFunction)(void (*)(void))text, METH_FASTCALL, NULL},
+    {"crc", crc, METH_VARARGS, NULL},
+    {"dispatch", dispatch, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int start(PyObject *module) {
+    PyObject *type = PyType_FromSpec(&table_spec), *used = dispatch(NULL, Py_True);
+    Py_XDECREF(used);
+    return type && used ? PyModule_AddObject(module, "Table", type) : -1;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, start}, {0, NULL}};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "Frames to rows to changes.", 0, methods, slots, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__kernel(void) {
+    return PyModuleDef_Init(&definition);
+}

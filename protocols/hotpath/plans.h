@@ -1,0 +1,194 @@
+/* Layouts that were learnt: how a part (a frame, or one of the records in it) of exactly these structural bytes becomes a row.
+ *
+ * A plan checks every byte that is not data, so it cannot be applied to what it was not made for. All windows that it reads
+ * (8 bytes to check, 16 to move) lie inside the part: nothing is read behind its end. */
+#ifndef TELELOOP_PLANS_H
+#define TELELOOP_PLANS_H
+
+#include <stdlib.h>
+
+#include "crc.h"
+#include "seal.h"
+
+enum { VOUCHED, UNFRAMED, CHECKSUM, UNKNOWN, DOUBTFUL };       /* what is known of a frame */
+enum { SUM_NONE, SUM_CRC, SUM_XOR };
+enum { GUARD_RANGE, GUARD_TEXT, GUARD_DATE };
+#define WINDOWS 4
+#define GUARDS 24
+#define BUCKETS 8192
+
+typedef struct {
+    uint64_t mask, value;
+    uint32_t at;
+} check_t;
+
+typedef struct {                                               /* 16 bytes: from, in another order, onto `to` */
+    uint32_t from, to;
+    int first;                                                 /* of this `to`: begins with the constant bytes */
+    uint8_t order[16];
+} move_t;
+
+typedef struct plan {
+    uint64_t key, context, used;
+    uint32_t size, id, checks, moves, lays, head_size;
+    struct plan *next;
+    check_t *check;
+    move_t *move, *lay;                                        /* part to row, row to part */
+    uint8_t *constant, *part, *head;                           /* row and part without data; what stands before the parts */
+} plan_t;
+
+typedef struct { int64_t kind, at, width, low, high; } guard_t;
+
+typedef struct { /* Where frames begin and end; all int64, in the order of plans.py */
+    int64_t sync_mask, sync, least, length_at, length_width, length_big, length_add;
+    int64_t sum_kind, sum_from, sum_trail, sum_at, sum_width, sum_big; /* covers sum_from .. size - sum_trail; stands sum_at before the end */
+    int64_t crc_width, crc_poly, crc_init, crc_reflected, crc_xorout;
+    int64_t parts, count_at, again_at, parts_from, parts_trail;  /* count again: again_at before the end */
+    int64_t context_at, context_mask;
+    int64_t tag_size, tag_trail;                               /* the seal: tag_size bytes, ending tag_trail before the end */
+} framing_t;
+
+typedef struct {
+    framing_t framing;
+    crc_t crc;
+    uint32_t row_size, capacity, windows, guards, n;
+    uint64_t now;
+    int64_t window_at[WINDOWS];
+    uint64_t window_mask[WINDOWS];
+    guard_t guard[GUARDS];
+    plan_t **plan;                                             /* by id */
+    plan_t *bucket[BUCKETS];
+    int busy;                                                  /* walks under way without the GIL */
+} table_t;
+
+static inline uint64_t mixed(uint64_t a, uint64_t b) {
+    a = (a ^ b) * 0x9E3779B97F4A7C15ull;
+    return a ^ a >> 32;
+}
+
+static inline uint64_t key_of(const table_t *t, const uint8_t *p, size_t left, uint64_t context) {
+    uint64_t key = mixed(t->framing.parts ? 0 : left, context);
+    for (uint32_t i = 0; i < t->windows; i++)
+        if ((size_t)t->window_at[i] + 8 <= left)
+            key = mixed(key, load64(p + t->window_at[i]) & t->window_mask[i]);
+    return key;
+}
+
+static inline int fits(const table_t *t, const plan_t *plan, const uint8_t *p, size_t left, uint64_t context) {
+    if (t->framing.parts ? plan->size > left : plan->size != left)
+        return 0;
+    uint64_t wrong = plan->context ^ context;
+    for (uint32_t i = 0; i < plan->checks; i++)
+        wrong |= (load64(p + plan->check[i].at) & plan->check[i].mask) ^ plan->check[i].value;
+    return !wrong;
+}
+
+static inline plan_t *found(const table_t *t, const uint8_t *p, size_t left, uint64_t context, plan_t *guess) {
+    if (guess && fits(t, guess, p, left, context))
+        return guess;
+    uint64_t key = key_of(t, p, left, context);
+    for (plan_t *plan = t->bucket[key % BUCKETS]; plan; plan = plan->next)
+        if (plan->key == key && fits(t, plan, p, left, context))
+            return plan;
+    return NULL;
+}
+
+static inline int64_t number(const uint8_t *p, int64_t width, int64_t big) {
+    uint64_t v = 0;
+    for (int64_t i = 0; i < width; i++)
+        v |= (uint64_t)p[i] << 8 * (big ? width - 1 - i : i);
+    return (int64_t)v;
+}
+
+static inline void put_number(uint8_t *p, uint64_t v, int64_t width, int64_t big) {
+    for (int64_t i = 0; i < width; i++)
+        p[i] = (uint8_t)(v >> 8 * (big ? width - 1 - i : i));
+}
+
+static inline int framed(const table_t *t, const uint8_t *p, size_t n) {
+    const framing_t *f = &t->framing;
+    if (n < (size_t)f->least || (load64(p) & (uint64_t)f->sync_mask) != (uint64_t)f->sync)
+        return 0;
+    return !f->length_width || (size_t)(number(p + f->length_at, f->length_width, f->length_big) + f->length_add) == n;
+}
+
+static int date_holds(const uint8_t *p) { /* years from 2000 to 2099 */
+    static const uint8_t days[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int leap = p[0] % 4 == 0 && p[1] == 2;
+    return p[0] <= 99 && p[1] >= 1 && p[1] <= 12 && p[2] >= 1 && p[2] <= days[p[1]] + leap;
+}
+
+static int text_holds(const uint8_t *p, int64_t width) { /* printable ASCII, filled up with zeros */
+    int64_t i = 0;
+    while (i < width && p[i] >= 0x20 && p[i] < 0x7F)
+        i++;
+    while (i < width && !p[i])
+        i++;
+    return i == width;
+}
+
+static inline int guarded(const table_t *t, const uint8_t *row) {
+    for (uint32_t i = 0; i < t->guards; i++) {
+        const guard_t *g = &t->guard[i];
+        if (g->kind == GUARD_RANGE) {
+            uint64_t v = load64(row + g->at) & ~0ull >> (64 - 8 * g->width);
+            if (v < (uint64_t)g->low || v > (uint64_t)g->high)
+                return 0;
+        } else if (g->kind == GUARD_TEXT ? !text_holds(row + g->at, g->width) : !date_holds(row + g->at))
+            return 0;
+    }
+    return 1;
+}
+
+static inline void move_portably(const move_t *m, uint32_t n, const uint8_t *from, uint8_t *to, const uint8_t *constant) {
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t v[16];
+        memcpy(v, m[i].first ? constant + m[i].to : to + m[i].to, 16);
+        for (int k = 0; k < 16; k++)
+            if (!(m[i].order[k] & 0x80))
+                v[k] |= from[m[i].from + m[i].order[k]];
+        memcpy(to + m[i].to, v, 16);
+    }
+}
+
+static uint32_t sum_portably(const table_t *t, const uint8_t *p, size_t n) {
+    return t->framing.sum_kind == SUM_XOR ? xor_of(p, n) : crc_tables(&t->crc, p, n);
+}
+
+#if SIMD
+TARGET_CLMUL static inline __attribute__((always_inline)) void move_fast(const move_t *m, uint32_t n, const uint8_t *from,
+                                                                        uint8_t *to, const uint8_t *constant) {
+    __m128i v = _mm_setzero_si128();
+    for (uint32_t i = 0; i < n; i++) {
+        __m128i part = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(from + m[i].from)),
+                                        _mm_loadu_si128((const __m128i *)m[i].order));
+        if (m[i].first)
+            v = _mm_loadu_si128((const __m128i *)(constant + m[i].to));
+        v = _mm_or_si128(v, part);
+        _mm_storeu_si128((__m128i *)(to + m[i].to), v);
+    }
+}
+
+TARGET_CLMUL static inline __attribute__((always_inline)) uint32_t sum_fast(const table_t *t, const uint8_t *p, size_t n) {
+    if (t->framing.sum_kind == SUM_XOR)
+        return xor_of(p, n);
+    if (n < 16)
+        return crc_tables(&t->crc, p, n);
+    return t->crc.reflected ? crc_folded(&t->crc, p, n, 1) : crc_folded(&t->crc, p, n, 0);
+}
+#endif
+
+#define VARIANT portably
+#define TARGET
+#include "walk.h"
+#undef VARIANT
+#undef TARGET
+#if SIMD
+#define VARIANT fast
+#define TARGET TARGET_CLMUL
+#include "walk.h"
+#undef VARIANT
+#undef TARGET
+#endif
+
+#endif

@@ -1,0 +1,17 @@
+"""The C kernel of the hot path. Without a compiler there is none, and its numpy twin does the work."""
+
+from setuptools import Extension, setup
+
+HOTPATH = "protocols/hotpath"
+
+setup(
+    ext_modules=[
+        Extension(
+            "protocols.hotpath._kernel",
+            [f"{HOTPATH}/kernel.c"],
+            depends=[f"{HOTPATH}/{name}.h" for name in ("crc", "plans", "walk", "seal", "lanes")],
+            extra_compile_args=["-O3", "-ffp-contract=off"],
+            optional=True,
+        )
+    ]
+)
