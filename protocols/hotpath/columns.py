@@ -46,7 +46,7 @@ CHANGE: np.dtype[Any] = np.dtype(
 SAYING: np.dtype[Any] = np.dtype(
     [
         ("before", f"{NAME_SPACE}u1"), ("before_size", "u4"), ("kind", "u4"), ("names", "u4"), ("names_n", "u4"), ("closes", "u4"),
-        ("pad", "u4"), ("along", "u8"),
+        ("comma", "u4"), ("along", "u8"),
     ],
     align=True,
 )  # fmt: skip

@@ -109,9 +109,9 @@ enum { SAY_NUMBER, SAY_NAME, SAY_DATE };
 #define NAME_SPACE 48
 
 typedef struct { /* as text.py packs it */
-    char before[NAME_SPACE];                                   /* ,"key": or ,"key":{"lat": */
+    char before[NAME_SPACE];                                   /* "key": or "key":{"lat": or ,"lon": */
     uint32_t before_size, kind, names, names_n;                /* names: the first of its own among all */
-    uint32_t closes, pad;                                      /* a } follows */
+    uint32_t closes, comma;                                    /* a } follows; a comma stands before all but the first */
     uint64_t along;                                            /* the lane of the same property */
 } saying_t;
 
@@ -176,11 +176,14 @@ static inline char *put_time(char *p, int64_t at, int64_t *day, char date[10]) {
     return p;
 }
 
-/* ,"key":value for each changed lane. At most NAME_SPACE + 64 bytes a lane. */
+/* "key":value for each changed lane, at most 2 * NAME_SPACE + 16 bytes each. */
 static inline char *put_lanes(char *p, const saying_t *s, const word_t *words, const uint8_t *decimals, const int32_t *lanes,
                               uint64_t changed) {
+    const char *begin = p;
     for (; changed; changed &= changed - 1) {
         uint32_t k = (uint32_t)__builtin_ctzll(changed);
+        if (s[k].comma && p != begin)
+            *p++ = ',';
         memcpy(p, s[k].before, NAME_SPACE), p += s[k].before_size;
         if (s[k].kind == SAY_NAME) {
             if ((uint32_t)lanes[k] < s[k].names_n) {

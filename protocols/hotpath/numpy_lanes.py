@@ -109,9 +109,10 @@ def text(
             continue
         say = {lane for lane in range(values.shape[1]) if int(changed[row]) >> lane & 1}
         say |= {int(sayings[lane]["along"]) for lane in say}
-        said = "".join(
-            befores[lane] + _value(int(values[row, lane]), sayings[lane], texts, int(decimals[model, lane])) for lane in sorted(say)
-        )
+        said = ""
+        for lane in sorted(say):
+            said += "," if said and sayings[lane]["comma"] else ""
+            said += befores[lane] + _value(int(values[row, lane]), sayings[lane], texts, int(decimals[model, lane]))
         name = bytes(names[vehicle]).rstrip(b"\0").decode()
         lines.append(f'{{"vehicle_id":{name},"timestamp":"{_time(int(times[row]))}","changed":{{{said}}}}}\n')
     written = "".join(lines).encode()
