@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 TITLE = "make run"
-COLUMNS = 108
+COLUMNS = 112
 
 
 def main(path: str) -> None:
