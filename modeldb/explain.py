@@ -9,7 +9,6 @@ from modeldb.model import Translation
 from modeldb.rule import AnyOf, Day, Linear, Lookup, Position, Rule, Scaling, Steps
 from modeldb.vocabulary import PROPERTIES, Value
 
-
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 

@@ -234,7 +234,7 @@ def translate_rows(
 
 
 def _signed(raw: npt.NDArray[np.int64], bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """The numbers whose lowest `bits` are two's complement as what they are; those of 0 bits, or already negative, as they came."""
+    """The numbers whose lowest `bits` are two's complement as what they are; of 0 bits, or negative already, as they came."""
     top = np.int64(1) << np.maximum(bits, 1).astype(np.int64) - 1
     beyond = (bits > 0) & (bits < 64) & (raw >= top) & (raw < 2 * top)
     return np.where(beyond, raw - 2 * top, raw)

@@ -3,26 +3,43 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.sayable import raw_signals
 from modeldb import load
+from modeldb.model import Translation
+from modeldb.rule import AnyOf
 from modeldb.tables import LANES, SILENT, Kind, tables, translate_rows
+from modeldb.vocabulary import Value
 
 MODELS = load().available("CLOUDBOXX")
 COLUMNS = tables(MODELS, "CLOUDBOXX")
 UNITS = [model.units["CLOUDBOXX"] for model in MODELS]
+BRANDS = list(load().brands)
 
 
+def in_columns(unit: Translation, state: dict[str, Value]) -> dict[str, Value]:
+    """The part of `state` that comes of rules with columns."""
+    without = {rule.key for rule in unit.rules if isinstance(rule, AnyOf)}
+    without |= {rule.key for rule in unit.rules if any(unit.signals[name].fractional for name in rule.signals)}
+    return {key: value for key, value in state.items() if key not in without}
+
+
+@pytest.mark.parametrize("brand", BRANDS)
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, len(MODELS) - 1), raw_signals(UNITS[0])), max_size=24))
-def test_a_batch_of_mixed_models_is_translated_as_one_by_one(batch: list[tuple[int, dict[str, int]]]) -> None:
+@given(data=st.data())
+def test_a_batch_of_mixed_models_is_translated_as_one_by_one(brand: str, data: st.DataObject) -> None:
+    models = load().available(brand)
+    columns, units = tables(models, brand), [model.units[brand] for model in models]
+    one = st.one_of(*(st.tuples(st.just(at), raw_signals(unit)) for at, unit in enumerate(units)))
+    batch = data.draw(st.lists(one, max_size=24))
     chosen = np.array([model for model, _ in batch], np.intp)
-    lanes = translate_rows(COLUMNS, chosen, *COLUMNS.rows([signals for _, signals in batch]))
+    lanes = translate_rows(columns, chosen, *columns.rows([signals for _, signals in batch]))
     assert lanes.dtype == np.int32
     for (model, signals), row in zip(batch, lanes, strict=True):
-        assert COLUMNS.state(model, row) == UNITS[model].translate(signals)
+        assert columns.state(model, row) == in_columns(units[model], units[model].translate(signals))
 
 
 def test_every_byte_means_the_same_in_columns() -> None:
@@ -52,6 +69,8 @@ def test_half_a_position_is_none() -> None:
 
 def test_every_rule_has_its_lane() -> None:
     assert COLUMNS.complete.all()
+    for brand in ("TELTONIKA", "GBT32960"):
+        assert tables(load().available(brand), brand).complete.all()
     for at, unit in enumerate(UNITS):
         filled = {LANES[lane].known.key for lane in np.flatnonzero(COLUMNS.kind[at] != Kind.NONE)}
         assert filled == set(unit.state_keys)
