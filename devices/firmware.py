@@ -58,6 +58,9 @@ class Firmware(Protocol):
     def disconnected(self, now_ms: int) -> None:
         """The line is gone; what was on its way counts as not arrived."""
 
+    def leaving(self, now_ms: int) -> list[bytes]:
+        """The line is about to be closed in good order; what is said last."""
+
     def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
         """Take a payload from `down`. Whatever it is, nothing is raised: what may not pass is dropped and counted."""
 
@@ -80,6 +83,9 @@ def switch_on(protocol: str, config: UnitConfig, flash: Flash, vehicle: Vehicle,
 
 
 def _factories() -> Mapping[str, FirmwareFactory]:
-    from devices.unit import Unit  # here, because unit.py needs the names above
+    from devices.autoapi import AutoApiUnit  # here, because these need the names above
+    from devices.gbt32960 import Gbt32960Unit
+    from devices.teltonika import TeltonikaUnit
+    from devices.unit import Unit
 
-    return {"cloudboxx": Unit}
+    return {"autoapi": AutoApiUnit, "cloudboxx": Unit, "gbt32960": Gbt32960Unit, "teltonika": TeltonikaUnit}

@@ -11,7 +11,8 @@ class Flash(msgspec.Struct, kw_only=True):
     `sequence` is the last sequence number given to a frame; `journal` the unacknowledged frames by sequence number, `forgotten`
     how many a full journal dropped. `counter` and `request` are those of the last authentic command, stored before it is acted
     on, `response` the envelope that answered it (empty: the unit lost power in between). `settled_ms` is the gateway's time in
-    the newest time or config frame taken, `intervals_s` what a config frame set.
+    the newest time or config frame taken, `intervals_s` what a config frame set. `login_day` (days since 1970 where the unit is)
+    and `login_number` are those of the last login of a protocol that counts them daily.
     """
 
     sequence: int = 0
@@ -22,6 +23,8 @@ class Flash(msgspec.Struct, kw_only=True):
     response: bytes = b""
     settled_ms: int = 0
     intervals_s: tuple[int, int, int] | None = None
+    login_day: int = 0
+    login_number: int = 0
 
     def dump(self) -> bytes:
         """All of it as bytes."""

@@ -131,6 +131,8 @@ class Fleet:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for member in self.members:
+            self._let(member, member.firmware.leaving)
         closing = [asyncio.ensure_future(member.line.close()) for member in self.members if member.line is not None]
         if closing:
             _, late = await asyncio.wait(closing, timeout=STOP_TIMEOUT_S)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from devices.flash import Flash, Store
 from devices.rtc import Rtc
+from devices.vehicle import Vehicle
 from protocols import envelope
 from protocols.codec import ProtocolError, Reason
-from protocols.envelope import NONCE_SIZE_BYTES, Envelope, Freshness, Result, Type
+from protocols.envelope import COMMAND_NAMES, NONCE_SIZE_BYTES, Envelope, Freshness, Result, Type
 
 NONCE_LIFETIME_MS = 10_000
 """How long a unit without a clock waits for a request with its nonce: the gateway asks again at once."""
@@ -24,6 +25,19 @@ LOG_LIMIT = 10_000
 
 Act = Callable[[Envelope], tuple[Result, bytes]]
 """Carries out a request: OK, or PRECONDITION, ACTUATOR or UNKNOWN with a detail."""
+
+
+def obey(vehicle: Vehicle, command: str | None) -> tuple[Result, bytes]:
+    """Have the vehicle carry out a command of ours by name; None is one that nobody knows."""
+    if command is None:
+        return Result.UNKNOWN, b""
+    refusal = vehicle.execute(command)
+    return (Result.OK, b"") if refusal is None else (Result.PRECONDITION, refusal.encode("ascii"))
+
+
+def obey_code(vehicle: Vehicle, request: Envelope) -> tuple[Result, bytes]:
+    """Have the vehicle carry out what the request's command code says."""
+    return obey(vehicle, COMMAND_NAMES.get(request.command))
 
 
 @dataclass(frozen=True, slots=True)

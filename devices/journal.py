@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from devices.flash import Flash
 
@@ -75,6 +76,14 @@ class Journal:
             self._drop((cumulative + 1 + bit) % SEQUENCE_MODULUS)
             bitmap &= bitmap - 1
         return before - len(self._frames)
+
+    def release(self, sequence: int) -> None:
+        """Drop one frame, which need not be there any more."""
+        self._drop(sequence)
+
+    def oldest_frames(self, limit: int) -> dict[int, bytes]:
+        """At most `limit` frames from the oldest on."""
+        return {sequence: self._frames[sequence] for sequence in islice(self._frames, limit)}
 
     def line_lost(self) -> None:
         """What was on its way may not have arrived: on the next connection all goes out again, oldest first."""

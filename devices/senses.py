@@ -51,6 +51,10 @@ class Senses:
         news = {name: raw for name, raw in self._signals.items() if raw != before.get(name) or name in POSITION}
         return news | {"cause": CAUSE_OF.get(key, 1)}
 
+    def has_news(self) -> bool:
+        """Whether a named property (enum, lamp, bool) is not as told last."""
+        return self._told is not None and self._watch(self._vehicle.state()) != self._told
+
     def _watch(self, state: State) -> tuple[Any, ...]:
         return tuple(state[key] for key in self._watched)
 

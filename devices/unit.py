@@ -6,18 +6,18 @@ new `Unit` on the same flash and vehicle.
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from devices.firmware import Intervals, UnitConfig
 from devices.flash import Flash, Store, volatile
-from devices.gate import Gate
+from devices.gate import Gate, obey_code
 from devices.journal import SEQUENCE_MODULUS, Journal, ahead
 from devices.rtc import Rtc
 from devices.senses import Senses, iccid, own_facts
 from devices.vehicle import Vehicle
 from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING, PROTOCOL
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Reason, Report
-from protocols.envelope import COMMAND_NAMES, Envelope, Result
 
 PAYLOAD_BYTES = 16 * 1024
 """Frames are sent together up to this size: a quarter of what a payload may be."""
@@ -72,6 +72,10 @@ class Unit:
     def disconnected(self, now_ms: int) -> None:
         """The line is gone; the journal fills."""
         self._online = False
+
+    def leaving(self, now_ms: int) -> list[bytes]:
+        """This protocol has no word for it: the journal keeps what is not acknowledged."""
+        return []
 
     def tick(self, now_ms: int) -> list[bytes]:
         """Look at the vehicle, report what is due, send what may go."""
@@ -150,17 +154,10 @@ class Unit:
 
     def _take_command(self, sealed: bytes, now_ms: int) -> None:
         self._observe(now_ms)
-        response = self.gate.admit(sealed, now_ms, self._act)
+        response = self.gate.admit(sealed, now_ms, partial(obey_code, self.vehicle))
         if response is not None:
             self._capture("result", now_ms, {"envelope": response}, urgent=True)
             self._capture_state(now_ms, urgent=True)
-
-    def _act(self, request: Envelope) -> tuple[Result, bytes]:
-        name = COMMAND_NAMES.get(request.command)
-        if name is None:
-            return Result.UNKNOWN, b""
-        refusal = self.vehicle.execute(name)
-        return (Result.OK, b"") if refusal is None else (Result.PRECONDITION, refusal.encode("ascii"))
 
     @property
     def _state_due_ms(self) -> int | None:

@@ -1,0 +1,243 @@
+"""A GB/T 32960.3 unit's firmware (2016), sans-io: login, time, realtime reports, reissue of what was stored, commands.
+
+An answer gives back the command and the time of what it answers, so that is how an answer finds its report. Where the platform
+does not answer valid reports (annex B.2.1, the brand's `answers` false), a report that went out counts as arrived.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from devices.firmware import UnitConfig
+from devices.flash import Flash, Store, volatile
+from devices.gate import Gate, obey_code
+from devices.journal import SEQUENCE_MODULUS, Journal
+from devices.reports import Reports
+from devices.rtc import Rtc
+from devices.senses import Senses, iccid
+from devices.vehicle import Vehicle
+from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, ProtocolError, Reason
+from protocols.gbt32960 import LOGIN, OK, PROTOCOL, REALTIME, REISSUE, REPORTS, TIME_SYNC, unix_ms
+from protocols.gbt32960_session import SEQUENCE_LIMIT, heartbeat, login, logout, reissued, report, result, time_sync
+
+REPORT_LIMIT_S = 30
+"""The longest between two realtime reports (5.3.2 of part 3, table 1 of annex B)."""
+
+LOGIN_RETRY_MS = 60_000
+LOGIN_TRIES = 3
+LOGIN_PAUSE_MS = 30 * 60_000
+"""After three logins without an answer (annex B.2.1)."""
+
+TIME_SYNC_MS = 24 * 3600_000
+TIME_SYNC_RETRY_MS = 60_000
+CLOCK_TOLERANCE_MS = 2_000
+"""The standard's times are whole seconds: a clock that is no further off is left alone."""
+
+PAYLOAD_BYTES = 16 * 1024
+WAITING_LIMIT = 256
+"""Transmissions whose answers are still looked for; older ones are given up."""
+
+DAY_MS = 24 * 3600_000
+BEIJING_MS = 8 * 3600_000
+FIRST_MS: Final = 946_656_000_000
+LAST_MS: Final = 4_102_415_999_000
+"""The times that the standard can say: from 2000 to 2099, Beijing time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A report on its way, with its number in the journal; an answer names `command` and `at`, Unix ms."""
+
+    command: int
+    at: int
+    sequence: int
+
+
+class Gbt32960Unit:
+    """One on-board terminal that is switched on. See `devices.firmware.Firmware` for the calls.
+
+    The journal holds each report as the realtime frame that was captured; sent again, or late, it goes out as a reissue.
+    """
+
+    def __init__(self, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile) -> None:
+        self.config, self.flash, self.vehicle = config, flash, vehicle
+        self._unit = config.unit.telematics_unit_id
+        self._senses = Senses(config.translation, vehicle)
+        self._reports = Reports(vehicle, self._senses, config.intervals, REPORT_LIMIT_S)
+        self.rtc = Rtc(config.clock_error_ms, config.synchronised)
+        self.journal = Journal(flash, config.journal_capacity)
+        self.gate = Gate(self._unit, config.command_keys, flash, store, self.rtc, config.entropy)
+        self.refused: Counter[Reason] = Counter()
+        self._store = store
+        self._answered = getattr(config.translation.brand, "answers", True)
+        self._online = self._logged_in = self._unsaved = False
+        self._login_at = 0
+        self._login_tries = 0
+        self._sync_at = 0
+        self._asked_time = False
+        self._waiting: deque[_Sent] = deque(maxlen=WAITING_LIMIT)
+        self._stale: set[int] = set(flash.journal)
+
+    def connected(self, now_ms: int) -> list[bytes]:
+        """The line stands: log in. Reports are stored until that is answered."""
+        self._reports.wake(now_ms)
+        self._online, self._login_at, self._login_tries = True, now_ms, 0
+        self.journal.line_lost()
+        return self.tick(now_ms)
+
+    def disconnected(self, now_ms: int) -> None:
+        """The line is gone; reports are stored, and those under way are to be reissued."""
+        self._online = self._logged_in = self._asked_time = False
+        self._waiting.clear()
+        self._stale.update(self.flash.journal)
+
+    def leaving(self, now_ms: int) -> list[bytes]:
+        """Log out."""
+        if not (self._online and self._logged_in):
+            return []
+        self._logged_in = False
+        return [PROTOCOL.encode(logout(self._unit, self._clock_ms(now_ms), self.flash.login_number))]
+
+    def tick(self, now_ms: int) -> list[bytes]:
+        """Look at the vehicle, report what is due, send what may go, ask again where no answer came."""
+        self._reports.wake(now_ms)
+        if self._reports.state_is_due(now_ms):
+            self._capture(now_ms)
+        return self._send(now_ms)
+
+    def next_tick(self, now_ms: int) -> int:
+        """The next report, heartbeat, retry, or change of the vehicle by its own life."""
+        moments: list[int | None] = [self._reports.next_ms(now_ms)]
+        if self._online:
+            session = (self._sync_at, self.journal.next_due_ms(now_ms)) if self._logged_in else (self._login_at,)
+            moments += session
+        return max(now_ms, min(moment for moment in moments if moment is not None))
+
+    def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
+        """Take in answers and control commands; everything else is dropped and counted."""
+        self._reports.wake(now_ms)
+        if len(payload) > PAYLOAD_LIMIT_BYTES:
+            self.refused["oversized"] += 1
+            return []
+        said: list[bytes] = []
+        for cut in PROTOCOL.split(payload):
+            try:
+                if cut.error is not None:
+                    raise cut.error
+                said += self._take(PROTOCOL.decode(cut.data), now_ms)
+            except ProtocolError as error:
+                self.refused[error.reason] += 1
+        return said + self._send(now_ms)
+
+    def _take(self, frame: Frame, now_ms: int) -> list[bytes]:
+        if frame.unit != self._unit:
+            raise ProtocolError("identity_mismatch", 4, "vin", expected=self._unit, found=str(frame.unit))
+        if frame.kind == "command" and "envelope" in frame.facts:
+            response = self.gate.admit(frame.facts["envelope"], now_ms, partial(obey_code, self.vehicle))
+            return [] if response is None else [self._result(response, now_ms)]
+        if frame.kind != "answer":
+            raise ProtocolError("forged", 2, "command", expected="an answer, or a command in an envelope", found=frame.kind)
+        command, flag = frame.facts["command"], frame.facts["flag"]
+        if command == LOGIN and flag == OK and self._online and not self._logged_in:
+            self._logged_in, self._sync_at = True, now_ms
+        elif command == TIME_SYNC and flag == OK and "time" in frame.facts["body"]:
+            self._take_time(unix_ms(frame.facts["body"]["time"]), now_ms)
+        elif command in REPORTS and frame.captured_at is not None:
+            self._take_answer(command, frame.captured_at)
+        return []
+
+    def _take_answer(self, command: int, at: int) -> None:
+        """Whichever way it was judged: a report that the platform calls wrong would be called so again."""
+        sent = next((each for each in self._waiting if (each.command, each.at) == (command, at)), None)
+        if sent is not None:
+            self._waiting.remove(sent)
+            self._drop(sent.sequence)
+
+    def _drop(self, sequence: int) -> None:
+        self.journal.release(sequence)
+        self._stale.discard(sequence)
+        self._unsaved = True
+
+    def _take_time(self, said_ms: int, now_ms: int) -> None:
+        """Only an own question is answered; whoever else says a time is not believed."""
+        if not self._asked_time:
+            return
+        self._asked_time, self._sync_at = False, now_ms + TIME_SYNC_MS
+        if not self.rtc.synchronised or abs(self.rtc.read(now_ms) - said_ms) > CLOCK_TOLERANCE_MS:
+            self.rtc.set(said_ms, now_ms)
+
+    def _result(self, response: bytes, now_ms: int) -> bytes:
+        sequence = self._capture(now_ms)
+        self._save()
+        said = PROTOCOL.encode(result(self._unit, self._clock_ms(now_ms), response))
+        return said + (self._outgoing(sequence, now_ms) if self._logged_in else b"")
+
+    def _clock_ms(self, now_ms: int) -> int:
+        return min(max(self.rtc.read(now_ms), FIRST_MS), LAST_MS)
+
+    def _capture(self, now_ms: int) -> int:
+        """Put a report into the journal; its number there."""
+        self._reports.state_told(now_ms)
+        frame = report(self._unit, self._clock_ms(now_ms), self._senses.all())
+        self.journal.make_room()
+        self.flash.sequence = (self.flash.sequence + 1) % SEQUENCE_MODULUS
+        self.journal.append(self.flash.sequence, PROTOCOL.encode(frame))
+        if not self._logged_in:
+            self._stale.add(self.flash.sequence)
+        self._unsaved = True
+        return self.flash.sequence
+
+    def _save(self) -> None:
+        if self._unsaved:
+            self._store(self.flash)
+            self._unsaved = False
+
+    def _send(self, now_ms: int) -> list[bytes]:
+        said = self._session(now_ms) if self._online else []
+        due = self.journal.due(now_ms) if self._logged_in else []
+        self._save()
+        payloads: list[bytearray] = []
+        for sequence, _ in due:
+            data = self._outgoing(sequence, now_ms)
+            if not payloads or len(payloads[-1]) + len(data) > PAYLOAD_BYTES:
+                payloads.append(bytearray())
+            payloads[-1] += data
+        self._save()
+        return said + [bytes(payload) for payload in payloads]
+
+    def _outgoing(self, sequence: int, now_ms: int) -> bytes:
+        """The report's bytes as they go out: realtime the first time and at once, a reissue ever after."""
+        data = self.flash.journal[sequence]
+        frame = PROTOCOL.decode(data)
+        again = sequence in self._stale
+        self._stale.add(sequence)
+        if again:
+            data = PROTOCOL.encode(reissued(frame))
+        self.journal.sent((sequence,), now_ms)
+        if self._answered:
+            self._waiting.append(_Sent(REISSUE if again else REALTIME, frame.captured_at or 0, sequence))
+        else:
+            self._drop(sequence)
+        return data
+
+    def _session(self, now_ms: int) -> list[bytes]:
+        """What keeps the session: a login, the question for the time, a heartbeat."""
+        if not self._logged_in:
+            return [self._log_in(now_ms)] if now_ms >= self._login_at else []
+        said = []
+        if now_ms >= self._sync_at:
+            self._asked_time, self._sync_at = True, now_ms + TIME_SYNC_RETRY_MS
+            said.append(PROTOCOL.encode(time_sync(self._unit)))
+        if self._reports.heartbeat_is_due(now_ms):
+            said.append(PROTOCOL.encode(heartbeat(self._unit)))
+        return said
+
+    def _log_in(self, now_ms: int) -> bytes:
+        clock_ms = self._clock_ms(now_ms)
+        day = (clock_ms + BEIJING_MS) // DAY_MS
+        number = self.flash.login_number % SEQUENCE_LIMIT + 1 if day == self.flash.login_day else 1
+        self.flash.login_day, self.flash.login_number, self._unsaved = day, number, True
+        self._login_tries += 1
+        self._login_at = now_ms + (LOGIN_PAUSE_MS if self._login_tries % LOGIN_TRIES == 0 else LOGIN_RETRY_MS)
+        return PROTOCOL.encode(login(self._unit, clock_ms, number, iccid(self._unit)))

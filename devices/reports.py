@@ -1,0 +1,53 @@
+"""When a unit reports, whatever its protocol: a clock for states, heartbeats and changes, and the vehicle behind it."""
+
+from devices.firmware import Intervals
+from devices.senses import Senses
+from devices.vehicle import Vehicle
+
+
+class Reports:
+    """What is due to be said. Times are Unix milliseconds.
+
+    `state_every_s` is the longest a state may be away where the protocol says so, driving or parked.
+    """
+
+    def __init__(self, vehicle: Vehicle, senses: Senses, intervals: Intervals, state_every_s: int | None = None) -> None:
+        self._vehicle, self._senses = vehicle, senses
+        limit_s = state_every_s or max(intervals.driving_s, intervals.parked_s)
+        self._driving_ms = 1000 * min(intervals.driving_s, limit_s)
+        self._parked_ms = 1000 * min(intervals.parked_s, limit_s)
+        self._heartbeat_ms = 1000 * intervals.heartbeat_s
+        self._state_at: int | None = None
+        self._heartbeat_at: int | None = None
+
+    def wake(self, now_ms: int) -> None:
+        """Let the vehicle live until now."""
+        self._vehicle.advance(now_ms)
+        if self._heartbeat_at is None:
+            self._heartbeat_at = now_ms
+
+    def state_is_due(self, now_ms: int) -> bool:
+        """Whether the interval is over, or something has changed that has a name."""
+        return self._state_at is None or now_ms >= self._state_due_ms or self._senses.has_news()
+
+    def state_told(self, now_ms: int) -> None:
+        """A state was captured."""
+        self._state_at = now_ms
+
+    def heartbeat_is_due(self, now_ms: int) -> bool:
+        """Whether it is time for a sign of life; the next one is then an interval away."""
+        if self._heartbeat_at is not None and now_ms < self._heartbeat_at + self._heartbeat_ms:
+            return False
+        self._heartbeat_at = now_ms
+        return True
+
+    def next_ms(self, now_ms: int) -> int:
+        """When there will be something to say by itself: an interval over, or the vehicle changing by its own life."""
+        if self._state_at is None or self._heartbeat_at is None:
+            return now_ms
+        moments = (self._state_due_ms, self._heartbeat_at + self._heartbeat_ms, self._vehicle.next_change_ms)
+        return min(moment for moment in moments if moment is not None)
+
+    @property
+    def _state_due_ms(self) -> int:
+        return (self._state_at or 0) + (self._driving_ms if self._vehicle.ignition else self._parked_ms)
