@@ -17,6 +17,7 @@ from yarl import URL
 
 from gateway.amqp import AmqpPublisher, EventLog, TopologyConflict, channels
 from gateway.amqp.channels import WINDOW, BatchChannel, SingleChannel
+from gateway.amqp.link import finished
 from gateway.amqp.topology import LOG, LOG_ARGUMENTS
 from gateway.events import Event
 from gateway.publisher import PublishFailed
@@ -373,6 +374,21 @@ async def test_a_line_that_is_cut_while_a_queue_is_declared_is_a_connection_erro
         relay.cut()
         with pytest.raises(ConnectionError):
             await declaring
+
+
+async def test_aiormqs_cancellation_is_a_connection_error_and_ours_passes() -> None:
+    async def cancelled_by_aiormq() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ConnectionError):
+        await finished(cancelled_by_aiormq(), 10.0)
+    with pytest.raises(TimeoutError):
+        await finished(asyncio.sleep(60), 0.01)
+    ours = asyncio.create_task(finished(asyncio.sleep(60), 60.0))
+    await asyncio.sleep(0)
+    ours.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ours
 
 
 async def test_the_callers_own_cancellation_passes(amqp_url: str) -> None:
