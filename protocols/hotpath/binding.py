@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocols.codec import Frame, Protocol
-from protocols.hotpath.framing import Framing, Guard
+from protocols.hotpath.framing import Framing, Guard, Window
 from protocols.hotpath.plans import Part, Plan
 from protocols.hotpath.rows import RowForm
 from protocols.trace import Leaf, Trace
@@ -20,16 +20,16 @@ Values = tuple[Any, ...]
 class Binding:
     """One protocol's binding.
 
-    `windows` (offset, mask of 64 bits) are looked at to find a layout quickly. `parts` reads the parts off a frame and the parses
-    that it came from; None: this kind of frame always goes the slow way. `frame` makes the Frame that Protocol.decode gives, from
-    each part's plan and values and the frame's bytes. `times` are the rows' capture times in Unix ms. `unit_lane` holds the id
-    of the unit, `unit_bytes` an id as it stands there.
+    `windows` are looked at to find a layout quickly; they show nothing but structure. `parts` reads the parts off a frame and
+    the parses that it came from; None: this kind of frame always goes the slow way. `frame` makes the Frame that Protocol.decode
+    gives, from each part's plan and values and the frame's bytes. `times` are the rows' capture times in Unix ms. `unit_lane`
+    holds the id of the unit, `unit_bytes` an id as it stands there.
     """
 
     protocol: Protocol
     framing: Framing
     form: RowForm
-    windows: tuple[tuple[int, int], ...]
+    windows: tuple[Window, ...]
     guards: tuple[Guard, ...]
     parts: Callable[[Frame, Sequence[Trace], bytes], Sequence[Part] | None]
     frame: Callable[[Sequence[Plan], Sequence[Values], bytes], Frame]

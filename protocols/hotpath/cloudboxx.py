@@ -18,7 +18,7 @@ from protocols.cloudboxx import (
 )
 from protocols.codec import Frame, Report
 from protocols.hotpath.binding import Binding, Values, order_of
-from protocols.hotpath.framing import CRC_16_CCITT_FALSE, Framing, Guard, GuardKind, SumKind
+from protocols.hotpath.framing import CRC_16_CCITT_FALSE, Framing, Guard, GuardKind, SumKind, Window
 from protocols.hotpath.plans import Datum, Part, Plan
 from protocols.hotpath.rows import Lane, RowForm
 from protocols.seal import SEAL_SIZE_BYTES
@@ -38,10 +38,7 @@ FORM = RowForm(
         Lane("sequence", 4),
         Lane("captured.seconds", 4),
         Lane("captured.milliseconds", 2),
-        *(
-            Lane(signal.name, signal.form.sizeof(), "i" if signal.form.fmtstr[-1].islower() else "u")
-            for signal in SIGNALS
-        ),
+        *(Lane(signal.name, signal.form.sizeof(), "i" if signal.form.fmtstr[-1].islower() else "u") for signal in SIGNALS),
     )
 )
 
@@ -97,7 +94,7 @@ BINDING = Binding(
         tag_trail=CRC_SIZE_BYTES,
     ),
     FORM,
-    windows=((24, (1 << 64) - 1), (0, 0xFF0000)),
+    windows=(Window(24, (1 << 64) - 1), Window(0, 0xFF0000)),
     guards=(Guard("captured.milliseconds", GuardKind.RANGE, 0, 999),),
     parts=_parts,
     frame=_frame,

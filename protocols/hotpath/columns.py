@@ -30,23 +30,22 @@ class SayingKind(IntEnum):
 
 RULE: np.dtype[Any] = np.dtype(
     [
-        ("factor", "f8"), ("bias", "f8"), ("low", "i8"), ("high", "i8"), ("mask", "i8"), ("at", "u4"), ("bit", "u4"),
-        ("lane", "u4"), ("table", "u4"), ("width", "u1"), ("is_signed", "u1"), ("shift", "u1"), ("kind", "u1"),
+        ("factor", "f8"), ("bias", "f8"), ("low", "i8"), ("high", "i8"), ("mask", "i8"), ("below", "i8"),
+        ("at", "u4"), ("bit", "u4"), ("lane", "u4"), ("table", "u4"), ("width", "u1"), ("is_signed", "u1"), ("shift", "u1"), ("kind", "u1"),
         ("raw_shift", "u1"), ("pad", "3u1"), ("raw_mask", "u4"),
     ],
     align=True,
 )  # fmt: skip
-"""One rule of one model: from the raw lane at byte `at`, present by `bit`, to the value `lane`."""
+"""One rule of one model: from the raw lane at byte `at`, present by `bit`, to the value `lane`. A raw value not below `below`
+is none."""
 
-CHANGE: np.dtype[Any] = np.dtype(
-    [("at_ms", "i8"), ("vehicle", "u4"), ("lane", "u4"), ("value", "i4"), ("row", "u4")], align=True
-)
+CHANGE: np.dtype[Any] = np.dtype([("at_ms", "i8"), ("vehicle", "u4"), ("lane", "u4"), ("value", "i4"), ("row", "u4")], align=True)
 """One change: when it was captured (Unix ms), of which vehicle, which lane says what, and the row it came with."""
 
 SAYING: np.dtype[Any] = np.dtype(
     [
-        ("before", f"{NAME_SPACE}u1"), ("before_size", "u4"), ("kind", "u4"), ("names", "u4"), ("names_n", "u4"), ("closes", "u4"),
-        ("comma", "u4"), ("along", "u8"),
+        ("before", f"{NAME_SPACE}u1"), ("before_size", "u4"), ("kind", "u4"), ("names", "u4"), ("names_n", "u4"),
+        ("closes", "u4"), ("comma", "u4"), ("along", "u8"),
     ],
     align=True,
 )  # fmt: skip

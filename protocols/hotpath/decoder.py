@@ -1,6 +1,7 @@
 """Frames to rows: by plans where a layout is known, by Protocol.decode where it is not, which teaches the plan."""
 
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +61,7 @@ class Rows:
         """Which frame each row is of."""
         if self.starts is None:
             return np.arange(len(self.data), dtype=np.int32)
-        return np.repeat(np.arange(len(self.frames), dtype=np.int32), np.diff(self.starts.astype(np.int64)))
+        return np.repeat(np.arange(len(self.frames), dtype=np.int32), (self.starts[1:] - self.starts[:-1]).astype(np.int64))
 
     def outcome(self, at: int) -> Outcome:
         """What Protocol.decode gives for frame `at`, or the error that it raises."""
@@ -91,7 +92,7 @@ class Decoder:
 
     def _new_table(self, limit: int) -> kernels.Table:
         binding, form = self.binding, self.binding.form
-        windows = [at.to_bytes(8, "little") + mask.to_bytes(8, "little") for at, mask in binding.windows]
+        windows = [struct.pack("<qQq", *window) for window in binding.windows]
         guards = []
         for guard in binding.guards:
             size = 3 if guard.kind is GuardKind.DATE else form.by_name[guard.lane].size_bytes
@@ -116,7 +117,7 @@ class Decoder:
             rows.slow = slow
             for at in troubled.tolist():
                 if at not in slow:
-                    slow[at] = self._decoded(frames[at], self._peer(speakers, at))[0]
+                    slow[at] = self._decoded(frames[at], self._peer(speakers, at))
         return rows
 
     def walk(self, frames: list[bytes]) -> Rows:
@@ -131,11 +132,11 @@ class Decoder:
 
     def walk_buffer(self, buffer: kernels.Buffer, offsets: npt.NDArray[np.uint32]) -> Rows:
         """The same for frames that stand in one buffer between n + 1 offsets; the C kernel works without the GIL meanwhile."""
-        n, view = len(offsets) - 1, memoryview(buffer)
+        n = len(offsets) - 1
         with_parts = bool(self.binding.framing.parts)
         count_at = self.binding.framing.count_at
         begins = offsets[:-1][np.diff(offsets.astype(np.int64)) > count_at].astype(np.int64)
-        room = int(np.frombuffer(view, np.uint8)[begins + count_at].sum()) if with_parts else n
+        room = int(np.frombuffer(buffer, np.uint8)[begins + count_at].sum()) if with_parts else n
         data, ids, status = self.binding.form.empty(room), np.empty(room, np.int32), np.empty(n, np.uint8)
         starts = np.empty(n + 1, np.uint32) if with_parts else None
         written, _ = self._table.walk_buffer(buffer, offsets, data, status, ids, starts)
@@ -144,21 +145,15 @@ class Decoder:
     def _distrusted(self, rows: Rows, speakers: Ints) -> npt.NDArray[np.intp]:
         """Marks what is not its speaker's own. Where all speakers are known and right, nothing is left to do."""
         binding = self.binding
+        trusted = rows.status == Status.VOUCHED
+        right = np.ones(len(rows.frames), np.bool_)
+        if binding.unit_lane:
+            at, size = binding.form.offsets[binding.unit_lane], binding.form.by_name[binding.unit_lane].size_bytes
+            right &= (rows.data[:, at : at + size] == self.keyring.ids(size)[speakers]).all(axis=1) & (speakers >= 0)
         if binding.protocol.sealed:
-            if binding.unit_lane:
-                at = binding.form.offsets[binding.unit_lane]
-                said = rows.data[:, at : at + binding.form.by_name[binding.unit_lane].size_bytes]
-                theirs = self.keyring.ids(said.shape[1])[speakers]
-                wrong = (said != theirs).any(axis=1) | (speakers < 0)
-                rows.status[wrong & (rows.status == Status.VOUCHED)] = Status.UNSEALED
             framing = binding.framing
-            holds = self.keyring.check(rows.frames, speakers, framing.tag_size, framing.tag_trail)
-            rows.status[(rows.status == Status.VOUCHED) & (holds == 0)] = Status.UNSEALED
-        elif binding.unit_lane:
-            at = binding.form.offsets[binding.unit_lane]
-            said = rows.data[:, at : at + binding.form.by_name[binding.unit_lane].size_bytes]
-            wrong = (said != self.keyring.ids(said.shape[1])[speakers]).any(axis=1) | (speakers < 0)
-            rows.status[wrong & (rows.status == Status.VOUCHED)] = Status.UNSEALED
+            right &= self.keyring.check(rows.frames, speakers, framing.tag_size, framing.tag_trail) != 0
+        rows.status[trusted & ~right] = Status.DISTRUSTED
         return np.flatnonzero(rows.status)
 
     def _slowly(self, rows: Rows, troubled: npt.NDArray[np.intp], speakers: Ints | None) -> int:
@@ -171,7 +166,7 @@ class Decoder:
                 continue
             may_learn = unknown and self.lessons >= 1 and (self.trusting or peer is not None)
             if not may_learn:
-                rows.slow[at] = self._decoded(frame, peer)[0]
+                rows.slow[at] = self._decoded(frame, peer)
                 continue
             self.lessons -= 1
             if self.learn(frame, peer, rows.slow, at):
@@ -184,11 +179,11 @@ class Decoder:
             return None
         return self.keyring.peer(int(speakers[at]))
 
-    def _decoded(self, frame: bytes, peer: Peer | None) -> tuple[Outcome, None]:
+    def _decoded(self, frame: bytes, peer: Peer | None) -> Outcome:
         try:
-            return self.binding.protocol.decode(frame, peer), None
+            return self.binding.protocol.decode(frame, peer)
         except ProtocolError as error:
-            return error, None
+            return error
 
     # Learning -----------------------------------------------------------------------------------------------------------
 
@@ -207,26 +202,29 @@ class Decoder:
             return False
         form, context = self.binding.form, self._context(frame)
         plans = [plan(part, form) for part in parts]
-        if any(each is None for each in plans):
+        if any(each is None or not self._findable(each, context) for each in plans):
             return False
         head = self.binding.head(frame)
+        kept = set()
         for each in plans:
-            if each is not None and not self._knows(each, context):
+            if each is not None and each.structure not in kept:
                 self._keep(each, context, head)
+                kept.add(each.structure)
         return not self.walk([frame]).status[0]
 
     def _context(self, frame: bytes) -> int:
         at = self.binding.framing.context_at
         return int.from_bytes(frame[at : at + 8], "little") & self.binding.framing.context_mask
 
-    def _knows(self, each: Plan, context: int) -> bool:
-        key = self._key(each, context)
-        return any(known is not None and self._key(known, context) == key for known in self.known[-1:])
-
-    @staticmethod
-    def _key(each: Plan, context: int) -> tuple[int, bytes, bytes]:
-        part = int.from_bytes(each.part, "big") & int.from_bytes(each.mask, "big")
-        return context, each.mask, part.to_bytes(len(each.part), "big")
+    def _findable(self, each: Plan, context: int) -> bool:
+        """Whether the windows show only structure of a part, and the same bytes whatever stands behind it."""
+        for at, mask, of in self.binding.windows:
+            seen = each.mask[at : at + 8]
+            if of not in (-1, context) or (len(seen) < 8 and not self.binding.framing.parts):
+                continue
+            if len(seen) < 8 or mask & ~int.from_bytes(seen, "little"):
+                return False
+        return True
 
     def _keep(self, each: Plan, context: int, head: bytes) -> None:
         if not self._free:

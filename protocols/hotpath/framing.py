@@ -18,7 +18,7 @@ class Status(IntEnum):
     CHECKSUM = 2
     UNKNOWN = 3
     DOUBTFUL = 4
-    UNSEALED = 5
+    DISTRUSTED = 5
 
 
 class SumKind(IntEnum):
@@ -44,6 +44,14 @@ class Guard(NamedTuple):
     kind: GuardKind
     low: int = 0
     high: int = 0
+
+
+class Window(NamedTuple):
+    """8 bytes of a part, as far as `mask` goes (little-endian), in frames with this context; -1: in any."""
+
+    at: int
+    mask: int
+    context: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ static int sensible(const table_t *t) {
             t->guard[i].width < 1 || (t->guard[i].kind == GUARD_RANGE && t->guard[i].width > 8))
             return 0;
     for (uint32_t i = 0; i < t->windows; i++)
-        if (t->window_at[i] < 0)
+        if (t->window[i].at < 0)
             return 0;
     const int64_t *each = (const int64_t *)f;
     for (size_t i = 2; i < sizeof *f / 8; i++) /* behind the two sync words */
@@ -115,16 +115,13 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         return NULL;
     TableObject *self = (TableObject *)type->tp_alloc(type, 0);
     table_t *t = self ? self->table = calloc(1, sizeof *t) : NULL;
-    int right = t && framing.len == sizeof t->framing && windows.len <= 16 * WINDOWS && guards.len <= (Py_ssize_t)sizeof t->guard;
+    int right = t && framing.len == sizeof t->framing && windows.len <= (Py_ssize_t)sizeof t->window && guards.len <= (Py_ssize_t)sizeof t->guard;
     if (right) {
         memcpy(&t->framing, framing.buf, sizeof t->framing);
         t->row_size = row_size, t->capacity = capacity;
-        t->windows = (uint32_t)(windows.len / 16), t->guards = (uint32_t)((size_t)guards.len / sizeof(guard_t));
+        t->windows = (uint32_t)((size_t)windows.len / sizeof(window_t)), t->guards = (uint32_t)((size_t)guards.len / sizeof(guard_t));
         memcpy(t->guard, guards.buf, (size_t)guards.len);
-        for (uint32_t i = 0; i < t->windows; i++) {
-            t->window_at[i] = ((int64_t *)windows.buf)[2 * i];
-            memcpy(&t->window_mask[i], (char *)windows.buf + 16 * i + 8, 8);
-        }
+        memcpy(t->window, windows.buf, (size_t)windows.len);
         right = sensible(t) && (t->plan = calloc(capacity, sizeof *t->plan));
     }
     PyBuffer_Release(&framing), PyBuffer_Release(&windows), PyBuffer_Release(&guards);

@@ -15,7 +15,7 @@ enum { NOTHING, SCALE, LOOK_UP, COUNT };
 
 typedef struct { /* as translate.py packs it */
     double factor, bias;
-    int64_t low, high, mask;
+    int64_t low, high, mask, below;                            /* a raw value not below `below` is none */
     uint32_t at, bit, lane, table;
     uint8_t width, is_signed, shift, kind, raw_shift, pad[3];
     uint32_t raw_mask;
@@ -31,12 +31,17 @@ typedef struct {
     uint32_t pairs_n;
 } rules_t;
 
-static inline int64_t raw_of(const rule_t *r, const uint8_t *row) {
+/* Whether there is a raw value, and which. */
+static inline int raw_of(const rule_t *r, const uint8_t *row, int64_t *raw) {
     uint64_t v = load64(row + r->at);
     int spare = 64 - 8 * r->width;
-    if (r->is_signed)
-        return (int64_t)(v << spare) >> spare;
-    return (int64_t)(((v << spare) >> spare) >> r->raw_shift) & (r->raw_mask ? (int64_t)r->raw_mask : -1);
+    if (r->is_signed) {
+        *raw = (int64_t)(v << spare) >> spare;
+        return 1;
+    }
+    v = v << spare >> spare;
+    *raw = (int64_t)(r->raw_mask ? v >> r->raw_shift & r->raw_mask : v);
+    return v < (uint64_t)r->below;
 }
 
 static inline int32_t rounded(double v) {
@@ -55,8 +60,8 @@ static void translated(const rules_t *t, uint32_t model, const uint8_t *row, int
     for (; r < end; r++) {
         if (!(row[r->bit >> 3] >> (r->bit & 7) & 1))
             continue;
-        int64_t v = raw_of(r, row);
-        if (v < r->low || v > r->high)
+        int64_t v;
+        if (!raw_of(r, row, &v) || v < r->low || v > r->high)
             continue;
         if (r->kind == SCALE) {
             lanes[r->lane] = rounded((double)v * r->factor + r->bias);

@@ -1,7 +1,7 @@
 """Rows to values, changes and text in numpy; the arguments are those of the same functions in kernel.c."""
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from protocols.hotpath.columns import CHANGE, NO_CODE, RULE, SILENT, RuleKind, S
 
 Array = npt.NDArray[Any]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def translate(
@@ -44,10 +44,10 @@ def _raw(rows: Array, rule: Any) -> tuple[Array, Array]:
     spare = 64 - 8 * width
     if rule["is_signed"]:
         return (raw << np.uint64(spare)).astype(np.int64) >> spare, np.ones(len(rows), np.bool_)
-    raw >>= np.uint64(rule["raw_shift"])
+    fits = raw < np.uint64(rule["below"])
     if rule["raw_mask"]:
-        raw &= np.uint64(rule["raw_mask"])
-    return raw.astype(np.int64), raw < 1 << 63
+        raw = raw >> np.uint64(rule["raw_shift"]) & np.uint64(rule["raw_mask"])
+    return raw.astype(np.int64), fits
 
 
 def _steps(raw: Array, rule: Any, codes: Array, steps: Array) -> Array:

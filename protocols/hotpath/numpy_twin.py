@@ -3,9 +3,11 @@
 Each function does on whole columns what its namesake in kernel.c does row by row; the arguments are the same.
 """
 
+import hmac
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,10 +32,13 @@ _SUMS = {
     (32, 0x04C11DB7, 0xFFFFFFFF, 1, 0xFFFFFFFF): crc32_iso_hdlc,
 }
 _NUMBERS = (
-    "sync_mask sync least length_at length_width length_big length_add sum_kind sum_from sum_trail sum_at sum_width sum_big"
-    " crc_width crc_poly crc_init crc_reflected crc_xorout parts count_at again_at parts_from parts_trail context_at"
-    " context_mask tag_size tag_trail"
-).split()
+    *("sync_mask", "sync", "least", "length_at", "length_width", "length_big", "length_add"),
+    *("sum_kind", "sum_from", "sum_trail", "sum_at", "sum_width", "sum_big"),
+    *("crc_width", "crc_poly", "crc_init", "crc_reflected", "crc_xorout"),
+    *("parts", "count_at", "again_at", "parts_from", "parts_trail", "context_at", "context_mask", "tag_size", "tag_trail"),
+)
+MANY = 256
+"""Rows of a plan from which on it pays to work plan by plan."""
 _MOVE = struct.Struct("<IIi16s")
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 Array = npt.NDArray[Any]
@@ -67,7 +72,7 @@ class Table:
     def __init__(self, row_size: int, capacity: int, framing: bytes, windows: bytes, guards: bytes, /) -> None:
         self.f = dict(zip(_NUMBERS, struct.unpack(f"<{len(_NUMBERS)}Q", framing), strict=True))
         self.row_size, self.capacity = row_size, capacity
-        self.windows = [(at, mask) for at, mask in struct.iter_unpack("<QQ", windows)]
+        self.windows = list(struct.iter_unpack("<qQq", windows))
         self.guards = list(struct.iter_unpack("<5q", guards))
         self.plans: list[_Plan | None] = [None] * capacity
         self.now = 0
@@ -225,7 +230,7 @@ class Table:
         return self._indexed()[0]
 
     def _indexed(self) -> tuple[Array, ...]:
-        """Per plan: size, source of each row byte, constant row, keys in order and whose they are, checks."""
+        """Per plan: size, source of each row byte, constant row, context; keys in order and whose they are; checks."""
         if self._index is not None:
             return self._index
         known = [(at, plan) for at, plan in enumerate(self.plans) if plan is not None]
@@ -236,9 +241,9 @@ class Table:
         longest = max((len(plan.part) // 8 + 1 for _, plan in known), default=1)
         checks = np.zeros((top, longest), np.int64)
         masks, wanted = np.zeros((top, longest), np.uint64), np.zeros((top, longest), np.uint64)
-        keys = np.zeros(len(known), np.uint64)
+        keys, contexts = np.zeros(len(known), np.uint64), np.zeros(top, np.uint64)
         for number, (at, plan) in enumerate(known):
-            sizes[at], source[at] = len(plan.part), plan.source
+            sizes[at], source[at], contexts[at] = len(plan.part), plan.source, plan.context
             constant[at] = np.frombuffer(plan.constant, np.uint8)
             for word, begin in enumerate(range(0, len(plan.part), 8)):
                 begin = min(begin, len(plan.part) - 8)
@@ -248,10 +253,10 @@ class Table:
             part = np.frombuffer(plan.part + bytes(16), np.uint8)
             words = np.ndarray((len(part) - 8,), "<u8", part.data, strides=(1,))
             zero = np.zeros(1, np.int64)
-            keys[number] = self._keys(words, zero, zero + len(plan.part), np.array([plan.context], np.uint64))[0]
+            keys[number] = self._keys(words, zero, zero + len(plan.part), contexts[at : at + 1])[0]
         order = np.argsort(keys, kind="stable")
         owners = np.array([at for at, _ in known], np.int64)[order]
-        self._index = (sizes, source, constant, keys[order], owners, checks, masks, wanted)
+        self._index = (sizes, source, constant, contexts, keys[order], owners, checks, masks, wanted)
         return self._index
 
     def _keys(self, words: Array, at: Array, left: Array, contexts: Array) -> Array:
@@ -259,8 +264,8 @@ class Table:
         key: Array = contexts * _GOLDEN
         if not self.f["parts"]:
             key = (key ^ left.astype(np.uint64)) * _GOLDEN
-        for offset, mask in self.windows:
-            inside = offset + 8 <= left
+        for offset, mask, context in self.windows:
+            inside = (offset + 8 <= left) & ((context < 0) | (contexts == np.uint64(max(context, 0))))
             word = words[np.where(inside, at + offset, 0)] & np.uint64(mask)
             mixed = (key ^ word) * _GOLDEN
             key = np.where(inside, mixed ^ mixed >> np.uint64(32), key)
@@ -271,7 +276,7 @@ class Table:
         found = np.full(len(at), -1, np.int32)
         if not len(at):
             return found
-        sizes, _, _, keys, owners, checks, masks, wanted = self._indexed()
+        sizes, _, _, of, keys, owners, checks, masks, wanted = self._indexed()
         if not len(keys):
             return found
         key = self._keys(words, at, left, contexts)
@@ -285,8 +290,7 @@ class Table:
             right = np.ones(len(open_), np.bool_)
             for word in np.flatnonzero(masks[plan].any(axis=0)).tolist() if len(plan) else ():
                 right &= (words[at[open_] + checks[plan, word]] & masks[plan, word]) == wanted[plan, word]
-            context_right = contexts[open_] == np.array([self._context(each) for each in plan.tolist()], np.uint64) if self.f["context_mask"] else True
-            right &= context_right
+            right &= contexts[open_] == of[plan]
             found[open_[right]] = plan[right]
         for each in np.unique(found[found >= 0]).tolist():
             plan_used = self.plans[each]
@@ -294,24 +298,25 @@ class Table:
             plan_used.used = self.now
         return found
 
-    def _context(self, id: int) -> int:
-        plan = self.plans[id]
-        return plan.context if plan is not None else -1
-
     def _filled(self, data: Array, at: Array, plans: Array) -> Array:
         """Rows: each byte from where its plan says, upon the plan's constant row."""
         if not len(plans):
             return np.zeros((0, self.row_size), np.uint8)
         _, source, constant, *_ = self._indexed()
         rows: Array = constant[plans]
-        for plan in np.unique(plans).tolist() if len(plans) >= 256 and len(self.plans) else (None,):
-            if plan is None:
-                places = source[plans]
-                rows |= np.where(places >= 0, data[at[:, None] + np.maximum(places, 0)], 0).astype(np.uint8)
-                break
-            (chosen,) = np.nonzero(plans == plan)
+        kinds = np.unique(plans).tolist()
+        if len(plans) < MANY * len(kinds):
+            places = source[plans]
+            rows |= np.where(places >= 0, data[at[:, None] + np.maximum(places, 0)], 0).astype(np.uint8)
+            return rows
+        for plan in kinds:
+            chosen = np.flatnonzero(plans == plan) if len(kinds) > 1 else slice(None)
             columns = np.flatnonzero(source[plan] >= 0)
-            rows[chosen[:, None], columns] = data[at[chosen][:, None] + source[plan][columns]]
+            part = np.lib.stride_tricks.sliding_window_view(data, int(self._sizes[plan]))[at[chosen]]
+            if isinstance(chosen, slice):
+                rows[:, columns] = part[:, source[plan][columns]]
+            else:
+                rows[chosen[:, None], columns] = part[:, source[plan][columns]]
         return rows
 
     def _guarded(self, rows: Array) -> Array:
@@ -338,7 +343,7 @@ class Table:
         parts = [self._part(row, int(each)) for row, each in zip(rows, ids, strict=True)]
         ends = range(len(rows) + 1) if starts is None else starts.tolist()
         frames = []
-        for number, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        for number, (begin, end) in enumerate(pairwise(ends)):
             if begin == end or any(part is None for part in parts[begin:end]):
                 raise ValueError(f"frame {number} cannot be built of its rows")
             key = keys[which[number]] if keys is not None and which is not None else None
@@ -393,15 +398,11 @@ def key_schedule(key: bytes) -> bytes:
 
 
 def _tag(schedule: bytes, data: bytes) -> bytes:
-    import hmac
-
     return hmac.digest(schedule, data, "sha256")
 
 
 def check_seals(frames: list[bytes], keys: Any, which: Array, tag_size: int, trail: int, holds: Array) -> None:
     """Sets `holds` where it is 0 and the seal holds."""
-    import hmac
-
     schedules = np.frombuffer(keys, np.uint8).reshape(-1, 64)
     for i, (frame, key) in enumerate(zip(frames, which.tolist(), strict=True)):
         if holds[i] or not 0 <= key < len(schedules) or len(frame) < tag_size + trail:

@@ -13,7 +13,7 @@
 enum { VOUCHED, UNFRAMED, CHECKSUM, UNKNOWN, DOUBTFUL };       /* what is known of a frame */
 enum { SUM_NONE, SUM_CRC, SUM_XOR };
 enum { GUARD_RANGE, GUARD_TEXT, GUARD_DATE };
-#define WINDOWS 4
+#define WINDOWS 8
 #define GUARDS 24
 #define BUCKETS 8192
 
@@ -37,6 +37,7 @@ typedef struct plan {
     uint8_t *constant, *part, *head;                           /* row and part without data; what stands before the parts */
 } plan_t;
 
+typedef struct { int64_t at; uint64_t mask; int64_t context; } window_t; /* context: -1 any */
 typedef struct { int64_t kind, at, width, low, high; } guard_t;
 
 typedef struct { /* Where frames begin and end; all int64, in the order of plans.py */
@@ -53,8 +54,7 @@ typedef struct {
     crc_t crc;
     uint32_t row_size, capacity, windows, guards, n;
     uint64_t now;
-    int64_t window_at[WINDOWS];
-    uint64_t window_mask[WINDOWS];
+    window_t window[WINDOWS];
     guard_t guard[GUARDS];
     plan_t **plan;                                             /* by id */
     plan_t *bucket[BUCKETS];
@@ -68,9 +68,11 @@ static inline uint64_t mixed(uint64_t a, uint64_t b) {
 
 static inline uint64_t key_of(const table_t *t, const uint8_t *p, size_t left, uint64_t context) {
     uint64_t key = mixed(t->framing.parts ? 0 : left, context);
-    for (uint32_t i = 0; i < t->windows; i++)
-        if ((size_t)t->window_at[i] + 8 <= left)
-            key = mixed(key, load64(p + t->window_at[i]) & t->window_mask[i]);
+    for (uint32_t i = 0; i < t->windows; i++) {
+        const window_t *w = &t->window[i];
+        if ((w->context < 0 || (uint64_t)w->context == context) && (size_t)w->at + 8 <= left)
+            key = mixed(key, load64(p + w->at) & w->mask);
+    }
     return key;
 }
 

@@ -14,6 +14,9 @@ from protocols.hotpath.rows import BLOCK_BYTES, RowForm
 ABSENT = 0x80
 """In a shuffle: no byte comes here."""
 
+PART_LIMIT_BYTES = 2048
+"""Longer parts are not learnt: a full table of them would take more memory than their speed is worth."""
+
 _UNPACKED = {
     ("u", 1): "B", ("i", 1): "b", ("u", 2): "H", ("i", 2): "h", ("u", 4): "I", ("i", 4): "i", ("u", 8): "Q", ("i", 8): "q",
     ("f", 4): "f", ("f", 8): "d",
@@ -65,11 +68,16 @@ class Plan:
         """Of the part."""
         return len(self.part)
 
+    @property
+    def structure(self) -> tuple[bytes, bytes]:
+        """What parts must have in common for this plan to fit them."""
+        return self.mask, bytes(byte & kept for byte, kept in zip(self.part, self.mask, strict=True))
+
 
 def plan(part: Part, form: RowForm) -> Plan | None:
-    """The plan of a part; None if a value does not fit its lane, or the part is smaller than one block."""
+    """The plan of a part; None if a value does not fit its lane, or the part is too small or too large."""
     size = len(part.data)
-    if size < BLOCK_BYTES:
+    if not BLOCK_BYTES <= size <= PART_LIMIT_BYTES:
         return None
     laid = [each for each in part.values if each.lane in form.by_name]
     to_row: dict[int, int] = {}

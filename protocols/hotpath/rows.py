@@ -4,9 +4,9 @@ Lanes lie in a row little-endian, each at its own place; a lane that the frame d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +33,20 @@ class Lane:
         return np.dtype(f"S{self.size_bytes}" if self.form == "S" else f"<{self.form}{self.size_bytes}")
 
 
+class Bits(NamedTuple):
+    """A raw signal that is some bits of a lane."""
+
+    lane: str
+    shift: int
+    mask: int
+
+
 @dataclass(frozen=True)
 class RowForm:
-    """Where each lane lies."""
+    """Where each lane lies; `bits_of` are signals that share a lane with others."""
 
     lanes: tuple[Lane, ...]
+    bits_of: Mapping[str, Bits] = field(default_factory=dict)
 
     @cached_property
     def present_bytes(self) -> int:

@@ -4,6 +4,7 @@ The UDP channel and GPRS messages go the slow way.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from protocols.codec import Frame, Report
 from protocols.hotpath.binding import Binding, Shape, Values, order_of, scalars
-from protocols.hotpath.framing import CRC_16_ARC, Framing, SumKind
+from protocols.hotpath.framing import CRC_16_ARC, Framing, Guard, GuardKind, SumKind, Window
 from protocols.hotpath.plans import Datum, Part, Plan
 from protocols.hotpath.rows import Lane, RowForm
 from protocols.teltonika import LATITUDE_LIMIT, LONGITUDE_LIMIT, PROTOCOL
@@ -38,7 +39,12 @@ _FIXED = {
     "event_id": Lane("event_id", 2),
     "generation_type": Lane("generation_type", 1),
 }
-FORM = RowForm((*_FIXED.values(), *(Lane(f"io_{avl_id}", size) for avl_id, size in sorted(AVL_SIZES.items(), key=lambda each: (each[1], each[0])))))
+FORM = RowForm(
+    (
+        *_FIXED.values(),
+        *(Lane(f"io_{avl_id}", size) for size, avl_id in sorted((size, avl_id) for avl_id, size in AVL_SIZES.items())),
+    )
+)
 
 _SAID = ("longitude", "latitude", "altitude", "angle", "satellites", "speed", "priority", "event_id", "generation_type")
 _COUNTS = tuple(f"{_RECORD}{group}.count" for group in (*GROUPS, "bytes_x"))
@@ -71,8 +77,8 @@ def _part(leaves: Sequence[Leaf], record: Mapping[str, Any], data: bytes) -> Par
             places.append(len(values) if is_value else None)
         if is_value:
             lane = name if name in _FIXED else f"io_{avl_id}"
-            repeated = any(lane == each.lane for each in values)
-            values.append(Datum("" if form == "S" or repeated else lane, leaf.offset - begin, leaf.size, form, order, lane))
+            values = [replace(each, lane="") if each.lane == lane else each for each in values]  # of an id twice, the last counts
+            values.append(Datum("" if form == "S" else lane, leaf.offset - begin, leaf.size, form, order, lane))
     there = [leaf.value for leaf in leaves if leaf.path not in _COUNTS]
     assert there == list(scalars(record)), "the leaves are not the record's values in order"
     return Part(begin, data[begin:end], tuple(values), shape=Shape(record, iter(places)))
@@ -128,8 +134,12 @@ BINDING = Binding(
         context_mask=0xFF,
     ),
     FORM,
-    windows=((26, (1 << 64) - 1),),
-    guards=(),
+    windows=(  # how many IO elements, how many of one byte, and what follows: the first one's id, or the next count
+        Window(22, 0x0000_FFFF_FF00_0000, CODEC_8),
+        Window(24, 0xFFFF_FFFF_FFFF_0000, CODEC_8E),
+        Window(24, 0x00FF_FFFF_FF00_0000, CODEC_16),
+    ),
+    guards=(Guard("timestamp", GuardKind.RANGE, 0, (1 << 63) - 1),),
     parts=_parts,
     frame=_frame,
     times=_times,

@@ -44,8 +44,9 @@ class Writer:
         begin = 0
         for at, saying in enumerate(sayings):
             each, opens = self._sayings[at], not saying.axis or sayings[at - 1].key != saying.key
-            key = f"{json.dumps(saying.key)}:" + ("{" if saying.axis else "") if opens else ""
-            _put(each, "before", "before_size", key + (("" if opens else ",") + f"{json.dumps(saying.axis)}:" if saying.axis else ""))
+            key = f"{json.dumps(saying.key)}:" if opens else ""
+            axis = f"{'{' if opens else ','}{json.dumps(saying.axis)}:" if saying.axis else ""
+            _put(each, "before", "before_size", key + axis)
             kind = SayingKind.NAME if saying.names else SayingKind.DATE if saying.date else SayingKind.NUMBER
             each["kind"], each["names"], each["names_n"] = kind, begin, len(saying.names)
             each["closes"] = bool(saying.axis) and not opens
@@ -77,4 +78,3 @@ def _put(where: np.void, text: str, size: str, said: str) -> None:
         raise ValueError(f"{said}: longer than {NAME_SPACE} bytes")
     where[text] = np.frombuffer(raw.ljust(NAME_SPACE, b"\0"), np.uint8)
     where[size] = len(raw)
-

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from protocols.hotpath import kernels
 from protocols.hotpath.columns import CHANGE, RULE, SILENT, RuleKind
-from protocols.hotpath.rows import Bytes, Ints, RowForm
+from protocols.hotpath.rows import Bits, Bytes, Ints, RowForm
 
 Masks = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
@@ -63,9 +63,11 @@ class Translator:
         if self.width > VALUES_LIMIT:
             raise ValueError(f"at most {VALUES_LIMIT} values")
         self._kernel = kernels.kernel(path or kernels.path_in_use)
-        self.unplaced = frozenset(
-            tables.signals[tables.source[at]] for at in zip(*np.nonzero(tables.kind), strict=True)
-        ) - {lane.name for lane in form.lanes if lane.form in "ui"}
+        self.unplaced = (
+            frozenset(tables.signals[tables.source[at]] for at in zip(*np.nonzero(tables.kind), strict=True))
+            - {lane.name for lane in form.lanes if lane.form in "ui"}
+            - set(form.bits_of)
+        )
         packed = [_packed(form, tables, model) for model in range(len(tables.kind))]
         self._starts = np.cumsum([0, *map(len, packed)], dtype=np.uint32)
         self._rules = np.concatenate(packed) if packed else np.empty(0, RULE)
@@ -87,13 +89,17 @@ def _packed(form: RowForm, tables: Tables, model: int) -> npt.NDArray[Any]:
     rules = []
     for value in np.flatnonzero(tables.kind[model]).tolist():
         at = model, value
-        lane = form.by_name.get(tables.signals[tables.source[at]])
+        name = tables.signals[tables.source[at]]
+        bits = form.bits_of.get(name, Bits(name, 0, 0))
+        lane = form.by_name.get(bits.lane)
         if lane is None or lane.form not in "ui":
             continue
         rule = np.zeros((), RULE)
-        high = tables.high[at] if lane.meant_below is None else min(tables.high[at], lane.meant_below - 1)
-        rule["kind"], rule["lane"], rule["low"], rule["high"] = tables.kind[at], value, tables.low[at], high
-        rule["factor"], rule["bias"], rule["shift"], rule["mask"] = tables.factor[at], tables.bias[at], tables.shift[at], tables.mask[at]
+        rule["raw_shift"], rule["raw_mask"] = bits.shift, bits.mask
+        rule["below"] = np.iinfo(np.int64).max if lane.meant_below is None else lane.meant_below
+        rule["kind"], rule["lane"], rule["low"], rule["high"] = tables.kind[at], value, tables.low[at], tables.high[at]
+        rule["factor"], rule["bias"] = tables.factor[at], tables.bias[at]
+        rule["shift"], rule["mask"] = tables.shift[at], tables.mask[at]
         rule["table"] = tables.table[at] if tables.kind[at] in (RuleKind.LOOK_UP, RuleKind.COUNT) else 0
         rule["at"], rule["bit"], rule["width"] = form.offsets[lane.name], form.bits[lane.name], lane.size_bytes
         rule["is_signed"] = lane.form == "i"
