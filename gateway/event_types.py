@@ -6,6 +6,11 @@ STATE_RECORDED = "VehicleStateRecorded"
 CHANGED = tuple(sorted(known.event for known in PROPERTIES.values() if known.event is not None))
 """One for each property whose values are words: `CentralLockChanged`."""
 LIFECYCLE = ("VehicleCreated", "VehicleChanged", "VehicleRemoved")
-TRIPS = ("TripStarted", "TripEnded", "TripMetricsReady", "TripDiscarded")
+
+TRIP_STARTED = "TripStarted"
+TRIP_ENDED = "TripEnded"
+TRIP_METRICS_READY = "TripMetricsReady"
+TRIP_DISCARDED = "TripDiscarded"
+TRIPS = (TRIP_STARTED, TRIP_ENDED, TRIP_METRICS_READY, TRIP_DISCARDED)
 
 EVENT_TYPES: tuple[str, ...] = (STATE_RECORDED, *CHANGED, *LIFECYCLE, *TRIPS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from modeldb.brand import Brand
 from modeldb.model import VehicleModel
@@ -13,6 +13,9 @@ WINDOW_BITS = 4096
 """Sequence numbers after the cumulative one that are remembered one by one: four journals of 1,000 frames."""
 
 SEQUENCE_MODULUS = 1 << 32
+
+TripTrigger = Literal["DRIVING_ENABLED", "IGNITION", "RENTAL_STATUS"]
+"""What begins and ends the trips of a fleet's vehicles."""
 
 
 def ahead(sequence: int, of: int) -> int:
@@ -71,6 +74,7 @@ class Vehicle:
     """What the registry says of a vehicle, as far as its traffic needs it.
 
     `generations` are the key generations that are valid, newest first: one, or two while the unit moves to the next.
+    `trip_trigger` is its fleet's; `rental_trip` is the trip that a rental has begun (`gateway.trips`), JSON values only.
     """
 
     vehicle_id: str
@@ -80,6 +84,8 @@ class Vehicle:
     model: VehicleModel
     generations: tuple[int, ...] = (1,)
     archived: bool = False
+    trip_trigger: TripTrigger = "DRIVING_ENABLED"
+    rental_trip: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

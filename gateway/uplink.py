@@ -11,6 +11,7 @@ from typing import Any
 from gateway.changes import Occasion, changed, merged, shown
 from gateway.events import Event, recorded_id, timestamp
 from gateway.memory import SEQUENCE_MODULUS, Memory, Vehicle, Window, ahead
+from gateway.trips import follow
 from protocols import envelope
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, Protocol, ProtocolError, Reason, Report, UnitId
 from protocols.envelope import Envelope
@@ -199,17 +200,19 @@ class _Hearing:
         late = memory.order is not None and order < memory.order
         reported = self.vehicle.model.units[self.vehicle.unit.brand].translate(report.signals)
         after = merged(memory.state, reported, at, order)
-        self._tell(report, at, reported, memory, after, late)
+        trip = self._tell(report, at, reported, memory, after, late)
         self.receipt.late += late
         self._remember(
             state=after,
+            trip=trip,
             order=order if memory.order is None else max(order, memory.order),
             recent=(*memory.recent[-RECENT_REPORTS + 1 :], fingerprint) if fingerprint else memory.recent,
         )
 
     def _tell(
         self, report: Report, at: int, reported: Mapping[str, Any], memory: Memory, after: Mapping[str, Any], late: bool
-    ) -> None:
+    ) -> Mapping[str, Any] | None:
+        """Tell what the report says and what follows from it; what to remember of the vehicle's trip."""
         record = report.record if report.captured_at is not None else report.record + at.to_bytes(8, "big")
         event_id = recorded_id(self.vehicle.vehicle_id, record)
         occasion = Occasion(
@@ -219,8 +222,12 @@ class _Hearing:
         told = {key: {"timestamp": stamp, "value": value} for key, value in reported.items()}
         body: dict[str, Any] = {"vehicle_state": shown(after), "changed": told, "late": late}
         self.receipt.events.append(occasion.event(event_id, "VehicleStateRecorded", body))
-        if not late:
-            self.receipt.events.extend(changed(memory.state, after, occasion))
+        if late:
+            return memory.trip
+        self.receipt.events.extend(changed(memory.state, after, occasion))
+        trip, told_of_trip = follow(self.vehicle, memory, after, reported, occasion)
+        self.receipt.events.extend(told_of_trip)
+        return trip
 
     def _take_result(self, cut: Cut, frame: Frame) -> None:
         commands = {keys.generation: keys.command for keys in self.keys}
