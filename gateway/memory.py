@@ -94,7 +94,8 @@ class Memory:
 
     `order` is the sequence (or capture time) of the newest report; `state` maps property keys (`central_lock`) to Recorded.
     `recent` are fingerprints of the newest reports of a unit whose protocol does not count them. `generation` is the key
-    generation that the unit last sealed with. `trip` is the trip detector's own memory, JSON values only. Times are Unix ms.
+    generation that the unit last sealed with. `trip` is the trip detector's own memory, JSON values only.
+    `replacements` counts the units that the vehicle had before the one that said all this. Times are Unix ms.
     """
 
     window: Window = Window()
@@ -107,3 +108,4 @@ class Memory:
     generation: int | None = None
     recent: tuple[int, ...] = ()
     trip: Mapping[str, Any] | None = None
+    replacements: int = 0

@@ -182,7 +182,7 @@ async def restore_vehicle(gateway: GatewayHere, client: Writer, flow_id: FlowIdH
 )
 async def issue_credentials(gateway: GatewayHere, client: Writer, flow_id: FlowIdHere, vehicle_id: str) -> Any:
     """The next generation; the broker takes its password at once, the older keys stay valid until the unit uses the new."""
-    added = await gateway.registry.vehicles.reissue(client.fleet_id, vehicle_id, flow_id)
+    added = await gateway.registry.edits.reissue(client.fleet_id, vehicle_id, flow_id)
     keys = gateway.registry.keys(added.vehicle.unit, added.generation)
     await gateway.attached(added.vehicle.unit, keys.password)
     return _credentials(added.vehicle.unit, keys)

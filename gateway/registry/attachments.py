@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Select, and_, select
@@ -23,6 +23,7 @@ IDS_IN_A_QUERY = 5_000
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 Attached = tuple[Vehicle, Memory]
 
 
@@ -91,6 +92,12 @@ class Attachments:
         for attached in found.values():
             self._keep(attached)
 
+    def forget(self) -> None:
+        """Everything at hand may have changed: read it again when it is asked for."""
+        self._changes += 1
+        self._attached.clear()
+        self._units.clear()
+
     async def _fetch(self, queries: Iterable[Select[Any]]) -> dict[UnitId, Attached]:
         found: dict[UnitId, Attached] = {}
         changes = self._changes
@@ -144,6 +151,7 @@ def _selected() -> Select[Any]:
         vehicles.c.telematics_unit_id,
         vehicles.c.vehicle_model_id,
         vehicles.c.archived_at,
+        vehicles.c.replacements,
         units.c.generation,
         units.c.previous_generation,
         memories.c.online,
@@ -163,7 +171,7 @@ def _of_units(wanted: Iterable[UnitId]) -> Iterator[Select[Any]]:
             yield _selected().where(vehicles.c.brand == brand, vehicles.c.telematics_unit_id.in_(chunk))
 
 
-def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def chunks(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     """`ids` in portions that fit into one query."""
     for start in range(0, len(ids), IDS_IN_A_QUERY):
         yield ids[start : start + IDS_IN_A_QUERY]

@@ -37,6 +37,22 @@ class TooManyConsumers(RegistryError):
     """The fleet has as many event consumers as it may."""
 
 
+class TooManyClients(RegistryError):
+    """The fleet has as many API clients as it may."""
+
+
+class TooManyFields(RegistryError):
+    """The vehicle would have more fields than it may."""
+
+
+class FleetTaken(RegistryError):
+    """There is a fleet of that id."""
+
+
+class Stale(RegistryError):
+    """What is to be changed is no longer what the caller saw."""
+
+
 class BadUnitId(RegistryError):
     """The id cannot be one of that brand's."""
 

@@ -1,47 +1,78 @@
-"""Which vehicles a list shows, and where its next page begins."""
+"""Which vehicles a list shows, and where its next page begins. A page is one walk along an index, in the order of adding."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, FromClause, Select, column, exists, literal_column, select, table, text
 
 from gateway.registry.errors import Wrong
+from gateway.registry.labels import EVERY, brand_label, custom_label, life_label, model_label, operation_label, tag_label
 from gateway.registry.record import VehicleRecord
-from gateway.store.tables import memories, vehicles
+from gateway.store.tables import SEARCH, vehicle_labels, vehicles
+
+TRIGRAM = 3
+"""Characters that the search index knows; what is shorter is looked for along the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class VehicleFilter:
-    """Which vehicles of a fleet; None: any. `text` is part of a value of master data or custom fields, in any case."""
+    """Which vehicles of a fleet; None: any. `text` is part of a value of master data or custom fields, in any case.
+
+    `custom_fields` are `name:value` each, `tags` are words: the vehicle has all of them.
+    """
 
     brand: str | None = None
     vehicle_model_id: str | None = None
     operation_status: str | None = None
     online: bool | None = None
-    archived: bool | None = False
+    archived: bool = False
     text: str | None = None
+    tags: Sequence[str] = ()
+    custom_fields: Sequence[str] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """What the vehicles are labelled with, what is likely rare first; never empty."""
+        said = [custom_label(each) for each in self.custom_fields] + [tag_label(each) for each in self.tags]
+        said += [model_label(self.vehicle_model_id)] if self.vehicle_model_id is not None else []
+        said += [operation_label(self.operation_status)] if self.operation_status is not None else []
+        said += [brand_label(self.brand)] if self.brand is not None else []
+        said += [life_label(self.online)] if self.online is not None else []
+        return list(dict.fromkeys(said)) or [EVERY]
 
 
-def conditions(wanted: VehicleFilter) -> list[ColumnElement[bool]]:
-    """What a vehicle must fulfil to be among `wanted`."""
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.archived is not None:
-        archived_at = vehicles.c.archived_at
-        conditions.append(archived_at.is_not(None) if wanted.archived else archived_at.is_(None))
-    if wanted.brand is not None:
-        conditions.append(vehicles.c.brand == wanted.brand)
-    if wanted.vehicle_model_id is not None:
-        conditions.append(vehicles.c.vehicle_model_id == wanted.vehicle_model_id)
-    if wanted.operation_status is not None:
-        conditions.append(vehicles.c.operation_status == wanted.operation_status)
-    if wanted.online is not None:
-        online = memories.c.online.is_(True)
-        conditions.append(online if wanted.online else or_(memories.c.online.is_(None), memories.c.online.is_(False)))
-    if wanted.text:
-        conditions.append(vehicles.c.search.contains(wanted.text.casefold(), autoescape=True))
-    return conditions
+def numbers(fleet_id: str, wanted: VehicleFilter, after: int, limit: int, dialect: str) -> Select[Any]:
+    """The query of the numbers of the vehicles that are wanted, beginning behind number `after`."""
+    said = wanted.text.casefold() if wanted.text else ""
+    if len(said) >= TRIGRAM and dialect == "sqlite" and "\x00" not in said:
+        found = table(SEARCH, column("rowid"))
+        query = select(found.c.rowid).where(text(f"{SEARCH} MATCH :phrase").bindparams(phrase=_phrase(said)))
+        conditions = [_labelled(fleet_id, wanted.archived, label, found.c.rowid) for label in wanted.labels]
+        return query.where(found.c.rowid > after, *conditions).order_by(found.c.rowid).limit(limit)
+    walked = vehicle_labels.alias("walked")
+    first, *others = wanted.labels
+    conditions = [_is(walked, fleet_id, wanted.archived, first), walked.c.number > after]
+    conditions += [_labelled(fleet_id, wanted.archived, label, walked.c.number) for label in others]
+    if said:
+        holds = vehicles.c.search.contains(said, autoescape=True)
+        conditions.append(exists(literal_column("1")).where(vehicles.c.number == walked.c.number, holds).correlate(walked))
+    return select(walked.c.number).where(*conditions).order_by(walked.c.number).limit(limit)
+
+
+def _is(labels: FromClause, fleet_id: str, archived: bool, label: str) -> ColumnElement[bool]:
+    return (labels.c.fleet_id == fleet_id) & (labels.c.archived == archived) & (labels.c.label == label)
+
+
+def _labelled(fleet_id: str, archived: bool, label: str, number: ColumnElement[Any]) -> ColumnElement[bool]:
+    other = vehicle_labels.alias()
+    return exists(literal_column("1")).select_from(other).where(_is(other, fleet_id, archived, label), other.c.number == number)
+
+
+def _phrase(said: str) -> str:
+    """A phrase of FTS5: in quotes nothing has a meaning of its own."""
+    return '"' + said.replace('"', '""') + '"'
 
 
 def searchable(*fields: Mapping[str, Any]) -> str:
@@ -52,16 +83,15 @@ def searchable(*fields: Mapping[str, Any]) -> str:
 
 def cursor_after(last: VehicleRecord) -> str:
     """The cursor of the page that follows `last`."""
-    return base64.urlsafe_b64encode(f"{last.created_at}.{last.vehicle_id}".encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(str(last.number).encode()).decode().rstrip("=")
 
 
-def position_of(cursor: str) -> tuple[int, str]:
-    """What the page begins after: created_at and vehicle_id. Raises Wrong."""
+def position_of(cursor: str) -> int:
+    """The number that the page begins after. Raises Wrong."""
     try:
-        created_at, _, vehicle_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").partition(".")
-        position = int(created_at)
+        position = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii"))
     except ValueError as error:
         raise Wrong("the cursor is not one of ours") from error
     if not 0 <= position < 1 << 63:
         raise Wrong("the cursor is not one of ours")
-    return position, vehicle_id
+    return position

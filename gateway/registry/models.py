@@ -1,8 +1,30 @@
-"""Which vehicle model a request means."""
+"""Which unit and which vehicle model a request means."""
 
-from gateway.registry.errors import ModelAmbiguous, ModelUnknown
+import string
+
+from gateway.registry.errors import BadUnitId, BrandUnknown, ModelAmbiguous, ModelUnknown, Unsealed
 from modeldb import Database
 from modeldb.model import VehicleModel
+from protocols.codec import UnitId
+
+UNIT_ID_LETTERS = frozenset(string.ascii_letters + string.digits + "-_")
+"""What a unit id may be made of, whatever its brand: it becomes an MQTT topic level, a client id and a line of a login file."""
+
+
+def checked_unit(models: Database, unit: UnitId, *, trust_broker: bool) -> list[str]:
+    """What is odd about a unit id. Raises BrandUnknown, BadUnitId, and Unsealed if the brand's units need a trusted broker."""
+    brand = models.brands.get(unit.brand)
+    if brand is None:
+        raise BrandUnknown(f"there is no telematics brand {unit.brand}; known are {', '.join(sorted(models.brands))}")
+    if not set(unit.telematics_unit_id) <= UNIT_ID_LETTERS:
+        raise BadUnitId("a unit id is made of letters, digits, - and _")
+    try:
+        warnings = brand.check_unit_id(unit.telematics_unit_id)
+    except ValueError as error:
+        raise BadUnitId(str(error)) from error
+    if not brand.sealed and not trust_broker:
+        raise Unsealed(brand.name)
+    return warnings
 
 
 def chosen_model(

@@ -44,7 +44,7 @@ def packed(memory: Memory) -> bytes:
 def unpacked(facts: bytes | None, row: Mapping[str, Any]) -> Memory:
     """The Memory that was packed; `row` has the columns beside it. None: nothing was heard yet."""
     if facts is None:
-        return Memory()
+        return Memory(replacements=row["replacements"])
     said = _decoder.decode(facts)
     return Memory(
         Window(said.cumulative, int.from_bytes(said.bitmap, "little")),
@@ -57,6 +57,7 @@ def unpacked(facts: bytes | None, row: Mapping[str, Any]) -> Memory:
         said.generation,
         said.recent,
         said.trip,
+        row["replacements"],
     )
 
 

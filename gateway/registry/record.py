@@ -35,6 +35,8 @@ class VehicleRecord:
     modified_at: int
     archived_at: int | None
     revision: int
+    number: int
+    replacements: int
     online: bool
     online_changed_at: int | None
     last_contact_at: int | None
@@ -107,6 +109,8 @@ def record(row: Row[Any]) -> VehicleRecord:
         said["modified_at"],
         said["archived_at"],
         said["revision"],
+        said["number"],
+        said["replacements"],
         bool(said["online"]),
         said["online_changed_at"],
         said["last_contact_at"],

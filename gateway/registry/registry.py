@@ -9,9 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.events import Event
 from gateway.memory import Memory, Vehicle
+from gateway.registry import labels
 from gateway.registry.attachments import Attached, Attachments, chunks
+from gateway.registry.clients import Clients
 from gateway.registry.commands import CommandLog
 from gateway.registry.consumers import EventConsumers
+from gateway.registry.edits import Edits
 from gateway.registry.fleets import Fleets
 from gateway.registry.outbox import Outbox
 from gateway.registry.packing import COLUMNS, columns
@@ -51,12 +54,14 @@ class Registry:
         self._provisioning_key = provisioning_key
         self._brand_keys: dict[str, bytes] = {}
         self._attachments = Attachments(store, models)
-        self.fleets = Fleets(store, now_ms)
+        self.fleets = Fleets(store, now_ms, self._attachments.forget)
+        self.clients = Clients(store, now_ms)
         self.consumers = EventConsumers(store, now_ms)
         self.outbox = Outbox(store)
         self.quarantine = Quarantine(store)
         self.commands = CommandLog(store, now_ms)
         self.vehicles = Vehicles(store, models, self._attachments, self.outbox, now_ms, trust_broker=trust_broker)
+        self.edits = Edits(store, models, self._attachments, self.outbox, now_ms, trust_broker=trust_broker)
         self.next_counter = self.commands.next_counter
         self.begin_command = self.commands.begin
         self.replace_command = self.commands.replace
@@ -97,12 +102,13 @@ class Registry:
     async def remember(self, changes: Mapping[str, Memory], refused: Sequence[Refused] = ()) -> None:
         """Keep what was heard of each vehicle_id, and what was refused: one transaction, all or nothing.
 
-        A vehicle archived meanwhile stays as it was. Who went online or offline gets its VehicleChanged in the outbox.
+        A vehicle that was archived or got another unit meanwhile stays as it was.
+        Who went online or offline gets its VehicleChanged in the outbox.
         """
         before = await self._attachments.by_vehicle(changes)
         async with self.store.writing() as connection:
-            frozen = await _archived(connection, list(changes))
-            kept = {each: memory for each, memory in changes.items() if each in before and each not in frozen}
+            heard = await _live(connection, list(changes))
+            kept = {each: memory for each, memory in changes.items() if each in before and heard.get(each) == memory.replacements}
             turned = [each for each, memory in kept.items() if memory.online is not before[each][1].online]
             moved = [each for each, memory in kept.items() if _uses_newest_key(before[each][0], memory)]
             await _write(connection, kept)
@@ -121,19 +127,25 @@ class Registry:
 
     async def _life_changes(self, connection: AsyncConnection, turned: Sequence[str]) -> list[Event]:
         events = []
+        numbers: dict[bool, list[int]] = {True: [], False: []}
         for chunk in chunks(turned):
             for row in await connection.execute(selected().where(vehicles.c.vehicle_id.in_(chunk))):
                 vehicle = record(row)
+                numbers[vehicle.online].append(vehicle.number)
                 now = vehicle.online_changed_at or self._now_ms()
                 events.append(changed_event(vehicle, self.models, ("LIFE_STATUS_CHANGED",), now, str(uuid.uuid4())))
+        for online, those in numbers.items():
+            await labels.turn(connection, those, online)
         return events
 
 
-async def _archived(connection: AsyncConnection, vehicle_ids: Sequence[str]) -> set[str]:
-    found: set[str] = set()
+async def _live(connection: AsyncConnection, vehicle_ids: Sequence[str]) -> dict[str, int]:
+    """Which of these vehicles are not archived, and how many units they had before the one that they have."""
+    found: dict[str, int] = {}
     for chunk in chunks(vehicle_ids):
-        query = select(vehicles.c.vehicle_id).where(vehicles.c.vehicle_id.in_(chunk), vehicles.c.archived_at.is_not(None))
-        found.update((await connection.execute(query)).scalars())
+        query = select(vehicles.c.vehicle_id, vehicles.c.replacements).where(vehicles.c.vehicle_id.in_(chunk))
+        rows = await connection.execute(query.where(vehicles.c.archived_at.is_(None)))
+        found.update((row.vehicle_id, row.replacements) for row in rows)
     return found
 
 

@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select, tuple_, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.events import Event
 from gateway.memory import Memory
+from gateway.registry import labels
 from gateway.registry.attachments import Attachments, chunks
-from gateway.registry.errors import Archived, BadUnitId, BrandUnknown, UnitTaken, Unknown, Unsealed
-from gateway.registry.listing import VehicleFilter, conditions, cursor_after, position_of, searchable
-from gateway.registry.models import chosen_model
+from gateway.registry.errors import UnitTaken
+from gateway.registry.listing import VehicleFilter, cursor_after, numbers, position_of, searchable
+from gateway.registry.models import checked_unit, chosen_model
 from gateway.registry.outbox import Outbox
 from gateway.registry.packing import unpacked
-from gateway.registry.record import VehicleRecord, born, changed_event, record, selected
+from gateway.registry.record import VehicleRecord, born, record, selected
+from gateway.registry.rows import attach_unit, is_unit, one, revise
 from gateway.store import Store
 from gateway.store.tables import memories, units, vehicles
 from modeldb import Database
@@ -26,12 +27,7 @@ from protocols.codec import UnitId
 VEHICLE_ID_LETTERS = "".join(sorted(set(string.ascii_uppercase + string.digits) - set("0O1I")))
 VEHICLE_ID_LENGTH = 5
 
-UNIT_ID_LETTERS = frozenset(string.ascii_letters + string.digits + "-_")
-"""What a unit id may be made of, whatever its brand: it becomes an MQTT topic level, a client id and a line of a login file."""
-
 ARCHIVE_KEPT_MS = 90 * 24 * 3600 * 1000
-GENERATIONS = 255
-"""Key generations are one byte on the wire, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ class Vehicles:
 
     async def add(self, fleet_id: str, new: NewVehicle, flow_id: str) -> Added:
         """Add a vehicle. Raises UnitTaken, BrandUnknown, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous."""
-        warnings = self._checked(new.unit)
+        warnings = checked_unit(self._models, new.unit, trust_broker=self._trust_broker)
         model = chosen_model(self._models, new.unit.brand, new.vehicle_model_id, new.vehicle_model, new.year)
         now = self._now_ms()
         row = {
@@ -94,29 +90,31 @@ class Vehicles:
         }
         async with self._store.writing() as connection:
             vehicle_id = await _free_id(connection)
-            await connection.execute(insert(vehicles).values(vehicle_id=vehicle_id, **row))
-            generation = await self._attach(connection, new.unit, vehicle_id)
-            vehicle = await _one(connection, fleet_id, vehicle_id)
+            last = select(func.coalesce(func.max(vehicles.c.number), 0)).scalar_subquery()
+            await connection.execute(insert(vehicles).values(vehicle_id=vehicle_id, number=last + 1, **row))
+            generation = await attach_unit(connection, new.unit, vehicle_id)
+            vehicle = await one(connection, fleet_id, vehicle_id)
+            await labels.label(connection, vehicle)
             found = await self._attachments.read(connection, [new.unit])
-            await self._tell(connection, born(vehicle, self._models, "VehicleCreated", now, flow_id))
+            await self._outbox.put(connection, [born(vehicle, self._models, "VehicleCreated", now, flow_id)])
         self._changed([new.unit], found)
         return Added(vehicle, generation, tuple(warnings))
 
     async def get(self, fleet_id: str, vehicle_id: str) -> VehicleRecord:
         """One vehicle, archived or not. Raises Unknown."""
         async with self._store.reading() as connection:
-            return await _one(connection, fleet_id, vehicle_id)
+            return await one(connection, fleet_id, vehicle_id)
 
     async def page(
         self, fleet_id: str, wanted: VehicleFilter | None = None, *, cursor: str | None = None, limit: int = 100
     ) -> tuple[list[VehicleRecord], str | None]:
         """A fleet's vehicles in the order they were added, and where the next page begins. Raises Wrong for a bad cursor."""
-        query = selected().where(vehicles.c.fleet_id == fleet_id, *conditions(wanted or VehicleFilter()))
-        if cursor is not None:
-            query = query.where(tuple_(vehicles.c.created_at, vehicles.c.vehicle_id) > tuple_(*position_of(cursor)))
-        query = query.order_by(vehicles.c.created_at, vehicles.c.vehicle_id).limit(limit + 1)
+        after = 0 if cursor is None else position_of(cursor)
         async with self._store.reading() as connection:
-            found = [record(row) for row in await connection.execute(query)]
+            query = numbers(fleet_id, wanted or VehicleFilter(), after, limit + 1, connection.dialect.name)
+            wanted_numbers = list((await connection.execute(query)).scalars())
+            rows = await connection.execute(selected().where(vehicles.c.number.in_(wanted_numbers)).order_by(vehicles.c.number))
+            found = [record(row) for row in rows]
         more = len(found) > limit
         found = found[:limit]
         return found, cursor_after(found[-1]) if more else None
@@ -126,7 +124,8 @@ class Vehicles:
         found = {}
         async with self._store.reading() as connection:
             for chunk in chunks(vehicle_ids):
-                for row in await connection.execute(select(memories).where(memories.c.vehicle_id.in_(chunk))):
+                query = select(memories, vehicles.c.replacements).select_from(memories.join(vehicles))
+                for row in await connection.execute(query.where(memories.c.vehicle_id.in_(chunk))):
                     found[row.vehicle_id] = unpacked(row.facts, dict(row._mapping))
         return found
 
@@ -141,17 +140,16 @@ class Vehicles:
         """Take a vehicle out of operation at once; its unit is free. Again: nothing happens. Raises Unknown."""
         now = self._now_ms()
         async with self._store.writing() as connection:
-            vehicle = await _one(connection, fleet_id, vehicle_id)
+            vehicle = await one(connection, fleet_id, vehicle_id)
             if vehicle.archived_at is not None:
                 return vehicle
-            await _update(connection, vehicle_id, now, archived_at=now)
             await connection.execute(update(units).where(units.c.vehicle_id == vehicle_id).values(vehicle_id=None))
             if vehicle.online:
                 gone = {"online": False, "online_changed_at": now}
                 await connection.execute(update(memories).where(memories.c.vehicle_id == vehicle_id).values(gone))
-            vehicle = await _one(connection, fleet_id, vehicle_id)
+            vehicle = await revise(connection, vehicle, now, archived_at=now)
             found = await self._attachments.read(connection, [vehicle.unit])
-            await self._tell(connection, born(vehicle, self._models, "VehicleRemoved", now, flow_id))
+            await self._outbox.put(connection, [born(vehicle, self._models, "VehicleRemoved", now, flow_id)])
         self._changed([vehicle.unit], found)
         return vehicle
 
@@ -159,39 +157,18 @@ class Vehicles:
         """Take an archived vehicle back into operation. If it is not archived nothing happens. Raises Unknown, UnitTaken."""
         now = self._now_ms()
         async with self._store.writing() as connection:
-            vehicle = await _one(connection, fleet_id, vehicle_id)
+            vehicle = await one(connection, fleet_id, vehicle_id)
             if vehicle.archived_at is None:
                 return vehicle
-            taken = await _holder(connection, vehicle.unit)
-            if taken is not None:
+            holder = await connection.execute(select(units.c.vehicle_id).where(is_unit(vehicle.unit)))
+            if holder.scalar_one() is not None:
                 raise UnitTaken(vehicle.unit)
-            await connection.execute(update(units).where(_is(vehicle.unit)).values(vehicle_id=vehicle_id))
-            await _update(connection, vehicle_id, now, archived_at=None)
-            vehicle = await _one(connection, fleet_id, vehicle_id)
+            await connection.execute(update(units).where(is_unit(vehicle.unit)).values(vehicle_id=vehicle_id))
+            vehicle = await revise(connection, vehicle, now, archived_at=None)
             found = await self._attachments.read(connection, [vehicle.unit])
-            await self._tell(connection, born(vehicle, self._models, "VehicleCreated", now, flow_id))
+            await self._outbox.put(connection, [born(vehicle, self._models, "VehicleCreated", now, flow_id)])
         self._changed([vehicle.unit], found)
         return vehicle
-
-    async def reissue(self, fleet_id: str, vehicle_id: str, flow_id: str) -> Added:
-        """Give the vehicle's unit its next key generation; the one before stays valid until the unit uses the new one.
-
-        Raises Unknown, Archived.
-        """
-        now = self._now_ms()
-        async with self._store.writing() as connection:
-            vehicle = await _one(connection, fleet_id, vehicle_id)
-            if vehicle.archived_at is not None:
-                raise Archived(f"the vehicle {vehicle_id} is archived")
-            query = select(units.c.generation).where(units.c.vehicle_id == vehicle_id)
-            last = int((await connection.execute(query)).scalar_one())
-            generations = {"generation": _following(last), "previous_generation": last}
-            await connection.execute(update(units).where(units.c.vehicle_id == vehicle_id).values(generations))
-            found = await self._attachments.read(connection, [vehicle.unit])
-            event = changed_event(vehicle, self._models, ("TELEMATICS_UNIT_CHANGED",), now, flow_id)
-            await self._tell(connection, event)
-        self._changed([vehicle.unit], found)
-        return Added(vehicle, generations["generation"])
 
     async def attached(self) -> list[tuple[UnitId, int]]:
         """Every unit that a live vehicle has, and its newest key generation: who may log in at a broker."""
@@ -201,7 +178,7 @@ class Vehicles:
 
     async def generation(self, unit: UnitId) -> int | None:
         """The newest key generation of `unit`, None if no live vehicle has it."""
-        query = select(units.c.generation).where(_is(unit), units.c.vehicle_id.is_not(None))
+        query = select(units.c.generation).where(is_unit(unit), units.c.vehicle_id.is_not(None))
         async with self._store.reading() as connection:
             known: int | None = (await connection.execute(query)).scalar_one_or_none()
         return known
@@ -211,55 +188,17 @@ class Vehicles:
         old = vehicles.c.archived_at <= self._now_ms() - ARCHIVE_KEPT_MS
         async with self._store.writing() as connection:
             rows = await connection.execute(selected().where(old))
-            gone = [record(row).unit for row in rows]
+            purged = [record(row) for row in rows]
+            gone = [vehicle.unit for vehicle in purged]
+            await labels.forget(connection, [vehicle.number for vehicle in purged])
             await connection.execute(delete(vehicles).where(old))
             found = await self._attachments.read(connection, gone)
         self._changed(gone, found)
         return len(gone)
 
-    def _checked(self, unit: UnitId) -> list[str]:
-        brand = self._models.brands.get(unit.brand)
-        if brand is None:
-            raise BrandUnknown(f"there is no telematics brand {unit.brand}; known are {', '.join(sorted(self._models.brands))}")
-        if not set(unit.telematics_unit_id) <= UNIT_ID_LETTERS:
-            raise BadUnitId("a unit id is made of letters, digits, - and _")
-        try:
-            warnings = brand.check_unit_id(unit.telematics_unit_id)
-        except ValueError as error:
-            raise BadUnitId(str(error)) from error
-        if not brand.sealed and not self._trust_broker:
-            raise Unsealed(brand.name)
-        return warnings
-
-    async def _attach(self, connection: AsyncConnection, unit: UnitId, vehicle_id: str) -> int:
-        """The key generation that the unit has from now on: a new one, if somebody may know an older."""
-        query = select(units.c.vehicle_id, units.c.generation).where(_is(unit))
-        known = (await connection.execute(query)).one_or_none()
-        if known is None:
-            row = {"brand": unit.brand, "telematics_unit_id": unit.telematics_unit_id, "vehicle_id": vehicle_id, "generation": 1}
-            await connection.execute(insert(units).values(row))
-            return 1
-        if known.vehicle_id is not None:
-            raise UnitTaken(unit)
-        generation = _following(known.generation)
-        values = {"vehicle_id": vehicle_id, "generation": generation, "previous_generation": None}
-        await connection.execute(update(units).where(_is(unit)).values(values))
-        return generation
-
-    async def _tell(self, connection: AsyncConnection, event: Event) -> None:
-        await self._outbox.put(connection, [event])
-
     def _changed(self, changed: Sequence[UnitId], found: Mapping[UnitId, Any]) -> None:
         self._attachments.replace(changed, found)
         self._outbox.waiting.set()
-
-
-async def _one(connection: AsyncConnection, fleet_id: str, vehicle_id: str) -> VehicleRecord:
-    query = selected().where(vehicles.c.vehicle_id == vehicle_id, vehicles.c.fleet_id == fleet_id)
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        raise Unknown(f"there is no vehicle {vehicle_id}")
-    return record(row)
 
 
 async def _free_id(connection: AsyncConnection) -> str:
@@ -268,21 +207,3 @@ async def _free_id(connection: AsyncConnection) -> str:
         taken = await connection.execute(select(vehicles.c.vehicle_id).where(vehicles.c.vehicle_id == vehicle_id))
         if taken.first() is None:
             return vehicle_id
-
-
-async def _holder(connection: AsyncConnection, unit: UnitId) -> str | None:
-    holder: str | None = (await connection.execute(select(units.c.vehicle_id).where(_is(unit)))).scalar_one()
-    return holder
-
-
-async def _update(connection: AsyncConnection, vehicle_id: str, now: int, **values: Any) -> None:
-    revised = {"modified_at": now, "revision": vehicles.c.revision + 1, **values}
-    await connection.execute(update(vehicles).where(vehicles.c.vehicle_id == vehicle_id).values(revised))
-
-
-def _is(unit: UnitId) -> ColumnElement[bool]:
-    return and_(units.c.brand == unit.brand, units.c.telematics_unit_id == unit.telematics_unit_id)
-
-
-def _following(generation: int) -> int:
-    return generation % GENERATIONS + 1

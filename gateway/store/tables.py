@@ -59,14 +59,33 @@ vehicles = Table(
     Column("modified_at", Number, nullable=False),
     Column("archived_at", Number),
     Column("revision", Integer, nullable=False, server_default="1"),
-    Index(None, "fleet_id", "created_at", "vehicle_id"),
+    Column("number", Number, nullable=False, server_default="0"),
+    Column("replacements", Integer, nullable=False, server_default="0"),
+    Index(None, "number", unique=True),
     Index(None, "brand", "telematics_unit_id"),
     Index(None, "archived_at"),
 )
 """`brand` and `telematics_unit_id` name the unit that the vehicle has, or had when it was archived.
 
 `search` is what people may look for: the values of master data and custom fields, folded to one case, one a line.
+`number` is the order in which vehicles were added; lists follow it. `replacements` counts the units before this one.
 """
+
+vehicle_labels = Table(
+    "vehicle_labels",
+    metadata,
+    Column("fleet_id", String(32), nullable=False),
+    Column("archived", Boolean, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("number", Number, nullable=False),
+    PrimaryKeyConstraint("fleet_id", "archived", "label", "number"),
+    Index(None, "number"),
+    sqlite_with_rowid=False,
+)
+"""What lists are narrowed by, one row a vehicle and label (`tag:airport`): any page of any filter is one walk along one index."""
+
+SEARCH = "vehicle_search"
+"""SQLite's trigram index over `vehicles.search` (FTS5, external content, kept by triggers); its rowid is `vehicles.number`."""
 
 units = Table(
     "units",
@@ -114,6 +133,7 @@ commands = Table(
     Index(None, "vehicle_id", "idempotency_key"),
     Index(None, "vehicle_id", "counter"),
     Index(None, "fleet_id", "id"),
+    Index(None, "vehicle_id", "id"),
     Index(None, "asked_at"),
 )
 """Who asked which command, when, with which bytes, and what came of it."""
@@ -183,3 +203,17 @@ event_consumers = Table(
     Index(None, "fleet_id", "created_at"),
 )
 """Who reads events from RabbitMQ. `password_hash` is in RabbitMQ's form: a user that it has lost is made again from it."""
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("client_id", String(32), primary_key=True),
+    Column("fleet_id", ForeignKey("fleets.fleet_id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", Document, nullable=False),
+    Column("secret_hash", Text, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("rotated_at", Number, nullable=False),
+    Index(None, "fleet_id", "created_at"),
+)
+"""Who may use the API. `secret_hash` is salted scrypt: the secret itself is known to the client alone."""
