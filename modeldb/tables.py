@@ -87,11 +87,14 @@ class Tables:
         places = {name: at for at, name in enumerate(self.signals)}
         for row, report in enumerate(reports):
             for name, value in report.items():
-                code = self.words[name].get(value) if name in self.words and isinstance(value, str) else value
+                code = self._code(name, value) if name in self.words else value
                 if name in places and type(code) is int and -(1 << 63) <= code < 1 << 64:
                     raw[row, places[name]] = code if code < 1 << 63 else code - (1 << 64)
                     present[row, places[name]] = True
         return raw, present
+
+    def _code(self, name: str, word: Any) -> int | None:
+        return self.words[name].get(word) if isinstance(word, str) else None
 
     def state(self, model: int, lanes: Sequence[int] | npt.NDArray[np.int32]) -> dict[str, Value]:
         """A row of lanes as a vehicle state: what `Translation.translate` gives."""

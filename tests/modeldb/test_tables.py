@@ -28,7 +28,7 @@ def in_columns(unit: Translation, state: dict[str, Value]) -> dict[str, Value]:
 
 
 @pytest.mark.parametrize("brand", BRANDS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_batch_of_mixed_models_is_translated_as_one_by_one(brand: str, data: st.DataObject) -> None:
     models = load().available(brand)
