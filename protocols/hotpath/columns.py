@@ -30,12 +30,14 @@ class SayingKind(IntEnum):
 
 RULE: np.dtype[Any] = np.dtype(
     [
-        ("factor", "f8"), ("bias", "f8"), ("low", "i8"), ("high", "i8"), ("mask", "i8"), ("below", "i8"),
-        ("at", "u4"), ("bit", "u4"), ("lane", "u4"), ("table", "u4"), ("width", "u1"), ("is_signed", "u1"), ("shift", "u1"), ("kind", "u1"),
-        ("raw_shift", "u1"), ("pad", "3u1"), ("raw_mask", "u4"),
+        *((name, "f8") for name in ("factor", "bias")),
+        *((name, "i8") for name in ("low", "high", "mask", "below")),
+        *((name, "u4") for name in ("at", "bit", "lane", "table")),
+        *((name, "u1") for name in ("width", "is_signed", "shift", "kind", "raw_shift", "pad_1", "pad_2", "pad_3")),
+        ("raw_mask", "u4"),
     ],
     align=True,
-)  # fmt: skip
+)
 """One rule of one model: from the raw lane at byte `at`, present by `bit`, to the value `lane`. A raw value not below `below`
 is none."""
 

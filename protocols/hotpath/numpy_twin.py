@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fastcrc import crc16
 
-from protocols.checksums import bcc, crc16_arc, crc16_ccitt_false, crc16_xmodem, crc32_iso_hdlc
+from protocols.checksums import bcc
 from protocols.hotpath.framing import (
     CRC_16_ARC,
     CRC_16_CCITT_FALSE,
@@ -26,10 +27,8 @@ from protocols.hotpath.numpy_lanes import diff, records, text, translate
 __all__ = ["Table", "check_seals", "diff", "key_schedule", "records", "text", "translate"]
 
 _SUMS = {
-    CRC_16_CCITT_FALSE: crc16_ccitt_false,
-    CRC_16_ARC: crc16_arc,
-    (16, 0x1021, 0, 0, 0): crc16_xmodem,
-    (32, 0x04C11DB7, 0xFFFFFFFF, 1, 0xFFFFFFFF): crc32_iso_hdlc,
+    CRC_16_CCITT_FALSE: crc16.ibm_3740,
+    CRC_16_ARC: crc16.arc,
 }
 _NUMBERS = (
     *("sync_mask", "sync", "least", "length_at", "length_width", "length_big", "length_add"),
@@ -78,7 +77,7 @@ class Table:
         self.now = 0
         self._index: tuple[Array, ...] | None = None
         width, *rest = (self.f[name] for name in _NUMBERS[13:18])
-        self.sum = bcc if self.f["sum_kind"] == SumKind.XOR else _SUMS.get((width, *rest), crc16_arc)
+        self.sum = bcc if self.f["sum_kind"] == SumKind.XOR else _SUMS.get((width, *rest), crc16.arc)
 
     def add(
         self, id: int, context: int, part: bytes, mask: bytes, moves: bytes, constant: bytes, lays: bytes, head: bytes, /
@@ -111,7 +110,7 @@ class Table:
 
     def walk(self, frames: list[bytes], rows: Array, status: Array, ids: Array, starts: Array | None, /) -> tuple[int, int]:
         """Frames to rows."""
-        if not all(isinstance(frame, bytes) for frame in frames):
+        if not {*map(type, frames)} <= {bytes}:
             raise TypeError("a list of bytes")
         sizes = np.fromiter(map(len, frames), np.int64, len(frames))
         return self._walk(b"".join(frames), frames, sizes, rows, status, ids, starts)
@@ -139,7 +138,7 @@ class Table:
         data = np.frombuffer(joined + bytes(16), np.uint8)
         words = np.ndarray((max(len(data) - 8, 1),), "<u8", data.data, strides=(1,))
         status[:n] = self._framed(data, words, begins, sizes)
-        self._check_sums(frames, status)
+        self._check_sums(data, frames, begins, sizes, status)
         if self.f["parts"]:
             written = self._walk_parts(data, words, begins, sizes, rows, status, ids, starts)
         else:
@@ -175,17 +174,20 @@ class Table:
             right &= said + f["length_add"] == sizes
         return np.where(right, np.uint8(Status.VOUCHED), np.uint8(Status.UNFRAMED))
 
-    def _check_sums(self, frames: list[bytes], status: Array) -> None:
+    def _check_sums(self, data: Array, frames: list[bytes], begins: Array, sizes: Array, status: Array) -> None:
         f, sum_of = self.f, self.sum
         if f["sum_kind"] == SumKind.NONE:
             return
-        begin, trail, at, width = f["sum_from"], f["sum_trail"], f["sum_at"], f["sum_width"]
-        order = "big" if f["sum_big"] else "little"
-        for i in np.flatnonzero(status[: len(frames)] == Status.VOUCHED).tolist():
-            frame = frames[i]
-            end = len(frame) - at
-            if sum_of(frame[begin : len(frame) - trail]) != int.from_bytes(frame[end : end + width], order):  # type: ignore[arg-type]
-                status[i] = Status.CHECKSUM
+        begin, end, at, width = f["sum_from"], -f["sum_trail"], f["sum_at"], f["sum_width"]
+        right = np.flatnonzero(status[: len(frames)] == Status.VOUCHED)
+        if len(right) < len(frames):
+            frames = [frames[i] for i in right.tolist()]
+        sums = np.fromiter([sum_of(frame[begin:end]) for frame in frames], np.uint64, len(frames))
+        places = (begins + sizes)[right] - at
+        said = np.zeros(len(frames), np.uint64)
+        for byte in range(width):
+            said |= data[places + byte].astype(np.uint64) << np.uint64(8 * (width - 1 - byte if f["sum_big"] else byte))
+        status[right[sums != said]] = Status.CHECKSUM
 
     def _walk_parts(
         self, data: Array, words: Array, begins: Array, sizes: Array, rows: Array, status: Array, ids: Array, starts: Array | None
@@ -367,7 +369,7 @@ class Table:
             frame = bytearray(plan.head) + frame + bytes(f["parts_trail"])
             frame[f["count_at"]] = frame[len(frame) - f["again_at"]] = len(parts)
             length, order = len(frame) - f["length_add"], "big" if f["length_big"] else "little"
-            frame[f["length_at"] : f["length_at"] + f["length_width"]] = length.to_bytes(f["length_width"], order)  # type: ignore[arg-type]
+            frame[f["length_at"] : f["length_at"] + f["length_width"]] = length.to_bytes(f["length_width"], order)
         if f["tag_size"] and key is not None:
             covered = len(frame) - f["tag_trail"] - f["tag_size"]
             frame[covered : covered + f["tag_size"]] = _tag(bytes(key), bytes(frame[:covered]))[: f["tag_size"]]
