@@ -70,7 +70,7 @@ class Gbt32960Unit:
         self.gate = Gate(self._unit, config.command_keys, flash, store, self.rtc, config.entropy)
         self.refused: Counter[Reason] = Counter()
         self._store = store
-        self._answered = getattr(config.translation.brand, "answers", True)
+        self._answered = config.translation.brand.answers
         self._online = self._logged_in = self._unsaved = False
         self._login_at = 0
         self._login_tries = 0

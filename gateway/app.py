@@ -18,15 +18,18 @@ from gateway.brokers import BrokerLogins, Elsewhere, Mosquitto, embedded_broker
 from gateway.commands import Commands, Outcome
 from gateway.consumers import Consumers
 from gateway.eventlog import LocalEventLog
+from gateway.lines import Lines
 from gateway.live import Live
 from gateway.memory import Vehicle
 from gateway.metrics import Metrics
-from gateway.mqtt import Line
+from gateway.mqtt import Acknowledge, Line
 from gateway.publisher import Publisher, PublishFailed
 from gateway.registry import Registry
 from gateway.service import Service, wall_clock_ms
 from gateway.settings import Settings
 from gateway.store import Store
+from gateway.tcp import Ears, TcpListener
+from protocols import load as load_protocols
 from protocols.codec import UnitId
 from protocols.keys import KEY_SIZE_BYTES
 
@@ -63,6 +66,7 @@ class Gateway:
         self.consumers: Consumers
         self.logins: BrokerLogins
         self.line: Line
+        self.listeners: list[TcpListener] = []
         self.service: Service
         self._commands: Commands
         self._stack = AsyncExitStack()
@@ -74,8 +78,14 @@ class Gateway:
         self.store = Store(self.settings.store_url)
         await self.store.open()
         self._stack.push_async_callback(self.store.close)
-        trusted = self.settings.trust_broker
-        self.registry = Registry(self.store, self.models, key, self.now_ms, trust_broker=trusted)
+        self.registry = Registry(
+            self.store,
+            self.models,
+            key,
+            self.now_ms,
+            trust_broker=self.settings.trust_broker,
+            trust_tcp=self.settings.tcp_addresses if self.settings.trust_tcp else (),
+        )
         await self.registry.fleets.ensure()
         self.publisher = self._publisher()
         await self.publisher.start()
@@ -90,16 +100,35 @@ class Gateway:
 
     async def _serve(self) -> None:
         self.service = Service(self.registry, self.publisher, self.live, self.metrics, self.now_ms)
-        self.line = Line(self.logins.url, self.service.arrived, self.service.presence)
-        self._commands = Commands(self.registry, self.line, self.now_ms, self._can_answer)
+        self.line = Line(self.logins.url, self._arrived_by_mqtt, self.service.presence)
+        self.listeners = [self._listener(protocol) for protocol in self.settings.tcp_addresses]
+        lines = Lines(*self.listeners, self.line)
+        self._commands = Commands(self.registry, lines, self.now_ms, self._can_answer)
         self._commands.remember_flows(await self.registry.recent_flows(self.now_ms() - FLOWS_REMEMBERED_MS))
-        self.service.attach(self.line, self._commands)
+        self.service.attach(lines, self._commands)
         for work in (self.service.run(), self._send_outbox(), self.consumers.watch()):
             task = asyncio.create_task(work)
             self._stack.push_async_callback(_ended, task)
         await self.line.open()
         self._stack.push_async_callback(self.line.close)
+        for listener, (host, port) in zip(self.listeners, self.settings.tcp_addresses.values(), strict=True):
+            await listener.open(host, port)
+            self._stack.push_async_callback(listener.close)
         self._stack.callback(self.live.close)
+
+    def _listener(self, protocol: str) -> TcpListener:
+        brands = [brand.name for brand in self.models.brands.values() if brand.protocol == protocol]
+        ears = Ears(self.service.arrived, self.service.presence, self.metrics.refuse, self.registry.find)
+        return TcpListener(load_protocols()[protocol], brands, ears, trusted=self.settings.trust_tcp)
+
+    def _arrived_by_mqtt(self, unit: UnitId, payload: bytes, acknowledge: Acknowledge) -> None:
+        """A unit without a seal may be known for the sake of TCP alone: a broker that is not trusted cannot speak for it."""
+        brand = self.models.brands.get(unit.brand)
+        if brand is not None and not brand.sealed and not self.settings.trust_broker:
+            self.metrics.refuse("forbidden_topic")
+            acknowledge()
+        else:
+            self.service.arrived(unit, payload, acknowledge)
 
     def _publisher(self) -> Publisher:
         if self.settings.amqp_url:
@@ -168,6 +197,8 @@ class Gateway:
     async def detached(self, unit: UnitId) -> None:
         """Let a unit log in no more, and end its session."""
         await self.logins.revoke(unit)
+        for listener in self.listeners:
+            listener.end(unit)
 
     async def _send_outbox(self) -> None:
         """Publish what was born in the registry, oldest first; it stays in the outbox until it is confirmed."""

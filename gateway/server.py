@@ -5,10 +5,11 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -73,7 +74,7 @@ async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: N
                 await asyncio.sleep(0.01)
             host, port = listening.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            with _announced(settings.data / ADDRESS_FILE, url, gateway.logins.unit_url):
+            with _announced(settings.data / ADDRESS_FILE, _addresses(gateway, url)):
                 try:
                     yield Serving(gateway, url)
                 finally:
@@ -84,11 +85,16 @@ async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: N
             await gateway.close()
 
 
+def _addresses(gateway: Gateway, url: str) -> dict[str, Any]:
+    tcp = {listener.protocol.name: listener.address for listener in gateway.listeners}
+    return {"url": url, "units_broker": gateway.logins.unit_url} | ({"units_tcp": tcp} if tcp else {})
+
+
 @contextmanager
-def _announced(path: Path, url: str, units_broker: str) -> Iterator[None]:
-    """Say in the data folder where the API and the units' broker are, for the command line of the same machine."""
+def _announced(path: Path, addresses: Mapping[str, Any]) -> Iterator[None]:
+    """Say in the data folder where the API and the units' ways in are, for the command line of the same machine."""
     said = path.with_suffix(".new")
-    said.write_text(json.dumps({"url": url, "units_broker": units_broker, "pid": os.getpid()}) + "\n")
+    said.write_text(json.dumps({**addresses, "pid": os.getpid()}) + "\n")
     said.replace(path)
     try:
         yield

@@ -13,13 +13,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.acks import AckPacer
 from gateway.commands import Commands
 from gateway.events import Event
+from gateway.lines import Path
 from gateway.live import Live
 from gateway.memory import Memory, Vehicle
 from gateway.metrics import Metrics
-from gateway.mqtt import Acknowledge, Line
+from gateway.mqtt import Acknowledge
 from gateway.presence import Presence
 from gateway.publisher import Publisher, PublishFailed
 from gateway.registry import Registry
+from gateway.relay import Relay
 from gateway.throttle import Throttle
 from gateway.uplink import Receipt, Telegram, receive, unattached
 from protocols import load as load_protocols
@@ -48,20 +50,31 @@ class _Arrival:
     telegram: Telegram
     acknowledge: Acknowledge
 
+    @property
+    def unit(self) -> UnitId:
+        return self.telegram.unit
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A unit came or went. It stands among the payloads in the order of arrival: what was said before the end is heard before it."""
+
+    unit: UnitId
+    online: bool
+
 
 @dataclass(slots=True)
 class _Batch:
     """What one turn of the loop works on. `memories` is the shadow: what will be remembered once the events are confirmed."""
 
-    arrivals: Sequence[_Arrival]
-    presence: Mapping[UnitId, bool]
+    arrivals: Sequence[_Arrival | _Turn]
     receipts: list[tuple[Vehicle, Receipt]] = field(default_factory=list)
     strangers: list[Receipt] = field(default_factory=list)
     memories: dict[str, Memory] = field(default_factory=dict)
 
     @property
     def units(self) -> set[UnitId]:
-        return {arrival.telegram.unit for arrival in self.arrivals} | set(self.presence)
+        return {arrival.unit for arrival in self.arrivals}
 
     @property
     def all_receipts(self) -> list[Receipt]:
@@ -78,16 +91,16 @@ class Service:
     def __init__(
         self,
         registry: Registry,
+        relay: Relay,
         publisher: Publisher,
         live: Live,
         metrics: Metrics,
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
-        self._registry, self._publisher, self._live, self._metrics = registry, publisher, live, metrics
+        self._registry, self._relay, self._publisher, self._live, self._metrics = registry, relay, publisher, live, metrics
         self._now_ms = now_ms
         self._protocols = load_protocols()
-        self._arrivals: list[_Arrival] = []
-        self._presence_said: dict[UnitId, bool] = {}
+        self._arrivals: list[_Arrival | _Turn] = []
         self._presence = Presence()
         self._throttle = Throttle()
         self._pacer = AckPacer()
@@ -96,29 +109,32 @@ class Service:
         self.storing = True
         self.publishing = True
 
-    def attach(self, line: Line, commands: Commands) -> None:
-        """Say by which line the units are reached, and who waits for what they answer to commands."""
-        self._line, self._commands = line, commands
+    def attach(self, line: Path, commands: Commands, hears: Callable[[], bool] = lambda: True) -> None:
+        """Say by which line the units are reached, who waits for what they answer to commands, and whether units are heard."""
+        self._line, self._commands, self._hears = line, commands, hears
 
     def arrived(self, unit: UnitId, payload: bytes, acknowledge: Acknowledge) -> None:
         """Take a payload from the line."""
+        self._presence.back(unit)
         self._arrivals.append(_Arrival(Telegram(unit, payload, self._now_ms()), acknowledge))
         self._wakeup.set()
         if len(self._arrivals) > OUTSTANDING_LIMIT and not self._paused:
             self._paused = True
             self._line.pause()
 
-    def presence(self, unit: UnitId, online: bool) -> None:
-        """Take a presence message from the line."""
-        if online:
-            self._say_presence(unit, True)
-        else:
-            self._presence.will(unit, self._now_ms())
+    def presence(self, unit: UnitId, online: bool, retained: bool = False) -> None:
+        """Take a presence message from the line. That a unit was online when the broker kept the message says nothing of now."""
+        if not online:
+            self._presence.will(unit, self._now_ms(), retained=retained)
+        elif not retained:
+            self._presence.back(unit)
+            self._turn(unit, True)
 
     async def run(self) -> None:
         """Work until cancelled. What is not finished then is neither acknowledged nor lost: its units keep it."""
-        for vehicle, memory in (await self._registry.online()).values():
-            self._presence.heard(vehicle.unit, memory.last_contact_at or self._now_ms(), vehicle.brand.heartbeat_s)
+        online = await self._insist(self._registry.online, "looking up who is online")
+        for vehicle, _ in online.values():
+            self._presence.heard(vehicle.unit, self._now_ms(), vehicle.brand.heartbeat_s)
         ticking = asyncio.create_task(self._tick(), name="service ticks")
         try:
             while True:
@@ -128,8 +144,8 @@ class Service:
             ticking.cancel()
 
     def _next_batch(self) -> _Batch:
-        batch = _Batch(self._arrivals[:BATCH_LIMIT], self._presence_said)
-        self._arrivals, self._presence_said = self._arrivals[BATCH_LIMIT:], {}
+        batch = _Batch(self._arrivals[:BATCH_LIMIT])
+        self._arrivals = self._arrivals[BATCH_LIMIT:]
         if not self._arrivals:
             self._wakeup.clear()
         if self._paused and len(self._arrivals) < OUTSTANDING_LIMIT // 2:
@@ -150,27 +166,31 @@ class Service:
         self._live.tell(events)
         self._answer(batch)
         for arrival in batch.arrivals:
-            arrival.acknowledge()
+            if isinstance(arrival, _Arrival):
+                arrival.acknowledge()
 
     def _decide(self, batch: _Batch, attached: Mapping[UnitId, tuple[Vehicle, Memory]]) -> None:
-        for unit, online in batch.presence.items():
-            vehicle, memory = attached.get(unit, (None, Memory()))
-            if vehicle is not None and not vehicle.archived and memory.online is not online:
-                changed = replace(memory, online=online, online_changed_at=self._now_ms())
-                batch.memories[vehicle.vehicle_id] = changed
-            if vehicle is not None and online:
-                self._presence.heard(unit, self._now_ms(), vehicle.brand.heartbeat_s)
         for arrival in batch.arrivals:
-            telegram = arrival.telegram
-            vehicle, memory = attached.get(telegram.unit, (None, Memory()))
-            if vehicle is None or vehicle.archived:
-                batch.strangers.append(unattached(telegram, "archived" if vehicle else "unknown_unit"))
-                continue
-            memory = batch.memories.get(vehicle.vehicle_id, memory)
-            receipt = self._hear(telegram, vehicle, memory)
-            batch.receipts.append((vehicle, receipt))
-            if receipt.memory is not memory:
-                batch.memories[vehicle.vehicle_id] = receipt.memory
+            vehicle, memory = attached.get(arrival.unit, (None, Memory()))
+            if vehicle is not None:
+                memory = batch.memories.get(vehicle.vehicle_id, memory)
+            if isinstance(arrival, _Turn):
+                if vehicle is not None and not vehicle.archived:
+                    self._take_turn(batch, vehicle, memory, arrival.online)
+            elif vehicle is None or vehicle.archived:
+                batch.strangers.append(unattached(arrival.telegram, "archived" if vehicle else "unknown_unit"))
+            else:
+                receipt = self._hear(arrival.telegram, vehicle, memory)
+                batch.receipts.append((vehicle, receipt))
+                if receipt.memory is not memory:
+                    batch.memories[vehicle.vehicle_id] = receipt.memory
+
+    def _take_turn(self, batch: _Batch, vehicle: Vehicle, memory: Memory, online: bool) -> None:
+        now = self._now_ms()
+        if online:
+            self._presence.heard(vehicle.unit, now, vehicle.brand.heartbeat_s)
+        if memory.online is not online:
+            batch.memories[vehicle.vehicle_id] = replace(memory, online=online, online_changed_at=now)
 
     def _hear(self, telegram: Telegram, vehicle: Vehicle, memory: Memory) -> Receipt:
         if not self._throttle.allows(telegram.unit, telegram.at):
@@ -187,6 +207,7 @@ class Service:
         attempt = 0
         while events:
             try:
+                await self._insist(self._relay.flush, "emptying the outbox")
                 await self._publisher.publish(events)
             except PublishFailed as error:
                 self.publishing = False
@@ -229,9 +250,7 @@ class Service:
     def _send_ack(self, vehicle: Vehicle, memory: Memory, now: int) -> None:
         protocol, keys = self._protocols[vehicle.brand.protocol], self._commands.keys_of(vehicle, memory)
         unit, window = vehicle.unit.telematics_unit_id, memory.window
-        self._line.send(
-            vehicle.unit, protocol.acknowledge(unit, window.cumulative, window.bitmap & 0xFFFFFFFF, now, keys.seal)
-        )
+        self._line.send(vehicle.unit, protocol.acknowledge(unit, window.cumulative, window.bitmap & 0xFFFFFFFF, now, keys.seal))
 
     def _send_time(self, vehicle: Vehicle, memory: Memory, now: int) -> None:
         protocol, keys = self._protocols[vehicle.brand.protocol], self._commands.keys_of(vehicle, memory)
@@ -239,16 +258,25 @@ class Service:
         if frame is not None:
             self._line.send(vehicle.unit, frame)
 
-    def _say_presence(self, unit: UnitId, online: bool) -> None:
-        self._presence_said[unit] = online
+    def _turn(self, unit: UnitId, online: bool) -> None:
+        self._arrivals.append(_Turn(unit, online))
         self._wakeup.set()
+
+    @property
+    def _listening(self) -> bool:
+        """Whether what units say now is heard now, and does not wait for a part that is down."""
+        return self._hears() and self.publishing and self.storing and not self._paused
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             now = self._now_ms()
+            if self._listening:
+                self._presence.listening(now)
+            else:
+                self._presence.deaf()
             for unit in self._presence.gone(now):
-                self._say_presence(unit, False)
+                self._turn(unit, False)
             due = self._pacer.due(now)
             if due:
                 attached = await self._insist(partial(self._registry.find, due), "looking up units")

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     provisioning_key_file: Path | None = Field(None, description="the key that all units' keys come from; made at first start")
     token: str | None = Field(None, repr=False, description="the API token; none: made at first start, in the data folder")
     trust_broker: bool = Field(False, description="allow brands without a seal: the broker's topic rules vouch for them")
+    tcp_teltonika: str | None = Field(None, description="where Teltonika units connect over TCP: host:port, or a loopback port")
+    tcp_gbt32960: str | None = Field(None, description="where GB/T 32960 units connect over TCP: host:port, or a loopback port")
+    trust_tcp: bool = Field(False, description="believe what units say of themselves over TCP: the network vouches for them")
     mosquitto_password_file: Path | None = Field(None, description="of a Mosquitto whose logins the gateway keeps")
     mosquitto_acl_file: Path | None = Field(None, description="of a Mosquitto whose logins the gateway keeps")
     mosquitto_pid_file: Path | None = Field(None, description="of a Mosquitto whose logins the gateway keeps")
@@ -54,6 +57,13 @@ class Settings(BaseSettings):
         if not parts.hostname or parts.port is None:
             raise ValueError("host:port is wanted, for example 127.0.0.1:8080")
         return said
+
+    @field_validator("tcp_teltonika", "tcp_gbt32960")
+    @classmethod
+    def _is_a_listener(cls, said: str | None) -> str | None:
+        if not said:
+            return None
+        return cls._is_an_address(f"127.0.0.1:{said}" if said.isdecimal() else said)
 
     @field_validator("mqtt_url")
     @classmethod
@@ -87,6 +97,13 @@ class Settings(BaseSettings):
     def http_port(self) -> int:
         """Where the API listens; 0 takes a free port."""
         return urlsplit(f"//{self.http}").port or 0
+
+    @property
+    def tcp_addresses(self) -> dict[str, tuple[str, int]]:
+        """Where units connect over TCP: host and port by protocol."""
+        said = {"teltonika": self.tcp_teltonika, "gbt32960": self.tcp_gbt32960}
+        split = {protocol: urlsplit(f"//{address}") for protocol, address in said.items() if address}
+        return {protocol: (parts.hostname or "127.0.0.1", parts.port or 0) for protocol, parts in split.items()}
 
     @property
     def store_url(self) -> str:

@@ -124,6 +124,7 @@ class _Hearing:
             self._refuse(cut, error.moved(cut.offset))
             if error.sequence is not None:
                 self._count(error.sequence, None)
+            self._dismiss(cut.data, error)
             return
         if frame.kind in DOWNLINK_KINDS:
             self._refuse(cut, ProtocolError("forged", cut.offset, "type", expected="an uplink frame", found=frame.kind))
@@ -242,7 +243,15 @@ class _Hearing:
         self.receipt.results.append(result)
         self.flow_id = self.flow_of(self.vehicle.vehicle_id, result.counter) or self.flow_id
 
+    def _dismiss(self, data: bytes, error: ProtocolError) -> None:
+        """It is in the quarantine: the unit need not keep it."""
+        answer = self.protocol.dismiss(data, error) if self.protocol.acknowledgement == "frame" else None
+        if answer is not None:
+            self.receipt.answers.append(answer)
+
     def _answer(self, frame: Frame) -> None:
+        if frame.reports and not self.vehicle.brand.answers:
+            return
         if self.protocol.acknowledgement == "frame":
             answer = self.protocol.answer(frame, len(frame.reports))
             if answer is not None:

@@ -37,6 +37,7 @@ class BrandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credential: Literal["password", "identity"] = "password"
     heartbeat_s: int = 900
     sealed: bool = True
+    answers: bool = True
     commands: tuple[str, ...] = ()
     signals: dict[str, Any] = {}
     opaque: tuple[str, ...] = ()
@@ -47,7 +48,8 @@ class Brand:
     """A telematics brand.
 
     `protocol` names the wire protocol. `id_pattern` is what a unit id matches in full, `id_form` the same in words. `sealed`:
-    its frames prove by themselves who said them. `credential` is what a unit logs in with: a password, or its id alone.
+    its frames prove by themselves who said them. `answers`: where the protocol answers frame by frame, valid reports are
+    answered too. `credential` is what a unit logs in with: a password, or its id alone.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Brand:
     commands: tuple[str, ...]
     table: SignalTable
     like: str | None = None
+    answers: bool = True
 
     @property
     def signals(self) -> Mapping[str, Signal]:
@@ -122,6 +125,7 @@ def load_brand(path: Path, file: str, others: Mapping[str, Brand]) -> Brand:
         said.commands or (model.commands if model else ()),
         model.table if model else read_table(said.signals, file, said.opaque),
         said.like,
+        said.answers,
     )
     _check(brand, file)
     return brand

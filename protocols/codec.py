@@ -36,6 +36,9 @@ Reason = Literal[
 ]
 """Why something was refused: one closed list, the same in metrics, quarantine, decode and tests."""
 
+NOT_UNDERSTOOD: tuple[Reason, ...] = ("unsupported", "malformed", "bad_length")
+"""What may be wrong with a frame that arrived as it was sent: sent again, it would be wrong again."""
+
 Acknowledgement = Literal["window", "frame", "none"]
 
 NO_FACTS: Mapping[str, Any] = MappingProxyType({})
@@ -161,6 +164,17 @@ class Protocol(ABC):
         """What the gateway sends at once in answer to `frame`, of which it holds `accepted` reports. None: nothing."""
         return None
 
+    def reject(self, frame: Frame) -> bytes | None:
+        """What refuses the login `frame` of a unit that may not speak. None: nothing is said."""
+        return None
+
+    def dismiss(self, data: bytes, error: ProtocolError) -> bytes | None:
+        """What is said to a frame that arrived whole and could not be understood, so that it is not sent for ever.
+
+        `error` is what decode raised. None: nothing, because the frame may be damaged, somebody else's, or waits for no answer.
+        """
+        return None
+
     def acknowledge(self, unit: str, cumulative: int, bitmap: int, now: int, key: bytes) -> bytes:
         """The Ack of a `window` protocol: all up to `cumulative`, and of the 32 after it those set in `bitmap` (bit 0 first)."""
         raise ProtocolError("unsupported", field="acknowledge")
@@ -172,7 +186,6 @@ class Protocol(ABC):
     def carry(self, unit: str, envelope: bytes, now: int, key: bytes) -> bytes:
         """The downlink frame that carries a command envelope. `now` is Unix time in milliseconds."""
         raise ProtocolError("unsupported", field="command")
-
 
     def read(self, data: bytes) -> None:
         """Parse as far as the declarations go, checking nothing: for who watches (protocols.trace). Raises ProtocolError."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 from protocols.checksums import bcc
-from protocols.codec import Acknowledgement, Cut, Frame, Peer, Protocol, ProtocolError, Report, build, parse
+from protocols.codec import NOT_UNDERSTOOD, Acknowledgement, Cut, Frame, Peer, Protocol, ProtocolError, Report, build, parse
 from protocols.gbt32960_framing import DATA_UNIT_LIMIT_BYTES, EDITIONS, FRAME_LIMIT_BYTES, FRAMING, check_whole
 from protocols.gbt32960_layouts import (
     ANSWERS,
@@ -51,7 +51,7 @@ KINDS = {
 }
 """Frame kinds by command; the user's own commands (C0 to FE) are `custom`, whatever answers a command is an `answer`."""
 
-COMMAND, OK, ERROR, DUPLICATE_VIN = 0xFE, 0x01, 0x02, 0x03
+COMMAND, OK, ERROR, DUPLICATE_VIN, UNKNOWN_VIN = 0xFE, 0x01, 0x02, 0x03, 0x04
 FLAGS = {2016: (COMMAND, OK, ERROR, DUPLICATE_VIN), 2025: (COMMAND, *range(0x01, 0x08))}
 """2025 adds 4 unknown VIN, 5 bad signature, 6 bad structure, 7 bad decryption."""
 
@@ -131,6 +131,29 @@ class Gbt32960(Protocol):
         said = {"time": body["time"]} if "time" in body else {}
         flag = OK if accepted == len(frame.reports) else ERROR
         return self.encode(Frame("answer", frame.unit, facts={**facts, "flag": flag, "encryption": PLAIN, "body": said}))
+
+    def reject(self, frame: Frame) -> bytes | None:
+        """Flag 02 in 2016; 2025 has one of its own for a VIN that nobody knows."""
+        flag = UNKNOWN_VIN if frame.facts.get("edition") == 2025 else ERROR
+        body = {name: value for name, value in frame.facts.get("body", {}).items() if name == "time"}
+        facts = {**frame.facts, "flag": flag, "encryption": PLAIN, "body": body}
+        return self.encode(Frame("answer", frame.unit, facts=facts))
+
+    def dismiss(self, data: bytes, error: ProtocolError) -> bytes | None:
+        """Flag 02 with the frame's time, as annex B asks for a report that is wrong; without one where it is encrypted."""
+        if error.reason not in NOT_UNDERSTOOD:
+            return None
+        try:
+            check_whole(data)
+            head = parse(HEADER, data[:HEADER_SIZE_BYTES])
+            if head.flag != COMMAND or not LOGIN <= head.command < HEARTBEAT:
+                return None
+            content = data[HEADER_SIZE_BYTES : HEADER_SIZE_BYTES + TIME.sizeof()]
+            body = _read(TIMED, content) if head.encryption == PLAIN else {}
+            facts = {"edition": EDITIONS[head.start], "command": head.command, "flag": ERROR, "body": body}
+            return self.encode(Frame("answer", _unit(head.vin), facts=facts))
+        except ProtocolError:
+            return None
 
     def synchronise(self, unit: str, now: int, key: bytes) -> bytes:
         """The answer to a time synchronisation (2016). `now` is Unix time in milliseconds."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from protocols.checksums import crc16_arc
-from protocols.codec import Acknowledgement, Cut, Frame, Peer, Protocol, ProtocolError, Report, build, parse
+from protocols.codec import NOT_UNDERSTOOD, Acknowledgement, Cut, Frame, Peer, Protocol, ProtocolError, Report, build, parse
 from protocols.stream import Framing, cuts
 from protocols.teltonika_framing import (
     FRAMING,
@@ -111,6 +111,21 @@ class Teltonika(Protocol):
             case "state":
                 return accepted.to_bytes(4, "big")
         return None
+
+    def reject(self, frame: Frame) -> bytes:
+        """One byte."""
+        return LOGIN_REJECTED
+
+    def dismiss(self, data: bytes, error: ProtocolError) -> bytes | None:
+        """The count of records that the packet says it has, where its CRC holds: so the unit lets go of them."""
+        if error.reason not in NOT_UNDERSTOOD or not data.startswith(PREAMBLE) or measure_any(data) != len(data):
+            return None
+        try:
+            check_crc(data)
+        except ProtocolError:
+            return None
+        counted = data[TCP_HEADER_BYTES] in (CODEC_7, CODEC_8, CODEC_8E, CODEC_16)
+        return data[TCP_HEADER_BYTES + 1].to_bytes(4, "big") if counted else None
 
     def carry(self, unit: str, envelope: bytes, now: int, key: bytes) -> bytes:
         """A Codec 12 command with the envelope as its binary payload."""

@@ -1,6 +1,6 @@
 """What people change of a vehicle: data, rental, unit. A change and the event that tells of it are one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,10 +57,10 @@ class Edits:
         outbox: Outbox,
         now_ms: Callable[[], int],
         *,
-        trust_broker: bool,
+        believed: Collection[str],
     ) -> None:
         self._store, self._models, self._attachments, self._outbox = store, models, attachments, outbox
-        self._now_ms, self._trust_broker = now_ms, trust_broker
+        self._now_ms, self._believed = now_ms, believed
 
     async def patch(
         self, fleet_id: str, vehicle_id: str, said: Mapping[str, Any], flow_id: str, *, revision: int | None = None
@@ -101,7 +101,7 @@ class Edits:
         """Give the vehicle another unit; also the unit that it had. Its id and its last values stay, what the new unit counts
         begins anew. Raises UnitTaken, BrandUnknown, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous, Stale.
         """
-        warnings = checked_unit(self._models, new.unit, trust_broker=self._trust_broker)
+        warnings = checked_unit(self._models, new.unit, believed=self._believed)
         now = self._now_ms()
         async with self._store.writing() as connection:
             before = await one_live(connection, fleet_id, vehicle_id, revision)

@@ -58,10 +58,13 @@ class BadUnitId(RegistryError):
 
 
 class Unsealed(RegistryError):
-    """The brand's frames carry no seal, and this gateway does not trust its broker to say who speaks."""
+    """The brand's frames carry no seal, and this gateway trusts neither broker nor network to say who speaks."""
 
     def __init__(self, brand: str) -> None:
-        super().__init__(f"units of {brand} do not seal their frames: they need a broker that is trusted (TELELOOP_TRUST_BROKER)")
+        super().__init__(
+            f"units of {brand} do not seal their frames: they need a broker that is trusted (TELELOOP_TRUST_BROKER), "
+            "or a TCP listener for their protocol on a network that is (TELELOOP_TRUST_TCP)"
+        )
 
 
 class ModelUnknown(RegistryError):

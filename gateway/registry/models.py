@@ -1,6 +1,7 @@
 """Which unit and which vehicle model a request means."""
 
 import string
+from collections.abc import Collection
 
 from gateway.registry.errors import BadUnitId, BrandUnknown, ModelAmbiguous, ModelUnknown, Unsealed
 from modeldb import Database
@@ -11,7 +12,7 @@ UNIT_ID_LETTERS = frozenset(string.ascii_letters + string.digits + "-_")
 """What a unit id may be made of, whatever its brand: it becomes an MQTT topic level, a client id and a line of a login file."""
 
 
-def checked_unit(models: Database, unit: UnitId, *, trust_broker: bool) -> list[str]:
+def checked_unit(models: Database, unit: UnitId, *, believed: Collection[str]) -> list[str]:
     """What is odd about a unit id. Raises BrandUnknown, BadUnitId, and Unsealed if the brand's units need a trusted broker."""
     brand = models.brands.get(unit.brand)
     if brand is None:
@@ -22,7 +23,7 @@ def checked_unit(models: Database, unit: UnitId, *, trust_broker: bool) -> list[
         warnings = brand.check_unit_id(unit.telematics_unit_id)
     except ValueError as error:
         raise BadUnitId(str(error)) from error
-    if not brand.sealed and not trust_broker:
+    if not brand.sealed and brand.protocol not in believed:
         raise Unsealed(brand.name)
     return warnings
 

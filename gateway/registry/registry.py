@@ -48,7 +48,10 @@ class Registry:
         now_ms: Callable[[], int],
         *,
         trust_broker: bool = False,
+        trust_tcp: Collection[str] = (),
     ) -> None:
+        """Units of brands without a seal may be attached where the broker is trusted, or TCP for their protocols, `trust_tcp`."""
+        believed = {brand.protocol for brand in models.brands.values()} if trust_broker else set(trust_tcp)
         self.store, self.models = store, models
         self._now_ms = now_ms
         self._provisioning_key = provisioning_key
@@ -60,8 +63,8 @@ class Registry:
         self.outbox = Outbox(store)
         self.quarantine = Quarantine(store)
         self.commands = CommandLog(store, now_ms)
-        self.vehicles = Vehicles(store, models, self._attachments, self.outbox, now_ms, trust_broker=trust_broker)
-        self.edits = Edits(store, models, self._attachments, self.outbox, now_ms, trust_broker=trust_broker)
+        self.vehicles = Vehicles(store, models, self._attachments, self.outbox, now_ms, believed=believed)
+        self.edits = Edits(store, models, self._attachments, self.outbox, now_ms, believed=believed)
         self.next_counter = self.commands.next_counter
         self.begin_command = self.commands.begin
         self.replace_command = self.commands.replace

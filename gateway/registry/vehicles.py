@@ -2,7 +2,7 @@
 
 import secrets
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,14 +64,14 @@ class Vehicles:
         outbox: Outbox,
         now_ms: Callable[[], int],
         *,
-        trust_broker: bool,
+        believed: Collection[str],
     ) -> None:
         self._store, self._models, self._attachments, self._outbox = store, models, attachments, outbox
-        self._now_ms, self._trust_broker = now_ms, trust_broker
+        self._now_ms, self._believed = now_ms, believed
 
     async def add(self, fleet_id: str, new: NewVehicle, flow_id: str) -> Added:
         """Add a vehicle. Raises UnitTaken, BrandUnknown, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous."""
-        warnings = checked_unit(self._models, new.unit, trust_broker=self._trust_broker)
+        warnings = checked_unit(self._models, new.unit, believed=self._believed)
         model = chosen_model(self._models, new.unit.brand, new.vehicle_model_id, new.vehicle_model, new.year)
         now = self._now_ms()
         row = {
