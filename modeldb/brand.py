@@ -22,7 +22,8 @@ _VIN_CHECK_AT = 8
 
 
 class BrandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands in `brands/<BRAND>.toml`. `like` names the brand whose units this one sells under its own name.
+    """What stands in `brands/<BRAND>.toml`. `like` names the brand whose units this one sells under its own name: what the file
+    does not say is as with that one. A brand is sealed only where its file says so.
 
     A key of `signals` may stand for several: `doors.{left|right}` for both, `io_{n}` for every number. `opaque` are patterns
     of what units say besides and no rule can read: texts, lists, the bytes of others.
@@ -33,11 +34,11 @@ class BrandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     like: str | None = None
     id_pattern: str = ""
     id_form: str = ""
-    id_check: IdCheck = "none"
-    credential: Literal["password", "identity"] = "password"
+    id_check: IdCheck | None = None
+    credential: Literal["password", "identity"] | None = None
     heartbeat_s: int = 900
-    sealed: bool = True
-    answers: bool = True
+    sealed: bool | None = None
+    answers: bool | None = None
     commands: tuple[str, ...] = ()
     signals: dict[str, Any] = {}
     opaque: tuple[str, ...] = ()
@@ -112,23 +113,29 @@ def load_brand(path: Path, file: str, others: Mapping[str, Brand]) -> Brand:
         if said.signals or said.opaque:
             raise ModelError(file, "signals", f"are those of {said.like}")
         model = others[said.like]
+        if said.sealed and not model.sealed:
+            raise ModelError(file, "sealed", f"the units of {said.like} seal nothing")
     brand = Brand(
         name,
         said.kind,
         said.protocol or (model.protocol if model else ""),
         said.id_pattern or (model.id_pattern if model else ""),
         said.id_form or (model.id_form if model and not said.id_pattern else ""),
-        said.id_check,
-        said.credential,
+        said.id_check or (model.id_check if model and not said.id_pattern else "none"),
+        said.credential or (model.credential if model else "password"),
         said.heartbeat_s,
-        said.sealed,
+        _first(said.sealed, model.sealed if model else None, False),
         said.commands or (model.commands if model else ()),
         model.table if model else read_table(said.signals, file, said.opaque),
         said.like,
-        said.answers,
+        _first(said.answers, model.answers if model else None, True),
     )
     _check(brand, file)
     return brand
+
+
+def _first(said: bool | None, inherited: bool | None, otherwise: bool) -> bool:
+    return next((each for each in (said, inherited) if each is not None), otherwise)
 
 
 def _check(brand: Brand, file: str) -> None:

@@ -75,6 +75,21 @@ def test_a_brand_like_another_has_its_models(tmp_path: Path) -> None:
     assert "ACME" not in load().brands
 
 
+def test_a_brand_like_an_unsealed_one_is_not_sealed_either(tmp_path: Path) -> None:
+    folder = brand_in(tmp_path, 'kind = "AFTERMARKET"\nlike = "TELTONIKA"\n')
+    database = load(extra_folders=[brand_in(folder, 'kind = "OEM"\nlike = "CLOUDBOXX"\n', "OTHER")])
+    brand, like = database.brands["ACME"], database.brands["TELTONIKA"]
+    assert (brand.sealed, brand.id_check, brand.credential, brand.answers) == (False, "luhn", like.credential, like.answers)
+    with pytest.raises(ValueError, match="check digit"):
+        brand.check_unit_id("356307042441014")
+    assert database.brands["OTHER"].sealed
+
+
+def test_a_brand_that_does_not_say_so_is_not_sealed(tmp_path: Path) -> None:
+    folder = brand_in(tmp_path, ACME.format(pattern="x", check="none"))
+    assert not load(extra_folders=[folder]).brands["ACME"].sealed
+
+
 def test_folders_of_the_environment_are_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELELOOP_MODELDB", str(brand_in(tmp_path, 'kind = "OEM"\nlike = "CLOUDBOXX"\n', "OTHER")))
     assert "OTHER" in load().brands
@@ -92,6 +107,7 @@ SIGNAL = 'kind = "OEM"\nprotocol = "x"\nid_pattern = "x"\n[signals]\nx = '
         ('kind = "OEM"\nlike = "NOBODY"\n', "like"),
         ('kind = "OEM"\nlike = "CLOUDBOXX"\n[signals]\nx = { type = "u8" }\n', "signals"),
         ('kind = "OEM"\nlike = "CLOUDBOXX"\nheartbeat_s = 0\n', "heartbeat_s"),
+        ('kind = "OEM"\nlike = "TELTONIKA"\nsealed = true\n', "sealed"),
         ('kind = "OEM"\nlike = "CLOUDBOXX"\nid_pattern = "["\n', "id_pattern"),
         ('kind = "OEM"\nlike = "CLOUDBOXX"\ncommands = ["fly"]\n', "commands"),
         (SIGNAL + '{ type = "u7" }\n', "signals.x.type"),

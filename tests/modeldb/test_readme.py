@@ -12,8 +12,6 @@ MODEL, BRAND, FAMILY, TRANSLATION, LIKE = re.findall(r"```toml\n(.*?)```", PAGE,
 MODEL_FILE, BRAND_FILE, FAMILY_FILE = (
     re.findall(rf"`my-models/({kind}/\S+)`", PAGE)[0] for kind in ("models", "brands", "families")
 )
-    re.findall(rf"`my-models/({kind}/\S+)`", PAGE)[0] for kind in ("models", "brands", "families")
-)
 
 
 def added(folder: Path, *files: tuple[str, str]) -> Database:
