@@ -23,18 +23,18 @@ from gateway.live import Live
 from gateway.memory import Vehicle
 from gateway.metrics import Metrics
 from gateway.mqtt import Acknowledge, Line
-from gateway.publisher import Publisher, PublishFailed
+from gateway.publisher import Publisher
 from gateway.registry import Registry
 from gateway.service import Service, wall_clock_ms
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.tcp import Ears, TcpListener
+from gateway.relay import Relay
 from protocols import load as load_protocols
 from protocols.codec import UnitId
 from protocols.keys import KEY_SIZE_BYTES
 
-OUTBOX_BATCH = 500
-OUTBOX_RETRY_S = 1.0
+LINE_WAIT_S = 10.0
 FLOWS_REMEMBERED_MS = 10 * 60 * 1000
 
 log = structlog.get_logger(__name__)
@@ -99,14 +99,15 @@ class Gateway:
         await self._serve()
 
     async def _serve(self) -> None:
-        self.service = Service(self.registry, self.publisher, self.live, self.metrics, self.now_ms)
+        relay = Relay(self.registry.outbox, self.publisher, self.live, self.metrics)
+        self.service = Service(self.registry, relay, self.publisher, self.live, self.metrics, self.now_ms)
         self.line = Line(self.logins.url, self._arrived_by_mqtt, self.service.presence)
         self.listeners = [self._listener(protocol) for protocol in self.settings.tcp_addresses]
         lines = Lines(*self.listeners, self.line)
         self._commands = Commands(self.registry, lines, self.now_ms, self._can_answer)
         self._commands.remember_flows(await self.registry.recent_flows(self.now_ms() - FLOWS_REMEMBERED_MS))
-        self.service.attach(lines, self._commands)
-        for work in (self.service.run(), self._send_outbox(), self.consumers.watch()):
+        self.service.attach(lines, self._commands, lambda: self.line.connected)
+        for work in (self.service.run(), relay.run(), self.consumers.watch()):
             task = asyncio.create_task(work)
             self._stack.push_async_callback(_ended, task)
         await self.line.open()
@@ -199,24 +200,6 @@ class Gateway:
         await self.logins.revoke(unit)
         for listener in self.listeners:
             listener.end(unit)
-
-    async def _send_outbox(self) -> None:
-        """Publish what was born in the registry, oldest first; it stays in the outbox until it is confirmed."""
-        outbox = self.registry.outbox
-        while True:
-            await outbox.waiting.wait()
-            outbox.waiting.clear()
-            try:
-                while rows := await outbox.oldest(OUTBOX_BATCH):
-                    events = [event for _, event in rows]
-                    await self.publisher.publish(events)
-                    await outbox.sent([row_id for row_id, _ in rows])
-                    self.metrics.count([], events)
-                    self.live.tell(events)
-            except (PublishFailed, SQLAlchemyError, OSError) as error:
-                log.warning("events of the registry wait in the outbox", error=str(error))
-                outbox.waiting.set()
-                await asyncio.sleep(OUTBOX_RETRY_S)
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

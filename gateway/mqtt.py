@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 Acknowledge = Callable[[], None]
 OnPayload = Callable[[UnitId, bytes, Acknowledge], None]
-OnPresence = Callable[[UnitId, bool], None]
+OnPresence = Callable[[UnitId, bool, bool], None]
 
 
 def parse_topic(topic: str) -> tuple[UnitId, str] | None:
@@ -44,7 +44,8 @@ class Line:
     """The gateway's connection to the units' broker: persistent session, QoS 1, reconnecting for as long as it is open.
 
     `on_payload` is called for each uplink message with a function that acknowledges it; `on_presence` for each presence
-    message. `pause` and `resume` stop and start reading from the socket: pressure goes back to the broker.
+    message, with whether it says online, and whether the broker had kept it (retained) for those who subscribe.
+    `pause` and `resume` stop and start reading from the socket: pressure goes back to the broker.
     """
 
     def __init__(self, url: str, on_payload: OnPayload, on_presence: OnPresence, client_id: str = "teleloop-gateway") -> None:
@@ -172,5 +173,5 @@ class Line:
                 self._on_payload(unit, payload, acknowledge)
                 return
             case (unit, "presence"):
-                self._on_presence(unit, payload == b"online")
+                self._on_presence(unit, payload == b"online", bool(properties["retain"]))
         acknowledge()

@@ -57,7 +57,7 @@ class _Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A unit came or went. It stands among the payloads in the order of arrival: what was said before the end is heard before it."""
+    """A unit came or went. It stands among the payloads in the order of arrival: what came before an end is heard before it."""
 
     unit: UnitId
     online: bool

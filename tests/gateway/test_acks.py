@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from gateway.acks import AckPacer
 from gateway.memory import SEQUENCE_MODULUS, WINDOW_BITS, Window, ahead
-from gateway.presence import Presence
 from gateway.throttle import BURST, RATE_PER_S, Throttle
 from protocols.codec import UnitId
 
@@ -73,23 +72,3 @@ def test_a_loud_unit_is_throttled_and_a_quiet_one_is_not():
     assert BURST + RATE_PER_S - 1 <= allowed <= BURST + RATE_PER_S + 1
     assert throttle.allows(OTHER, 1500)
     assert throttle.allows(UNIT, 10_000)
-
-
-def test_a_will_counts_after_five_seconds_unless_the_unit_is_back():
-    presence = Presence()
-    presence.heard(UNIT, 0, 900)
-    presence.heard(OTHER, 0, 900)
-    presence.will(UNIT, 1_000)
-    presence.will(OTHER, 1_000)
-    presence.heard(OTHER, 3_000, 900)
-    assert presence.gone(5_999) == []
-    assert presence.gone(6_000) == [UNIT]
-    assert presence.gone(7_000) == []
-
-
-def test_three_silent_heartbeats_are_offline_once():
-    presence = Presence()
-    presence.heard(UNIT, 0, 900)
-    assert presence.gone(2_700_000) == []
-    assert presence.gone(2_700_001) == [UNIT]
-    assert presence.gone(9_999_999) == []
