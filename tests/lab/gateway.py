@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 import aiomqtt
 import httpx2
 
-from devices.firmware import Intervals, UnitConfig
+from devices.firmware import Intervals, UnitConfig, switch_on
 from devices.flash import Flash
-from devices.unit import Unit
 from devices.vehicle import Vehicle
 from lab.process import Server, wait_until
 from modeldb import load
@@ -118,7 +117,7 @@ def gateway(folder: Path, environment: Mapping[str, str] | None = None) -> Itera
 
 
 class LineUnit:
-    """A simulated CloudBoxx on a real connection of an independent MQTT client, paced by the test.
+    """A simulated unit on a real connection of an independent MQTT client, paced by the test.
 
     `down` are the payloads that came for it, `attempted` its frames by sequence number, from the moment they were captured.
     """
@@ -142,7 +141,8 @@ class LineUnit:
         self.password = credentials["password"]
         self.flash = Flash.factory(now_ms())
         self.attempted: dict[int, bytes] = {}
-        self.unit = Unit(self.config, self.flash, self.vehicle, lambda flash: self.attempted.update(flash.journal))
+        protocol = load().brands[added.unit.brand].protocol
+        self.unit = switch_on(protocol, self.config, self.flash, self.vehicle, lambda flash: self.attempted.update(flash.journal))
         self.broker = urlsplit(broker_url)
         self.down: list[bytes] = []
         self._client: aiomqtt.Client
