@@ -61,19 +61,15 @@ typedef struct { PyObject_HEAD table_t *table; } TableObject;
 
 #define TABLE(self) (((TableObject *)(self))->table)
 
-static void free_plan(plan_t *plan) {
-    if (plan) {
-        free(plan->check), free(plan->move), free(plan->lay), free(plan->constant), free(plan->part), free(plan->head);
-        free(plan);
-    }
-}
-
 static void table_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     table_t *t = TABLE(self);
     if (t) {
         for (uint32_t i = 0; t->plan && i < t->capacity; i++)
-            free_plan(t->plan[i]);
+            free(t->plan[i]);
+        for (uint32_t i = 0; i < BUCKETS; i++)
+            for (group_t *g = t->groups[i], *next; g; g = next)
+                next = g->next, free(g);
         free(t->plan), free(t);
     }
     type->tp_free(self);
@@ -83,9 +79,9 @@ static void table_dealloc(PyObject *self) {
 static int sensible(const table_t *t) {
     const framing_t *f = &t->framing;
     int64_t least = f->least;
-    if (least < 16 || f->length_at + f->length_width > least || f->length_width > 8 || f->context_at + 8 > least)
+    if (least < 16 || f->length_at + 8 > least || f->length_width > 8 || f->context_at + 8 > least)
         return 0;
-    if (f->sum_kind != SUM_NONE && (f->sum_from + f->sum_trail > least || f->sum_at > least || f->sum_width > 8 || f->sum_width > f->sum_at))
+    if (f->sum_kind != SUM_NONE && (f->sum_from + f->sum_trail > least || f->sum_at > 8 || f->sum_width < 1 || f->sum_width > f->sum_at))
         return 0;
     if (f->sum_kind == SUM_CRC && (f->crc_width < 1 || f->crc_width > 32))
         return 0;
@@ -119,6 +115,7 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     if (right) {
         memcpy(&t->framing, framing.buf, sizeof t->framing);
         t->row_size = row_size, t->capacity = capacity;
+        t->length_mask = ~0ull >> (64 - 8 * t->framing.length_width) % 64, t->sum_mask = ~0ull >> (64 - 8 * t->framing.sum_width) % 64;
         t->windows = (uint32_t)((size_t)windows.len / sizeof(window_t)), t->guards = (uint32_t)((size_t)guards.len / sizeof(guard_t));
         memcpy(t->guard, guards.buf, (size_t)guards.len);
         memcpy(t->window, windows.buf, (size_t)windows.len);
@@ -145,12 +142,20 @@ static int idle(const table_t *t) {
 
 static void forget(table_t *t, uint32_t id) {
     plan_t *plan = t->plan[id];
-    plan_t **link = &t->bucket[plan->key % BUCKETS];
+    group_t *group = plan->group;
+    plan_t **link = &t->bucket[plan->hash % BUCKETS];
     while (*link != plan)
         link = &(*link)->next;
     *link = plan->next;
-    free_plan(plan);
+    free(plan);
     t->plan[id] = NULL, t->n--;
+    if (--group->plans == 0) {
+        group_t **place = &t->groups[group->key % BUCKETS];
+        while (*place != group)
+            place = &(*place)->next;
+        *place = group->next;
+        free(group);
+    }
 }
 
 static PyObject *table_remove(PyObject *self, PyObject *arg) {
@@ -166,35 +171,78 @@ static PyObject *table_remove(PyObject *self, PyObject *arg) {
     Py_RETURN_NONE;
 }
 
-static void *copied(const void *from, size_t size) {
-    void *to = malloc(size ? size : 1);
-    if (to)
-        memcpy(to, from, size);
-    return to;
+/* The group of plans whose structure stands where `mask` says, found or made. */
+static group_t *group_for(table_t *t, uint64_t key, uint64_t context, const uint8_t *mask, uint32_t size) {
+    check_t checks[PART_LIMIT / 8 + 1];
+    uint32_t n = 0;
+    memset(checks, 0, sizeof checks);
+    for (uint32_t at = 0; at < size; at += 8) {
+        uint32_t from = at + 8 > size ? size - 8 : at;
+        uint64_t wanted = load64(mask + from);
+        if (wanted)
+            checks[n].mask = wanted, checks[n++].at = from;
+    }
+    for (group_t *g = t->groups[key % BUCKETS]; g; g = g->next)
+        if (g->key == key && g->context == context && g->size == size && g->checks == n && !memcmp(g->check, checks, n * sizeof *checks))
+            return g;
+    group_t *g = calloc(1, sizeof *g + n * sizeof *checks);
+    if (!g)
+        return NULL;
+    g->key = key, g->context = context, g->size = size, g->checks = n, g->next = t->groups[key % BUCKETS];
+    memcpy(g->check, checks, n * sizeof *checks);
+    return t->groups[key % BUCKETS] = g;
 }
 
-/* Moves are packed as 32-bit from, to, first and 16 bytes of order; windows must lie inside what they read and write. */
-static int read_moves(const Py_buffer *packed, uint32_t from_size, uint32_t to_size, move_t **moves, uint32_t *n) {
-    if (packed->len % (Py_ssize_t)sizeof(move_t))
+/* Moves are packed; their windows must lie inside what they read and write. */
+static int right_moves(const Py_buffer *packed, size_t from_size, size_t to_size) {
+    const move_t *m = packed->buf;
+    size_t n = (size_t)packed->len / sizeof *m;
+    if ((size_t)packed->len % sizeof *m)
         return 0;
-    *n = (uint32_t)((size_t)packed->len / sizeof(move_t));
-    if (!(*moves = copied(packed->buf, (size_t)packed->len)))
-        return 0;
-    for (uint32_t i = 0; i < *n; i++)
-        if ((*moves)[i].from + 16ull > from_size || (*moves)[i].to + 16ull > to_size || (i == 0 && !(*moves)[i].first))
+    for (size_t i = 0; i < n; i++)
+        if (m[i].from + 16u > from_size || m[i].to + 16u > to_size || m[i].first > ZERO || (i == 0 && m[i].first == ONTO))
             return 0;
     return 1;
 }
 
-static int read_checks(plan_t *plan, const uint8_t *part, const uint8_t *mask) {
-    if (!(plan->check = calloc(plan->size / 8 + 1, sizeof *plan->check)))
+typedef struct { Py_buffer part, mask, moves, constant, lays, head; } drawn_t;
+
+/* A plan in one piece of memory: what is needed for every frame stands first. */
+static plan_t *planned(const drawn_t *d, uint32_t checks) {
+    size_t values = checks * sizeof(uint64_t), part = (size_t)d->part.len;
+    plan_t *plan = calloc(1, sizeof *plan + values + (size_t)(d->moves.len + d->constant.len + d->lays.len + d->head.len) + part);
+    if (!plan)
+        return NULL;
+    uint8_t *at = (uint8_t *)(plan + 1);
+    plan->value = (uint64_t *)at, at += values;
+    plan->move = memcpy(at, d->moves.buf, (size_t)d->moves.len), at += d->moves.len;
+    plan->constant = memcpy(at, d->constant.buf, (size_t)d->constant.len), at += d->constant.len;
+    plan->lay = memcpy(at, d->lays.buf, (size_t)d->lays.len), at += d->lays.len;
+    plan->part = memcpy(at, d->part.buf, part), at += part;
+    plan->head = memcpy(at, d->head.buf, (size_t)d->head.len);
+    for (size_t i = 0; i < part; i++)
+        plan->part[i] &= ((const uint8_t *)d->mask.buf)[i];
+    plan->size = (uint32_t)part, plan->head_size = (uint32_t)d->head.len;
+    plan->moves = (uint32_t)((size_t)d->moves.len / sizeof(move_t)), plan->lays = (uint32_t)((size_t)d->lays.len / sizeof(move_t));
+    return plan;
+}
+
+static int keep(table_t *t, uint32_t id, uint64_t context, const drawn_t *d) {
+    uint32_t size = (uint32_t)d->part.len;
+    group_t *g = group_for(t, key_of(t, d->part.buf, size, context), context, d->mask.buf, size);
+    plan_t *plan = g ? planned(d, g->checks) : NULL;
+    if (!plan) {
+        PyErr_NoMemory();
         return 0;
-    for (uint32_t at = 0; at < plan->size; at += 8) {
-        uint32_t from = at + 8 > plan->size ? plan->size - 8 : at;
-        uint64_t m = load64(mask + from);
-        if (m)
-            plan->check[plan->checks++] = (check_t){m, load64(part + from) & m, from};
     }
+    g->plans++;
+    for (uint32_t i = 0; i < g->checks; i++)
+        plan->value[i] = load64((const uint8_t *)d->part.buf + g->check[i].at) & g->check[i].mask;
+    if (t->plan[id])
+        forget(t, id);
+    plan->group = g, plan->id = id, plan->used = t->now, plan->hash = hash_of(g, d->part.buf);
+    plan->next = t->bucket[plan->hash % BUCKETS];
+    t->bucket[plan->hash % BUCKETS] = t->plan[id] = plan, t->n++;
     return 1;
 }
 
@@ -203,35 +251,17 @@ static PyObject *table_add(PyObject *self, PyObject *args) {
     table_t *t = TABLE(self);
     unsigned int id;
     unsigned long long context;
-    Py_buffer part, mask, moves, constant, lays, head;
-    if (!PyArg_ParseTuple(args, "IKy*y*y*y*y*y*", &id, &context, &part, &mask, &moves, &constant, &lays, &head))
+    drawn_t d;
+    if (!PyArg_ParseTuple(args, "IKy*y*y*y*y*y*", &id, &context, &d.part, &d.mask, &d.moves, &d.constant, &d.lays, &d.head))
         return NULL;
-    plan_t *plan = calloc(1, sizeof *plan);
-    int right = plan && idle(t) && id < t->capacity && part.len >= 16 && part.len <= 1 << 17 && mask.len == part.len &&
-                constant.len == (Py_ssize_t)t->row_size && head.len <= 64;
-    if (right) {
-        plan->id = id, plan->size = (uint32_t)part.len, plan->context = context & (uint64_t)t->framing.context_mask;
-        plan->head_size = (uint32_t)head.len;
-        plan->key = key_of(t, part.buf, (size_t)part.len, plan->context);
-        right = read_moves(&moves, plan->size, t->row_size, &plan->move, &plan->moves) &&
-                read_moves(&lays, t->row_size, plan->size, &plan->lay, &plan->lays) && read_checks(plan, part.buf, mask.buf) &&
-                (plan->constant = copied(constant.buf, t->row_size)) && (plan->part = copied(part.buf, plan->size)) &&
-                (plan->head = copied(head.buf, (size_t)head.len));
-    }
-    if (right) {
-        for (uint32_t i = 0; i < plan->size; i++)
-            plan->part[i] &= ((const uint8_t *)mask.buf)[i];
-        if (t->plan[id])
-            forget(t, id);
-        plan->used = t->now, plan->next = t->bucket[plan->key % BUCKETS];
-        t->bucket[plan->key % BUCKETS] = t->plan[id] = plan, t->n++;
-    } else {
-        free_plan(plan);
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "a plan that reaches out of its part or row");
-    }
-    PyBuffer_Release(&part), PyBuffer_Release(&mask), PyBuffer_Release(&moves);
-    PyBuffer_Release(&constant), PyBuffer_Release(&lays), PyBuffer_Release(&head);
+    int right = id < t->capacity && d.part.len >= 16 && d.part.len <= PART_LIMIT && d.mask.len == d.part.len &&
+                d.constant.len == (Py_ssize_t)t->row_size && d.head.len <= 64 && d.moves.len &&
+                right_moves(&d.moves, (size_t)d.part.len, t->row_size) && right_moves(&d.lays, t->row_size, (size_t)d.part.len);
+    if (!right)
+        PyErr_SetString(PyExc_ValueError, "a plan that reaches out of its part or row");
+    right = right && idle(t) && keep(t, id, context & (uint64_t)t->framing.context_mask, &d);
+    PyBuffer_Release(&d.part), PyBuffer_Release(&d.mask), PyBuffer_Release(&d.moves);
+    PyBuffer_Release(&d.constant), PyBuffer_Release(&d.lays), PyBuffer_Release(&d.head);
     if (!right)
         return NULL;
     Py_RETURN_NONE;
@@ -296,9 +326,13 @@ static PyObject *table_walk(PyObject *self, PyObject *const *args, Py_ssize_t na
     PyObject **frame = ((PyListObject *)args[0])->ob_item;
     for (Py_ssize_t i = 0; i < n; i++) {
 #if defined(__GNUC__)
-        if (i + 8 < n) { /* the objects lie anywhere: fetch them while others are worked on */
-            const char *ahead = (const char *)frame[i + 8];
-            __builtin_prefetch(ahead), __builtin_prefetch(ahead + 64);
+        if (i + 16 < n) /* the objects lie anywhere: fetch them while others are worked on */
+            __builtin_prefetch(frame[i + 16]);
+        if (i + 8 < n) {
+            const char *ahead = PyBytes_AS_STRING(frame[i + 8]);
+            Py_ssize_t size = PyBytes_GET_SIZE(frame[i + 8]);
+            for (Py_ssize_t at = 0; at < size && at < 2048; at += 64)
+                __builtin_prefetch(ahead + at + 31);
         }
 #endif
         step(t, &w, (size_t)i, (const uint8_t *)PyBytes_AS_STRING(frame[i]), (size_t)PyBytes_GET_SIZE(frame[i]));
@@ -388,7 +422,7 @@ static size_t built(const table_t *t, const uint8_t *rows, const int32_t *ids, s
         return 0;
     for (size_t i = 0; i < count; i++) {
         const plan_t *plan = ids[i] < 0 || (uint32_t)ids[i] >= t->capacity ? NULL : t->plan[ids[i]];
-        if (!plan || !plan->lays || (first && plan->context != first->context))
+        if (!plan || !plan->lays || (first && plan->group->context != first->group->context))
             return 0;
         first = first ? first : plan;
         if (to) {

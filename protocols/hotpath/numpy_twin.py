@@ -23,6 +23,7 @@ from protocols.hotpath.framing import (
     SumKind,
 )
 from protocols.hotpath.numpy_lanes import diff, records, text, translate
+from protocols.hotpath.plans import MOVE
 
 __all__ = ["Table", "check_seals", "diff", "key_schedule", "records", "text", "translate"]
 
@@ -38,7 +39,6 @@ _NUMBERS = (
 )
 MANY = 256
 """Rows of a plan from which on it pays to work plan by plan."""
-_MOVE = struct.Struct("<IIi16s")
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 Array = npt.NDArray[Any]
 
@@ -58,7 +58,7 @@ class _Plan:
 def _places(moves: bytes, size: int) -> Array:
     """Packed moves as one index: which byte of the source comes to each byte of the destination, -1 none."""
     places = np.full(size, -1, np.int32)
-    for begin, to, _, order in _MOVE.iter_unpack(moves):
+    for begin, to, _, order in MOVE.iter_unpack(moves):
         for at, source in enumerate(order):
             if source < 0x80:
                 places[to + at] = begin + source

@@ -16,25 +16,35 @@ enum { GUARD_RANGE, GUARD_TEXT, GUARD_DATE };
 #define WINDOWS 8
 #define GUARDS 24
 #define BUCKETS 8192
+#define PART_LIMIT 2048
 
 typedef struct {
-    uint64_t mask, value;
+    uint64_t mask;
     uint32_t at;
 } check_t;
 
-typedef struct {                                               /* 16 bytes: from, in another order, onto `to` */
-    uint32_t from, to;
-    int first;                                                 /* of this `to`: begins with the constant bytes */
+enum { ONTO, CONSTANT, ZERO };
+typedef struct {                                               /* 16 bytes in another order: onto what is there, or begins `to` */
+    uint16_t from, to, first;
     uint8_t order[16];
 } move_t;
 
+typedef struct group {                                         /* layouts that have their structure in the same places */
+    uint64_t key, context;
+    struct group *next;
+    uint32_t size, checks, plans;
+    check_t check[];
+} group_t;
+
 typedef struct plan {
-    uint64_t key, context, used;
-    uint32_t size, id, checks, moves, lays, head_size;
+    group_t *group;
+    uint64_t hash, used;
     struct plan *next;
-    check_t *check;
+    uint32_t size, id, moves, lays;
+    uint64_t *value;                                           /* of each check */
     move_t *move, *lay;                                        /* part to row, row to part */
     uint8_t *constant, *part, *head;                           /* row and part without data; what stands before the parts */
+    uint32_t head_size;
 } plan_t;
 
 typedef struct { int64_t at; uint64_t mask; int64_t context; } window_t; /* context: -1 any */
@@ -56,7 +66,9 @@ typedef struct {
     uint64_t now;
     window_t window[WINDOWS];
     guard_t guard[GUARDS];
+    uint64_t length_mask, sum_mask;
     plan_t **plan;                                             /* by id */
+    group_t *groups[BUCKETS];
     plan_t *bucket[BUCKETS];
     int busy;                                                  /* walks under way without the GIL */
 } table_t;
@@ -77,29 +89,41 @@ static inline uint64_t key_of(const table_t *t, const uint8_t *p, size_t left, u
 }
 
 static inline int fits(const table_t *t, const plan_t *plan, const uint8_t *p, size_t left, uint64_t context) {
-    if (t->framing.parts ? plan->size > left : plan->size != left)
+    const group_t *g = plan->group;
+    if (t->framing.parts ? g->size > left : g->size != left)
         return 0;
-    uint64_t wrong = plan->context ^ context;
-    for (uint32_t i = 0; i < plan->checks; i++)
-        wrong |= (load64(p + plan->check[i].at) & plan->check[i].mask) ^ plan->check[i].value;
+    uint64_t wrong = g->context ^ context;
+    for (uint32_t i = 0; i < g->checks; i++)
+        wrong |= (load64(p + g->check[i].at) & g->check[i].mask) ^ plan->value[i];
     return !wrong;
+}
+
+static inline uint64_t hash_of(const group_t *g, const uint8_t *p) {
+    uint64_t hash = g->key;
+    for (uint32_t i = 0; i < g->checks; i++)
+        hash = mixed(hash, load64(p + g->check[i].at) & g->check[i].mask);
+    return hash;
 }
 
 static inline plan_t *found(const table_t *t, const uint8_t *p, size_t left, uint64_t context, plan_t *guess) {
     if (guess && fits(t, guess, p, left, context))
         return guess;
     uint64_t key = key_of(t, p, left, context);
-    for (plan_t *plan = t->bucket[key % BUCKETS]; plan; plan = plan->next)
-        if (plan->key == key && fits(t, plan, p, left, context))
-            return plan;
+    for (const group_t *g = t->groups[key % BUCKETS]; g; g = g->next) {
+        if (g->key != key || g->size > left)
+            continue;
+        uint64_t hash = hash_of(g, p);
+        for (plan_t *plan = t->bucket[hash % BUCKETS]; plan; plan = plan->next)
+            if (plan->hash == hash && plan->group == g && fits(t, plan, p, left, context))
+                return plan;
+    }
     return NULL;
 }
 
-static inline int64_t number(const uint8_t *p, int64_t width, int64_t big) {
-    uint64_t v = 0;
-    for (int64_t i = 0; i < width; i++)
-        v |= (uint64_t)p[i] << 8 * (big ? width - 1 - i : i);
-    return (int64_t)v;
+/* A number of at most 8 bytes, of which `mask` are its own, whose 8 bytes lie inside the frame. */
+static inline uint64_t masked(const uint8_t *p, int64_t width, int64_t big, uint64_t mask) {
+    uint64_t v = load64(p);
+    return big ? __builtin_bswap64(v) >> (64 - 8 * width) : v & mask;
 }
 
 static inline void put_number(uint8_t *p, uint64_t v, int64_t width, int64_t big) {
@@ -111,7 +135,15 @@ static inline int framed(const table_t *t, const uint8_t *p, size_t n) {
     const framing_t *f = &t->framing;
     if (n < (size_t)f->least || (load64(p) & (uint64_t)f->sync_mask) != (uint64_t)f->sync)
         return 0;
-    return !f->length_width || (size_t)(number(p + f->length_at, f->length_width, f->length_big) + f->length_add) == n;
+    return !f->length_width || masked(p + f->length_at, f->length_width, f->length_big, t->length_mask) + (uint64_t)f->length_add == n;
+}
+
+/* The checksum as it stands in the frame's last 8 bytes. */
+static inline uint64_t said_sum(const table_t *t, const uint8_t *p, size_t n) {
+    const framing_t *f = &t->framing;
+    uint64_t v = load64(p + n - 8);
+    v = f->sum_big ? __builtin_bswap64(v) >> 8 * (f->sum_at - f->sum_width) : v >> 8 * (8 - f->sum_at);
+    return v & t->sum_mask;
 }
 
 static int date_holds(const uint8_t *p) { /* years from 2000 to 2099 */
@@ -120,8 +152,14 @@ static int date_holds(const uint8_t *p) { /* years from 2000 to 2099 */
     return p[0] <= 99 && p[1] >= 1 && p[1] <= 12 && p[2] >= 1 && p[2] <= days[p[1]] + leap;
 }
 
-static int text_holds(const uint8_t *p, int64_t width) { /* printable ASCII, filled up with zeros */
+static inline int text_holds(const uint8_t *p, int64_t width) { /* printable ASCII, filled up with zeros */
+    const uint64_t ones = 0x0101010101010101ull, tops = ones << 7;
     int64_t i = 0;
+    for (; i + 8 <= width; i += 8) {
+        uint64_t v = load64(p + i);
+        if (((v & tops) | ((v + ones) & tops) | ~((v | tops) - 0x20 * ones)) & tops)
+            break;
+    }
     while (i < width && p[i] >= 0x20 && p[i] < 0x7F)
         i++;
     while (i < width && !p[i])
@@ -144,8 +182,9 @@ static inline int guarded(const table_t *t, const uint8_t *row) {
 
 static inline void move_portably(const move_t *m, uint32_t n, const uint8_t *from, uint8_t *to, const uint8_t *constant) {
     for (uint32_t i = 0; i < n; i++) {
-        uint8_t v[16];
-        memcpy(v, m[i].first ? constant + m[i].to : to + m[i].to, 16);
+        uint8_t v[16] = {0};
+        if (m[i].first != ZERO)
+            memcpy(v, m[i].first == CONSTANT ? constant + m[i].to : to + m[i].to, 16);
         for (int k = 0; k < 16; k++)
             if (!(m[i].order[k] & 0x80))
                 v[k] |= from[m[i].from + m[i].order[k]];
@@ -164,9 +203,10 @@ TARGET_CLMUL static inline __attribute__((always_inline)) void move_fast(const m
     for (uint32_t i = 0; i < n; i++) {
         __m128i part = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(from + m[i].from)),
                                         _mm_loadu_si128((const __m128i *)m[i].order));
-        if (m[i].first)
-            v = _mm_loadu_si128((const __m128i *)(constant + m[i].to));
-        v = _mm_or_si128(v, part);
+        if (m[i].first == ZERO)
+            v = part;
+        else
+            v = _mm_or_si128(m[i].first ? _mm_loadu_si128((const __m128i *)(constant + m[i].to)) : v, part);
         _mm_storeu_si128((__m128i *)(to + m[i].to), v);
     }
 }

@@ -11,6 +11,9 @@ from typing import Any
 
 from protocols.hotpath.rows import BLOCK_BYTES, RowForm
 
+MOVE = struct.Struct("<HHH16s")
+"""From, to, whether it begins its block and with what, and the shuffle: as kernel.c has it."""
+ONTO, CONSTANT, ZERO = range(3)
 ABSENT = 0x80
 """In a shuffle: no byte comes here."""
 
@@ -97,14 +100,16 @@ def plan(part: Part, form: RowForm) -> Plan | None:
         mask[each.offset : each.offset + each.size_bytes] = bytes(each.size_bytes)
     for offset, free_bytes in part.free:
         mask[offset : offset + free_bytes] = bytes(free_bytes)
+    constant = form.constant([each.lane for each in laid])
+    kept = bytes(byte & structure for byte, structure in zip(part.data, mask, strict=True))
     complete = len(laid) == len(part.values)
     ordered = sorted(part.values, key=lambda each: each.offset)
     return Plan(
         part.data,
         bytes(mask),
-        form.constant([each.lane for each in laid]),
-        moves(to_row, size, form.size_bytes),
-        moves({source: to for to, source in to_row.items()}, form.size_bytes, size) if complete else b"",
+        constant,
+        moves(to_row, size, constant),
+        moves({source: to for to, source in to_row.items()}, form.size_bytes, kept) if complete else b"",
         tuple(each.name or each.lane for each in ordered),
         _unpacking(ordered),
         part.shape,
@@ -112,20 +117,21 @@ def plan(part: Part, form: RowForm) -> Plan | None:
     )
 
 
-def moves(bytes_to_from: Mapping[int, int], from_size: int, to_size: int) -> bytes:
-    """Packed moves of 16 bytes: for each block of the destination one shuffle for each stretch of the source that it needs."""
+def moves(bytes_to_from: Mapping[int, int], from_size: int, constant: bytes) -> bytes:
+    """Packed moves of 16 bytes: for each block of the destination one shuffle for each stretch of the source that it needs;
+    the first begins with the block's `constant` bytes."""
     packed = b""
-    for to in _blocks(to_size):
+    for to in _blocks(len(constant)):
         wanted = sorted((source, at - to) for at, source in bytes_to_from.items() if to <= at < to + BLOCK_BYTES)
-        first = 1
+        first = CONSTANT if any(constant[to : to + BLOCK_BYTES]) else ZERO
         while wanted or first:
             begin = min(wanted[0][0], from_size - BLOCK_BYTES) if wanted else 0
             order = bytearray([ABSENT] * BLOCK_BYTES)
             taken = [(source, at) for source, at in wanted if source - begin < BLOCK_BYTES]
             for source, at in taken:
                 order[at] = source - begin
-            packed += struct.pack("<IIi16s", begin, to, first, bytes(order))
-            wanted, first = wanted[len(taken) :], 0
+            packed += MOVE.pack(begin, to, first, bytes(order))
+            wanted, first = wanted[len(taken) :], ONTO
     return packed
 
 

@@ -13,7 +13,7 @@ TARGET static int NAMED(walk)(table_t *t, const uint8_t *p, size_t n, uint8_t *r
     if (f->sum_kind != SUM_NONE) {
         size_t size = n - (size_t)f->sum_from - (size_t)f->sum_trail;
         uint32_t sum = NAMED(sum)(t, p + f->sum_from, size);
-        if (sum != (uint32_t)number(p + n - f->sum_at, f->sum_width, f->sum_big))
+        if (sum != said_sum(t, p, n))
             return CHECKSUM;
     }
     uint64_t context = load64(p + f->context_at) & (uint64_t)f->context_mask;
