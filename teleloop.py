@@ -162,6 +162,7 @@ def _say_where(under_way: Serving, vehicles: int) -> None:
     console.print(f"units' broker {under_way.gateway.logins.unit_url}")
     home = "RabbitMQ, exchange `events`" if settings.amqp_url else "local event log"
     console.print(f"events        {home}, {under_way.url}/events")
+    gateway.cli.say_first_client(under_way)
     console.print(f"{vehicles} vehicles are on the road; events as they happen, Ctrl-C stops everything:\n")
 
 

@@ -25,16 +25,19 @@ from gateway.metrics import Metrics
 from gateway.mqtt import Acknowledge, Line
 from gateway.publisher import Publisher
 from gateway.registry import Registry
+from gateway.registry.clients import EVERY_SCOPE, Client
+from gateway.registry.fleets import DEFAULT_FLEET
+from gateway.relay import Relay
 from gateway.service import Service, wall_clock_ms
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.tcp import Ears, TcpListener
-from gateway.relay import Relay
 from protocols import load as load_protocols
 from protocols.codec import UnitId
 from protocols.keys import KEY_SIZE_BYTES
 
 LINE_WAIT_S = 10.0
+FIRST_CLIENT = "first admin"
 FLOWS_REMEMBERED_MS = 10 * 60 * 1000
 
 log = structlog.get_logger(__name__)
@@ -62,6 +65,7 @@ class Gateway:
         self.live, self.metrics = Live(), Metrics()
         self.store: Store
         self.registry: Registry
+        self.first_client: tuple[Client, str] | None = None
         self.publisher: Publisher
         self.consumers: Consumers
         self.logins: BrokerLogins
@@ -87,6 +91,7 @@ class Gateway:
             trust_tcp=self.settings.tcp_addresses if self.settings.trust_tcp else (),
         )
         await self.registry.fleets.ensure()
+        self.first_client = await self.registry.clients.first(DEFAULT_FLEET, FIRST_CLIENT, EVERY_SCOPE)
         self.publisher = self._publisher()
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx2
 import typer
@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.server import Serving
 
 FAILED, SETUP_FAILED = 1, 2
 PAGE_LIMIT = 200
@@ -49,8 +52,18 @@ def gateway(
     def started(serving: Serving) -> None:
         console.print(f"API       {serving.url}/docs")
         console.print(f"units at  {serving.gateway.logins.unit_url}")
+        say_first_client(serving)
 
     run_until_done(run(settings(**said), started))
+
+
+def say_first_client(serving: "Serving") -> None:
+    """The first admin client, at the one start at which its secret is known."""
+    if serving.gateway.first_client is not None:
+        client, secret = serving.gateway.first_client
+        console.print(f"client    {client.client_id}", highlight=False)
+        console.print(f"secret    {secret}", highlight=False)
+        console.print("          for POST /oauth2/token; this secret is not shown again")
 
 
 def settings(**flags: Any) -> Settings:

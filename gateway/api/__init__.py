@@ -4,17 +4,37 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from gateway.api import commands, consumers, events, health, models, openapi, problems, quarantine, states, vehicles
+from gateway.api import (
+    audit,
+    clients,
+    commands,
+    consumers,
+    edits,
+    events,
+    fleets,
+    health,
+    models,
+    oauth,
+    openapi,
+    problems,
+    quarantine,
+    states,
+    vehicles,
+)
 from gateway.api.access import Tickets, api_token
-from gateway.app import Gateway
+from gateway.api.tokens import Tokens
+from gateway.app import Gateway, owners_secret
 
-ROUTERS = (vehicles, states, commands, models, consumers, events, quarantine, health)
+ROUTERS = (
+    oauth, clients, fleets, vehicles, edits, states, commands, audit, models, consumers, events, quarantine, health,
+)  # fmt: skip
 
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The API in front of an opened `gateway`. Raises OSError, ValueError if its token cannot be read or made."""
     app = FastAPI(title="teleloop", version=version("teleloop"), redoc_url=None)
     app.state.gateway, app.state.token = gateway, api_token(gateway.settings)
+    app.state.tokens = Tokens(owners_secret(gateway.settings.provisioning_key_path), gateway.now_ms)
     app.state.tickets = Tickets(gateway.now_ms)
     problems.install(app)
     for resource in ROUTERS:

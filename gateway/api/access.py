@@ -3,23 +3,44 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import Depends, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Query, Request, Security
+from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2
 
 from gateway.api.problems import Problem, flow_id_of
+from gateway.api.tokens import Tokens
 from gateway.app import Gateway, owners_secret
+from gateway.registry.clients import EVERY_SCOPE, Scope
 from gateway.registry.fleets import DEFAULT_FLEET
 from gateway.settings import Settings
 
-Scope = Literal["vehicles", "vehicles.ro", "vehicle-commands", "event-consumers", "admin"]
 IMPLIED: dict[str, frozenset[str]] = {"vehicles": frozenset({"vehicles.ro"})}
-EVERYTHING: frozenset[str] = frozenset({"vehicles", "vehicles.ro", "vehicle-commands", "event-consumers", "admin"})
+EVERYTHING: frozenset[str] = frozenset(EVERY_SCOPE)
+SCOPES: dict[str, str] = {
+    "vehicles": "add and change vehicles, and what `vehicles.ro` allows",
+    "vehicles.ro": "read vehicles, their states, events, the model database",
+    "vehicle-commands": "command vehicles",
+    "event-consumers": "manage event consumers",
+    "admin": "manage clients and fleets",
+}
 TICKET_LIFETIME_MS = 60_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="teleloop"'}
+INVALID = {"WWW-Authenticate": 'Bearer realm="teleloop", error="invalid_token"'}
 
-_bearer = HTTPBearer(auto_error=False, description="The API token: `api-token` in the gateway's data folder, or TELELOOP_TOKEN.")
+_bearer = HTTPBearer(
+    scheme_name="API token",
+    auto_error=False,
+    description="Of the gateway's own command line: `api-token` in its data folder, or TELELOOP_TOKEN.",
+)
+_oauth2 = OAuth2(
+    flows=OAuthFlows(clientCredentials=OAuthFlowClientCredentials(tokenUrl="/oauth2/token", scopes=SCOPES)),
+    scheme_name="OAuth 2.0",
+    auto_error=False,
+    description="Client credentials; a token is good for 900 seconds.",
+)
+Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +54,11 @@ class Access:
     def may(self, scope: str) -> bool:
         """Whether a scope was granted, by name or by one that includes it."""
         return scope in self.scopes or any(scope in IMPLIED.get(granted, ()) for granted in self.scopes)
+
+    @property
+    def operates(self) -> bool:
+        """Whether it looks after the whole gateway: an admin of the fleet of those who run it."""
+        return self.fleet_id == DEFAULT_FLEET and self.may("admin")
 
 
 def api_token(settings: Settings) -> str:
@@ -67,36 +93,53 @@ class Tickets:
         return client if expires_at > self._now_ms() else None
 
 
-def _client(request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Access:
+async def _client(request: Request, shown: Shown, _: Annotated[str | None, Depends(_oauth2)] = None) -> Access:
     if shown is None:
         raise Problem(401, "unauthorized", "a bearer token is wanted", headers=CHALLENGE)
-    if not secrets.compare_digest(shown.credentials.encode(), request.app.state.token.encode()):
-        raise Problem(401, "unauthorized", "the bearer token is not valid", headers=CHALLENGE)
-    return Access(DEFAULT_FLEET, "api-token", EVERYTHING)
+    if secrets.compare_digest(shown.credentials.encode(), request.app.state.token.encode()):
+        return Access(DEFAULT_FLEET, "api-token", EVERYTHING)
+    tokens: Tokens = request.app.state.tokens
+    grant = tokens.read(shown.credentials)
+    client = await gateway_of(request).registry.clients.find(grant.client_id) if grant else None
+    if grant is None or client is None or client.rotated_at != grant.rotated_at:
+        raise Problem(401, "unauthorized", "the bearer token is not valid (any more)", headers=INVALID)
+    return Access(client.fleet_id, client.client_id, grant.scopes & frozenset(client.scopes))
+
+
+def _granted(client: Access, scope: Scope) -> Access:
+    if not client.may(scope):
+        headers = {"WWW-Authenticate": f'{CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'}
+        raise Problem(403, "forbidden", f"the scope {scope} is wanted", headers=headers)
+    return client
 
 
 def access(scope: Scope) -> Callable[[Access], Access]:
     """The dependency that lets in only who was granted `scope`."""
 
-    def granted(client: Annotated[Access, Depends(_client)]) -> Access:
-        if not client.may(scope):
-            raise Problem(403, "forbidden", f"the scope {scope} is wanted")
-        return client
+    def granted(client: Annotated[Access, Security(_client, scopes=[scope])]) -> Access:
+        return _granted(client, scope)
 
     return granted
 
 
-def _listener(
+async def _listener(
     request: Request,
-    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    shown: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer, scopes=["vehicles.ro"])],
+    _: Annotated[str | None, Security(_oauth2, scopes=["vehicles.ro"])],
     ticket: Annotated[str | None, Query(max_length=64, description="from `POST /events/tickets`, instead of a token")] = None,
 ) -> Access:
     if ticket is None:
-        return access("vehicles.ro")(_client(request, shown))
+        return _granted(await _client(request, shown), "vehicles.ro")
     tickets: Tickets = request.app.state.tickets
     client = tickets.redeem(ticket)
     if client is None:
         raise Problem(401, "unauthorized", "the ticket is not valid (any more)", headers=CHALLENGE)
+    return client
+
+
+def _operator(client: Annotated[Access, Depends(access("admin"))]) -> Access:
+    if not client.operates:
+        raise Problem(403, "forbidden", f"only admins of the fleet {DEFAULT_FLEET} may do this")
     return client
 
 
@@ -105,4 +148,6 @@ FlowIdHere = Annotated[str, Depends(flow_id_of)]
 Reader = Annotated[Access, Depends(access("vehicles.ro"))]
 Writer = Annotated[Access, Depends(access("vehicles"))]
 Commander = Annotated[Access, Depends(access("vehicle-commands"))]
+Admin = Annotated[Access, Depends(access("admin"))]
+Operator = Annotated[Access, Depends(_operator)]
 Listener = Annotated[Access, Depends(_listener)]

@@ -14,6 +14,7 @@ ERRORS = {
     "403": "The token lacks the scope",
     "404": "No such thing in this fleet",
     "409": "The state of things does not allow it",
+    "412": "Changed since the ETag of `If-Match`",
     "413": "More than 1 MiB",
     "422": "Understood, and not possible; `reason` says why",
     "429": "Too many commands for this unit",
@@ -68,6 +69,8 @@ def _describe(path: str, operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
     for status, description in ERRORS.items():
+        if status == "412" and "If-Match" not in {each["name"].title() for each in operation.get("parameters", ())}:
+            continue
         if status in ONLY_COMMANDS and "/commands/" not in path:
             continue
         if path in OPEN and status not in ("500", "503"):

@@ -21,10 +21,10 @@ async def refused_frames(
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 100,
     cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
 ) -> Any:
-    """Newest first, the newest 10,000. Frames of units that nobody has attached are for the scope `admin` alone."""
+    """Newest first, the newest 10,000. Frames of units that nobody has attached are for those who run the gateway."""
     before = None if cursor is None else int(cursor)
     entries = await gateway.registry.quarantine.page(
-        client.fleet_id, with_strangers=client.may("admin"), before=before, limit=limit + 1
+        client.fleet_id, with_strangers=client.operates, before=before, limit=limit + 1
     )
     more = len(entries) > limit
     entries = entries[:limit]
@@ -43,7 +43,7 @@ async def attach_stranger(
     """As `POST /vehicles`, the unit being known from the frame."""
     entry = None
     if 0 <= entry_id < 1 << 63:
-        entry = await gateway.registry.quarantine.entry(client.fleet_id, entry_id, with_strangers=client.may("admin"))
+        entry = await gateway.registry.quarantine.entry(client.fleet_id, entry_id, with_strangers=client.operates)
     if entry is None:
         raise Problem(404, "not_found", f"there is no refused frame {entry_id}")
     request = VehicleRequest(

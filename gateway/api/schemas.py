@@ -12,6 +12,8 @@ T = TypeVar("T")
 Moment = Annotated[str, Field(examples=["2026-01-30T13:22:05Z"], json_schema_extra={"format": "date-time"})]
 Text = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[^\x00]*$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
+FleetId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+"""A word of AMQP routing keys."""
 
 
 def _whole(said: Any) -> Any:
@@ -76,6 +78,77 @@ class VehicleRequest(BaseModel):
     custom_fields: Annotated[dict[Word, Scalar], Field(max_length=FIELDS_LIMIT)] = {}
     tags: Annotated[list[Word], Field(max_length=FIELDS_LIMIT)] = []
     operation_status: OperationStatus = "OPERATING"
+
+
+def _undefaulted(schema: dict[str, Any]) -> None:
+    """What is left out of a patch stays as it is: there is no default to tell."""
+    schema.pop("default", None)
+
+
+Untold: Any = Field(default=None, json_schema_extra=_undefaulted)
+"""A field of a patch that may be left out."""
+
+
+class MasterDataPatch(MasterData):
+    """Master data to change; null removes a field."""
+
+    __pydantic_extra__: dict[Word, Text | None] = Field(init=False)  # type: ignore[assignment]
+
+
+class VehiclePatch(BaseModel):
+    """A JSON merge patch (RFC 7396) of a vehicle: what is left out stays, null removes."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"master_data": {"remark": "winter tyres", "custom_name": None}, "tags": ["airport", "winter"]}]
+        },
+    )
+
+    master_data: MasterDataPatch | None = Untold
+    custom_fields: Annotated[dict[Word, Scalar], Field(max_length=FIELDS_LIMIT)] | None = Untold
+    tags: Annotated[list[Word], Field(max_length=FIELDS_LIMIT)] | None = Untold
+    operation_status: OperationStatus | None = Untold
+
+
+class RentalRequest(BaseModel):
+    """Whether the vehicle is in rental."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"rental_status": "IN_RENTAL"}]})
+
+    rental_status: RentalStatus
+
+
+class UnitRequest(BaseModel):
+    """The unit that a vehicle gets. Its model stays, unless one is said as for a new vehicle."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"telematics_brand": "CLOUDBOXX", "telematics_unit_id": "0123456789ABCDEF"}]},
+    )
+
+    telematics_brand: Word
+    telematics_unit_id: Word
+    vehicle_model_id: Word | None = None
+    vehicle_model: Word | None = None
+    year: Year | None = None
+
+
+class TokenAnswer(BaseModel):
+    """RFC 6749, section 5.1."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="seconds", examples=[900])
+    scope: str = Field(examples=["vehicles vehicle-commands"])
+
+
+class TokenRefusal(BaseModel):
+    """RFC 6749, section 5.2."""
+
+    error: Literal["invalid_request", "invalid_client", "unsupported_grant_type", "invalid_scope"]
+    error_description: str
+    flow_id: str
 
 
 class ModelChoice(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import APIRouter, Body, Query, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, WithJsonSchema
 
 from gateway.api.access import FlowIdHere, GatewayHere, Reader, Writer
 from gateway.api.problems import Problem, invalid, problem_of
@@ -24,11 +24,13 @@ from gateway.app import Gateway
 from gateway.brokers.logins import BrokerFailed
 from gateway.registry import RegistryError
 from gateway.registry.listing import VehicleFilter
-from gateway.registry.record import OperationStatus
+from gateway.registry.record import OperationStatus, VehicleRecord
 from gateway.registry.vehicles import Added, NewVehicle
 from protocols.codec import UnitId
 from protocols.keys import UnitKeys
 
+Words = Annotated[list[Word], Field(max_length=FIELDS_LIMIT)]
+Pair = Annotated[str, StringConstraints(max_length=1_100, pattern=r"^[^\x00:]+:[^\x00]*$")]
 BULK_LIMIT = 1_000
 PAGE_LIMIT = 1_000
 NO_LOGIN_YET = "the units' broker does not take the login at this moment: ask for new credentials later"
@@ -58,7 +60,7 @@ async def add_vehicles(
     """The answer shows the unit's credentials, once. Of a list each item is answered on its own."""
     if isinstance(wanted, VehicleRequest):
         added, keys = await _add(gateway, client.fleet_id, wanted, flow_id)
-        return _shown(gateway, added, keys, await _let_in(gateway, {added.vehicle.unit: keys.password}))
+        return shown(gateway, added, keys, await let_in(gateway, {added.vehicle.unit: keys.password}))
     response.status_code = 207
     outcomes: list[tuple[Added, UnitKeys] | Problem] = []
     for each in wanted:
@@ -71,7 +73,7 @@ async def add_vehicles(
         except Problem as problem:
             outcomes.append(problem)
     logins = {each[0].vehicle.unit: each[1].password for each in outcomes if isinstance(each, tuple)}
-    warnings = await _let_in(gateway, logins)
+    warnings = await let_in(gateway, logins)
     return Response(
         Bulk(items=[_item(gateway, each, warnings, flow_id) for each in outcomes]).model_dump_json(exclude_none=False),
         207,
@@ -82,7 +84,7 @@ async def add_vehicles(
 def _item(gateway: Gateway, outcome: tuple[Added, UnitKeys] | Problem, warnings: list[str], flow_id: str) -> Any:
     if isinstance(outcome, Problem):
         return {"status": outcome.status, "problem": outcome.document(flow_id)}
-    return {"status": 201, "vehicle": _shown(gateway, *outcome, warnings)}
+    return {"status": 201, "vehicle": shown(gateway, *outcome, warnings)}
 
 
 async def _add(gateway: Gateway, fleet_id: str, wanted: VehicleRequest, flow_id: str) -> tuple[Added, UnitKeys]:
@@ -103,7 +105,7 @@ async def _add(gateway: Gateway, fleet_id: str, wanted: VehicleRequest, flow_id:
     return added, gateway.registry.keys(new.unit, added.generation)
 
 
-async def _let_in(gateway: Gateway, logins: dict[UnitId, str]) -> list[str]:
+async def let_in(gateway: Gateway, logins: dict[UnitId, str]) -> list[str]:
     """Give the broker these logins; a warning if it does not take them: the vehicles are added all the same."""
     try:
         if logins:
@@ -114,12 +116,17 @@ async def _let_in(gateway: Gateway, logins: dict[UnitId, str]) -> list[str]:
     return []
 
 
-def _shown(gateway: Gateway, added: Added, keys: UnitKeys, warnings: list[str]) -> dict[str, Any]:
+def shown(gateway: Gateway, added: Added, keys: UnitKeys, warnings: list[str]) -> dict[str, Any]:
     document = added.vehicle.document(gateway.models)
-    return document | {"credentials": _credentials(added.vehicle.unit, keys), "warnings": [*added.warnings, *warnings]}
+    return document | {"credentials": credentials(added.vehicle.unit, keys), "warnings": [*added.warnings, *warnings]}
 
 
-def _credentials(unit: UnitId, keys: UnitKeys) -> dict[str, Any]:
+def etag(vehicle: VehicleRecord) -> str:
+    """Names the vehicle's revision: what its unit reports does not make another."""
+    return f'"{vehicle.revision}"'
+
+
+def credentials(unit: UnitId, keys: UnitKeys) -> dict[str, Any]:
     return {
         "user_name": str(unit),
         "password": keys.password,
@@ -140,19 +147,26 @@ async def list_vehicles(
     operation_status: OperationStatus | None = None,
     life_status: LifeStatusValue | None = None,
     q: Annotated[str | None, Query(max_length=200, description="part of a value of master data or custom fields")] = None,
+    tag: Annotated[Words | None, Query(description="has all of these tags")] = None,
+    custom_field: Annotated[
+        Annotated[list[Pair], Field(max_length=FIELDS_LIMIT)] | None,
+        Query(description="`name:value`; has all of these custom fields", examples=["bay:42"]),
+    ] = None,
     archived: Annotated[bool, Query(description="the archived ones instead of the live ones")] = False,
 ) -> Any:
     """In the order they were added; pages stay whole while vehicles are added and archived."""
     online = None if life_status is None else life_status == "ONLINE"
-    wanted = VehicleFilter(brand, model, operation_status, online, archived, q)
+    wanted = VehicleFilter(brand, model, operation_status, online, archived, q, tag or (), custom_field or ())
     found, after = await gateway.registry.vehicles.page(client.fleet_id, wanted, cursor=cursor, limit=limit)
     return {"items": [vehicle.document(gateway.models) for vehicle in found], "next_cursor": after}
 
 
 @router.get("/vehicles/{vehicle_id}", summary="Show a vehicle", response_model=Vehicle)
-async def show_vehicle(gateway: GatewayHere, client: Reader, vehicle_id: str) -> Any:
-    """Archived vehicles are shown too, until they are purged after 90 days."""
-    return (await gateway.registry.vehicles.get(client.fleet_id, vehicle_id)).document(gateway.models)
+async def show_vehicle(gateway: GatewayHere, client: Reader, response: Response, vehicle_id: str) -> Any:
+    """Archived vehicles are shown too, until they are purged after 90 days. `ETag` names the revision that people have made."""
+    vehicle = await gateway.registry.vehicles.get(client.fleet_id, vehicle_id)
+    response.headers["ETag"] = etag(vehicle)
+    return vehicle.document(gateway.models)
 
 
 @router.post("/vehicles/{vehicle_id}/archive", summary="Take a vehicle out of operation", response_model=Vehicle)
@@ -180,9 +194,9 @@ async def restore_vehicle(gateway: GatewayHere, client: Writer, flow_id: FlowIdH
     status_code=201,
     response_model=Credentials,
 )
-async def issue_credentials(gateway: GatewayHere, client: Writer, flow_id: FlowIdHere, vehicle_id: str) -> Any:
+async def issuecredentials(gateway: GatewayHere, client: Writer, flow_id: FlowIdHere, vehicle_id: str) -> Any:
     """The next generation; the broker takes its password at once, the older keys stay valid until the unit uses the new."""
     added = await gateway.registry.edits.reissue(client.fleet_id, vehicle_id, flow_id)
     keys = gateway.registry.keys(added.vehicle.unit, added.generation)
     await gateway.attached(added.vehicle.unit, keys.password)
-    return _credentials(added.vehicle.unit, keys)
+    return credentials(added.vehicle.unit, keys)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.memory import Memory, Vehicle
 from gateway.registry.packing import unpacked
 from gateway.store import Store
-from gateway.store.tables import memories, units, vehicles
+from gateway.store.tables import fleets, memories, units, vehicles
 from modeldb import Database
 from protocols.codec import UnitId
 
@@ -139,6 +139,8 @@ class Attachments:
             model,
             tuple(each for each in generations if each is not None),
             row["archived_at"] is not None,
+            row["trip_trigger"],
+            row["rental_trip"],
         )
 
 
@@ -152,6 +154,8 @@ def _selected() -> Select[Any]:
         vehicles.c.vehicle_model_id,
         vehicles.c.archived_at,
         vehicles.c.replacements,
+        vehicles.c.rental_trip,
+        fleets.c.trip_trigger,
         units.c.generation,
         units.c.previous_generation,
         memories.c.online,
@@ -159,7 +163,7 @@ def _selected() -> Select[Any]:
         memories.c.last_contact_at,
         memories.c.firmware,
         memories.c.facts,
-    ).select_from(vehicles.join(units, unit).outerjoin(memories))
+    ).select_from(vehicles.join(fleets).join(units, unit).outerjoin(memories))
 
 
 def _of_units(wanted: Iterable[UnitId]) -> Iterator[Select[Any]]:

@@ -7,7 +7,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +19,8 @@ from gateway.store.tables import clients, fleets
 ID_SIZE_BYTES = 8
 SECRET_SIZE_BYTES = 32
 SALT_SIZE_BYTES = 16
+Scope = Literal["vehicles", "vehicles.ro", "vehicle-commands", "event-consumers", "admin"]
+EVERY_SCOPE: tuple[str, ...] = get_args(Scope)
 LIMIT = 100
 """Clients of one fleet."""
 

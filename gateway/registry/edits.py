@@ -1,12 +1,14 @@
 """What people change of a vehicle: data, rental, unit. A change and the event that tells of it are one transaction."""
 
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.changes import Occasion
 from gateway.memory import Memory, Recorded
 from gateway.registry.attachments import Attachments
 from gateway.registry.errors import TooManyFields
@@ -19,6 +21,7 @@ from gateway.registry.rows import attach_unit, following, one_live, revise
 from gateway.registry.vehicles import Added
 from gateway.store import Store
 from gateway.store.tables import memories, units, vehicles
+from gateway.trips import on_rental_status
 from modeldb import Database
 from protocols.codec import UnitId
 
@@ -84,14 +87,24 @@ class Edits:
         return vehicle
 
     async def rent(self, fleet_id: str, vehicle_id: str, rental_status: str, flow_id: str) -> VehicleRecord:
-        """Say whether the vehicle is in rental; that it is so already is no change."""
+        """Say whether the vehicle is in rental, with the trip that this begins or ends; that it is so already is no change."""
         now = self._now_ms()
         async with self._store.writing() as connection:
             vehicle = await one_live(connection, fleet_id, vehicle_id)
             if vehicle.rental_status == rental_status:
                 return vehicle
-            reasons = ["RENTAL_STATUS_CHANGED"]
-            vehicle = await self._revise(connection, vehicle, reasons, now, flow_id, rental_status=rental_status)
+            attached = (await self._attachments.read(connection, [vehicle.unit])).get(vehicle.unit)
+            vehicle = await revise(connection, vehicle, now, rental_status=rental_status)
+            told = [changed_event(vehicle, self._models, ("RENTAL_STATUS_CHANGED",), now, flow_id)]
+            if attached is not None:
+                occasion = Occasion(uuid.UUID(told[0].id), flow_id, now, now, fleet_id, vehicle_id)
+                trip, events = on_rental_status(*attached, rental_status == "IN_RENTAL", occasion)
+                row = update(vehicles).where(vehicles.c.vehicle_id == vehicle_id)
+                await connection.execute(row.values(rental_trip=null() if trip is None else dict(trip)))
+                told += events
+            await self._outbox.put(connection, told)
+            found = await self._attachments.read(connection, [vehicle.unit])
+        self._attachments.replace([vehicle.unit], found)
         self._outbox.waiting.set()
         return vehicle
 

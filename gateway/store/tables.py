@@ -61,6 +61,7 @@ vehicles = Table(
     Column("revision", Integer, nullable=False, server_default="1"),
     Column("number", Number, nullable=False, server_default="0"),
     Column("replacements", Integer, nullable=False, server_default="0"),
+    Column("rental_trip", Document),
     Index(None, "number", unique=True),
     Index(None, "brand", "telematics_unit_id"),
     Index(None, "archived_at"),
@@ -69,6 +70,7 @@ vehicles = Table(
 
 `search` is what people may look for: the values of master data and custom fields, folded to one case, one a line.
 `number` is the order in which vehicles were added; lists follow it. `replacements` counts the units before this one.
+`rental_trip` is the trip that a rental has begun.
 """
 
 vehicle_labels = Table(

@@ -65,6 +65,7 @@ def upgrade() -> None:
 
     op.add_column("vehicles", sa.Column("number", NUMBER, server_default="0", nullable=False))
     op.add_column("vehicles", sa.Column("replacements", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("vehicles", sa.Column("rental_trip", DOCUMENT))
     op.execute(NUMBER_VEHICLES)
     op.create_index("ix_vehicles_number", "vehicles", ["number"], unique=True)
     op.drop_index("ix_vehicles_fleet_id_created_at_vehicle_id", "vehicles")
@@ -121,5 +122,6 @@ def downgrade() -> None:
     op.create_index("ix_vehicles_fleet_id_created_at_vehicle_id", "vehicles", ["fleet_id", "created_at", "vehicle_id"])
     op.drop_column("vehicles", "number")
     op.drop_column("vehicles", "replacements")
+    op.drop_column("vehicles", "rental_trip")
     op.drop_index("ix_commands_vehicle_id_id", "commands")
     op.drop_table("clients")
