@@ -3,12 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from modeldb.document import ModelError, convert, read
+from modeldb.document import ModelError, convert
 from modeldb.signals import Signal, SignalTable, read_table
 from modeldb.vocabulary import COMMANDS
 
@@ -100,10 +99,9 @@ def vin_check_digit_holds(vin: str) -> bool:
     return vin[_VIN_CHECK_AT] == "0123456789X"[total % 11]
 
 
-def load_brand(path: Path, file: str, others: Mapping[str, Brand]) -> Brand:
-    """The brand of `path`, named as the file is. `others` are the brands it may be like. Raises ModelError."""
-    said = convert(read(path, file), BrandFile, file)
-    name = path.stem
+def make_brand(document: Mapping[str, Any], name: str, file: str, others: Mapping[str, Brand]) -> Brand:
+    """The brand that the document `file` describes, named as the file is. It may be like one of `others`. Raises ModelError."""
+    said = convert(document, BrandFile, file)
     if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
         raise ModelError(file, "", "a brand file is named as the brand is: upper case, digits, underscores")
     model = None

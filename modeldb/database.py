@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
-from modeldb.brand import Brand, load_brand
+from modeldb.brand import Brand, make_brand
 from modeldb.document import ModelError, paths, read
 from modeldb.family import Family, load_family
 from modeldb.model import VehicleModel
@@ -69,11 +69,12 @@ def _loaded(folders: tuple[Path, ...]) -> Database:
 
 def _brands(folders: Sequence[Path]) -> dict[str, Brand]:
     files = [(path, path.relative_to(folder).as_posix()) for folder in folders for path in paths(folder / "brands")]
+    said = [(path.stem, file, read(path, file)) for path, file in files]
     brands: dict[str, Brand] = {}
-    for path, file in sorted(files, key=lambda each: "like" in read(*each)):
-        if path.stem in brands:
-            raise ModelError(file, "", f"there is a brand {path.stem} already")
-        brands[path.stem] = load_brand(path, file, brands)
+    for name, file, document in sorted(said, key=lambda each: "like" in each[2]):
+        if name in brands:
+            raise ModelError(file, "", f"there is a brand {name} already")
+        brands[name] = make_brand(document, name, file, brands)
     return brands
 
 

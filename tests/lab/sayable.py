@@ -10,7 +10,7 @@ from modeldb.rule import AnyOf, Day, Linear, Lookup, Position, Raw, Scaling, Ste
 from modeldb.signals import Signal
 from modeldb.vocabulary import PROPERTIES
 
-FEW = 100
+FEW = 60
 """A brand with fewer signals says all of them in a test, read or not."""
 
 

@@ -50,12 +50,12 @@ def written(folder: Path, rules: str, *, family: str | None = None, brand: str =
 
 
 def unit_of(folder: Path, rules: str, *, family: str | None = None) -> Translation:
-    [model] = load(extra_folders=[written(folder, rules, family=family)]).available("ACME")
+    [model] = load(written(folder, rules, family=family)).available("ACME")
     return model.units["ACME"]
 
 
 def in_columns(folder: Path, signals: dict[str, Any]) -> dict[str, Any]:
-    models = load(extra_folders=[folder]).available("ACME")
+    models = load(folder).available("ACME")
     columns = tables(models, "ACME")
     assert columns.complete.all()
     [row] = translate_rows(columns, np.array([0], np.intp), *columns.rows([signals]))
@@ -157,7 +157,7 @@ def test_one_open_door_is_said_as_one(tmp_path: Path) -> None:
     unit = unit_of(tmp_path, DOORS)
     assert unit.invert({"doors_status": "OPEN"}) == {"door.left": "open", "door.right": "closed", "door.rear": "closed"}
     assert set(unit.invert({"doors_status": "CLOSED"}).values()) == {"closed"}
-    assert not tables(load(extra_folders=[tmp_path]).available("ACME"), "ACME").complete.any()
+    assert not tables(load(tmp_path).available("ACME"), "ACME").complete.any()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_one_open_door_is_said_as_one(tmp_path: Path) -> None:
 )
 def test_a_wrong_rule_is_named_with_its_key(tmp_path: Path, rule: str, key: str) -> None:
     with pytest.raises(ModelError) as caught:
-        load(extra_folders=[written(tmp_path, rule + "\n")])
+        load(written(tmp_path, rule + "\n"))
     assert (caught.value.file, caught.value.key) == ("models/rover.toml", f"ACME.state.{key}")
 
 
@@ -208,14 +208,14 @@ def test_a_wrong_rule_is_named_with_its_key(tmp_path: Path, rule: str, key: str)
 def test_a_wrong_signal_is_named_with_its_key(tmp_path: Path, signal: str, key: str) -> None:
     brand = f'kind = "OEM"\nprotocol = "acme"\nid_pattern = "x"\n[signals]\nx = {signal}\n'
     with pytest.raises(ModelError) as caught:
-        load(extra_folders=[written(tmp_path, LOCK, brand=brand)])
+        load(written(tmp_path, LOCK, brand=brand))
     assert (caught.value.file, caught.value.key) == ("brands/ACME.toml", f"signals.x.{key}")
 
 
 def test_a_name_stands_once_however_it_is_spelled(tmp_path: Path) -> None:
     brand = BRAND + '"door.left" = { type = "u8" }\n'
     with pytest.raises(ModelError, match="twice"):
-        load(extra_folders=[written(tmp_path, LOCK, brand=brand)])
+        load(written(tmp_path, LOCK, brand=brand))
 
 
 # Families --------------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_a_model_reads_its_familys_names(tmp_path: Path) -> None:
 )
 def test_a_wrong_family_file_is_named_with_its_key(tmp_path: Path, old: str, new: str, key: str) -> None:
     with pytest.raises(ModelError) as caught:
-        load(extra_folders=[written(tmp_path, BY_NAME, family=FAMILY.replace(old, new))])
+        load(written(tmp_path, BY_NAME, family=FAMILY.replace(old, new)))
     assert (caught.value.file, caught.value.key) == ("families/acme-one.toml", key)
 
 

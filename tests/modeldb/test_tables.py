@@ -28,13 +28,13 @@ def in_columns(unit: Translation, state: dict[str, Value]) -> dict[str, Value]:
 
 
 @pytest.mark.parametrize("brand", BRANDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_batch_of_mixed_models_is_translated_as_one_by_one(brand: str, data: st.DataObject) -> None:
     models = load().available(brand)
     columns, units = tables(models, brand), [model.units[brand] for model in models]
     one = st.one_of(*(st.tuples(st.just(at), raw_signals(unit)) for at, unit in enumerate(units)))
-    batch = data.draw(st.lists(one, max_size=24))
+    batch = data.draw(st.lists(one, max_size=12))
     chosen = np.array([model for model, _ in batch], np.intp)
     lanes = translate_rows(columns, chosen, *columns.rows([signals for _, signals in batch]))
     assert lanes.dtype == np.int32
