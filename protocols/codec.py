@@ -5,14 +5,14 @@ other exception; no socket, no clock, no vehicle: time and keys are arguments.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import construct
 
-from protocols.trace import dotted, parsing, trace
+from protocols.trace import Leaf, dotted, parsing, trace
 
 PAYLOAD_LIMIT_BYTES = 64 * 1024
 """The longest MQTT payload a unit may send; longer is refused as `oversized`."""
@@ -199,14 +199,19 @@ class Protocol(ABC):
         """The unit of the value at a dotted path of the declarations, and what it means, in words; both may be empty."""
         return "", ""
 
+    def meanings(self, leaves: Sequence[Leaf]) -> Iterable[tuple[str, str]]:
+        """`meaning` of each leaf of a frame in order, for a protocol where one leaf says what the next ones mean."""
+        return [self.meaning(leaf.path, leaf.value) for leaf in leaves]
 
-def parse(declaration: "construct.Construct[Any, Any]", data: bytes, at: int = 0) -> construct.Container[Any]:
+
+def parse(declaration: "construct.Construct[Any, Any]", data: bytes, at: int = 0, under: str = "") -> construct.Container[Any]:
     """Parse `data` by a construct declaration; every failure is a ProtocolError with the offset where reading stopped.
 
-    Offsets of errors count from the start of `data`; `at`, where it stands in its frame, is for who watches (protocols.trace).
+    Offsets of errors count from the start of `data`; `at`, where it stands in its frame, and `under`, the dotted path of what
+    it is there, are for who watches (protocols.trace).
     """
     try:
-        with parsing(declaration, at) as watched:
+        with parsing(declaration, at, under) as watched:
             value = declaration.parse(data)
             if watched is not None:
                 watched.value = value

@@ -5,8 +5,10 @@ The transport protects a hop; this protects the command from the gateway to the 
 """
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import Any
 
 from construct import Bytes as FixedBytes
 from construct import Const, GreedyBytes, Int8ub, Int16ub, Int32ub, Int64ub, Prefixed, Struct, Terminated
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from protocols.codec import ProtocolError, build, parse
+from protocols.meanings import Meaning, choice, unix_time, words
 
 TAG_SIZE_BYTES = 16
 PARAMETERS_LIMIT_BYTES = 256
@@ -77,6 +80,25 @@ COMMAND_CODES = {
 COMMAND_NAMES = {code: name for name, code in COMMAND_CODES.items()}
 NATIVE_COMMAND = 0x01F0
 """The parameters are a message of the brand's own protocol."""
+
+PATH = "envelope"
+"""What the envelope in a frame is called where the frame is explained."""
+
+_MEANINGS: Mapping[str, Meaning] = {
+    "algorithm": choice({1: "HMAC-SHA-256, leftmost 16 bytes", 2: "AES-128-CMAC"}),
+    "key_id": words("the unit's key generation"),
+    "type": choice({1: "request", 2: "response"}),
+    "counter": words("freshness: higher than any before"),
+    "expires": unix_time(1, "s"),
+    "command": choice(COMMAND_NAMES | {NATIVE_COMMAND: "a message of the brand's own protocol, in the parameters"}),
+    "tag": words("over VTC1, the unit's id and all bytes before it, under K_cmd"),
+}
+
+
+def meaning(path: str, value: Any) -> tuple[str, str]:
+    """Unit and meaning of a field of an envelope, by its name."""
+    known = _MEANINGS.get(path.rpartition(".")[2])
+    return known(value) if known else ("", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from math import isfinite
 from typing import Any
 
-from protocols import load
-from protocols.codec import Cut, Frame, Peer, Protocol, ProtocolError, Reason
+from protocols import envelope, load
+from protocols.codec import Cut, Frame, Peer, Protocol, ProtocolError, Reason, parse
+from protocols.numbering import numbered
 from protocols.trace import Leaf, Trace, watch
 
 _PLAUSIBLE: tuple[Reason, ...] = ("bad_sync", "unsupported", "malformed", "truncated", "bad_length", "bad_checksum")
@@ -75,10 +78,12 @@ def _error(error: ProtocolError) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can say it: bytes as text if they are printable ASCII, else in hex."""
+    """A value as JSON can say it: bytes as text if they are printable ASCII, else in hex; what is not finite by its name."""
     if isinstance(value, bytes | bytearray):
         text = bytes(value).rstrip(b"\0")
         return text.decode("ascii") if text and text.isascii() and text.decode("ascii").isprintable() else bytes(value).hex()
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -93,49 +98,60 @@ def explain(payload: bytes, protocol: Protocol, peer: Peer | None = None) -> lis
 
 def _explained(cut: Cut, protocol: Protocol, peer: Peer | None) -> Explanation:
     frame, error = None, cut.error
+    try:
+        frame = protocol.decode(cut.data, peer)
+    except ProtocolError as caught:
+        error = caught.moved(cut.offset)
     with watch() as traces:
-        try:
-            frame = protocol.decode(cut.data, peer)
-        except ProtocolError as caught:
-            error = caught.moved(cut.offset)
-        if not traces and error is not None:
-            with suppress(ProtocolError):
-                protocol.read(cut.data)
-    fields = tuple(_fields(cut, _sensible(traces), protocol))
-    checksum = protocol.checksum(cut.data)
-    return Explanation(protocol.name, cut.offset, cut.data, fields, checksum, frame, error)
+        with suppress(ProtocolError):
+            protocol.read(cut.data)
+        _read_envelope(cut.data, frame)
+    fields = tuple(_fields(cut, traces, protocol))
+    return Explanation(protocol.name, cut.offset, cut.data, fields, protocol.checksum(cut.data), frame, error)
 
 
-def _sensible(traces: Sequence[Trace]) -> list[Leaf]:
-    """The leaves of what was parsed in the end: a later parse of the same bytes stands for an earlier one that failed."""
+def _read_envelope(data: bytes, frame: Frame | None) -> None:
+    carried = frame.facts.get("envelope") if frame else None
+    if isinstance(carried, bytes) and carried and (at := data.find(carried)) >= 0:
+        with suppress(ProtocolError):
+            parse(envelope.DECLARATION, carried, at, envelope.PATH)
+
+
+def _fields(cut: Cut, traces: Sequence[Trace], protocol: Protocol) -> Iterator[Field]:
+    names, leaves = zip(*_parts(cut.data, traces), strict=True) if cut.data else ((), ())
+    own = [leaf for leaf in leaves if leaf.path and not leaf.path.startswith(envelope.PATH)]
+    said = dict(zip(map(id, own), protocol.meanings(own), strict=True))
+    for name, leaf in zip(names, leaves, strict=True):
+        unit, meaning = said.get(id(leaf)) or _meaning(name, leaf)
+        raw = cut.data[leaf.offset : leaf.offset + leaf.size]
+        yield Field(name, cut.offset + leaf.offset, leaf.size, raw, leaf.value, unit, meaning)
+
+
+def _meaning(name: str, leaf: Leaf) -> tuple[str, str]:
+    if leaf.path:
+        return envelope.meaning(leaf.path, leaf.value)
+    return "", "" if name else "not read"
+
+
+def _parts(data: bytes, traces: Sequence[Trace]) -> Iterator[tuple[str, Leaf]]:
+    """What stands where, each byte once, by name. What was read again, finer, stands for what was read there before; a parse
+    that failed, for nothing that another one read. A leaf without a path: bytes that nothing read, or the rest of a leaf."""
     good = [trace for trace in traces if trace.error is None]
     failed = [trace for trace in traces if trace.error is not None]
-    chosen = good if good and not (failed and failed[0].at > good[-1].at) else [*good, *failed[:1]]
-    leaves: dict[int, Leaf] = {}
-    for trace in chosen or failed[:1]:
-        begins = {leaf.offset for leaf in trace.leaves}
-        span = range(min(begins, default=0), trace.stopped_at)
-        leaves = {offset: leaf for offset, leaf in leaves.items() if offset not in span}
-        leaves |= {leaf.offset: leaf for leaf in trace.leaves if leaf.size}
-    return [leaf for _, leaf in sorted(leaves.items())]
-
-
-def _fields(cut: Cut, leaves: Iterable[Leaf], protocol: Protocol) -> Iterator[Field]:
-    at = 0
-    for leaf in leaves:
-        if leaf.offset > at:
-            yield _unread(cut, at, leaf.offset)
-        unit, meaning = protocol.meaning(leaf.path, leaf.value)
-        raw = cut.data[leaf.offset : leaf.offset + leaf.size]
-        yield Field(leaf.path, cut.offset + leaf.offset, leaf.size, raw, leaf.value, unit, meaning)
-        at = leaf.offset + leaf.size
-    if at < len(cut.data):
-        yield _unread(cut, at, len(cut.data))
-
-
-def _unread(cut: Cut, begin: int, end: int) -> Field:
-    raw = cut.data[begin:end]
-    return Field("", cut.offset + begin, end - begin, raw, raw, "", "not read")
+    found: list[tuple[str, Leaf]] = []
+    owners = [-1] * len(data)
+    for trace in (*reversed(failed), *good):
+        for names, leaf in zip(numbered(trace), trace.leaves, strict=True):
+            end = min(leaf.offset + leaf.size, len(data))
+            owners[leaf.offset : end] = [len(found)] * max(end - leaf.offset, 0)
+            found.append((names.name, replace(leaf, path=names.path)))
+    for owner, places in groupby(range(len(data)), owners.__getitem__):
+        begin, *more = places
+        raw = data[begin : begin + 1 + len(more)]
+        if owner >= 0 and found[owner][1].size == len(raw):
+            yield found[owner]
+        else:
+            yield found[owner][0] if owner >= 0 else "", Leaf("", begin, len(raw), raw, None)
 
 
 def guess(payload: bytes, among: Iterable[Protocol] = ()) -> Protocol:
@@ -156,4 +172,4 @@ def _likelihood(payload: bytes, protocol: Protocol) -> tuple[int, bool, int]:
                 covered += len(cut.data)
         first = first or error
     reached = len(_PLAUSIBLE) if first is None else _PLAUSIBLE.index(first.reason) if first.reason in _PLAUSIBLE else 0
-    return covered, payload.startswith(protocol.starts or (b"",)), reached
+    return covered, payload.startswith(protocol.starts), reached

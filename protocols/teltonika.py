@@ -5,9 +5,10 @@ The server answers a login with one byte and records with their count; a unit se
 Codec 7 (GH3000) is recognised and refused as unsupported. The layouts are in `protocols.teltonika_layouts`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from protocols import teltonika_explained
 from protocols.checksums import crc16_arc
 from protocols.codec import NOT_UNDERSTOOD, Acknowledgement, Cut, Frame, Peer, Protocol, ProtocolError, Report, build, parse
 from protocols.stream import Framing, cuts
@@ -15,6 +16,7 @@ from protocols.teltonika_framing import (
     FRAMING,
     IMEI_DIGITS,
     KEEP_ALIVE,
+    LOGIN_LENGTH,
     PAYLOAD_FRAMING,
     PREAMBLE,
     TCP_HEADER_BYTES,
@@ -45,8 +47,10 @@ from protocols.teltonika_layouts import (
     TCP,
     UDP,
     UDP_ANSWER,
+    codec_13_layout,
     total,
 )
+from protocols.trace import Leaf
 
 MESSAGE_KINDS = {COMMAND: "command", RESPONSE: "response", FORWARDED: "message", CAMERA: "camera", REFUSED: "nack"}
 """Frame kinds of GPRS messages by their type byte; types not listed are kept raw as `message`."""
@@ -65,6 +69,7 @@ class Teltonika(Protocol):
 
     name: ClassVar[str] = "teltonika"
     acknowledgement: ClassVar[Acknowledgement] = "frame"
+    starts: ClassVar[tuple[bytes, ...]] = (PREAMBLE, LOGIN_LENGTH, KEEP_ALIVE)
     framing: ClassVar[Framing] = FRAMING
 
     def split(self, payload: bytes) -> Iterator[Cut]:
@@ -131,6 +136,18 @@ class Teltonika(Protocol):
         """A Codec 12 command with the envelope as its binary payload."""
         return _tcp(build(DATA[CODEC_12, ""], {"messages": [{"type": COMMAND, "payload": envelope}]}))
 
+    def read(self, data: bytes) -> None:
+        """As what the first bytes say it is."""
+        teltonika_explained.read(data)
+
+    def checksum(self, data: bytes) -> Mapping[str, str] | None:
+        """The CRC of a packet of a TCP session."""
+        return teltonika_explained.checksum(data)
+
+    def meanings(self, leaves: Sequence[Leaf]) -> Iterable[tuple[str, str]]:
+        """From the tables beside the layouts."""
+        return teltonika_explained.meanings(leaves)
+
 
 def _tcp(data: bytes) -> bytes:
     return PREAMBLE + len(data).to_bytes(4, "big") + data + crc16_arc(data).to_bytes(4, "big")
@@ -168,7 +185,7 @@ def _udp_frame(data: bytes) -> Frame:
 def _frame(data: bytes, declarations: Mapping[tuple[int, str], Any], begin: int, end: int, facts: dict[str, Any]) -> Frame:
     """The frame whose data field, codec id to second count, stands at `begin` to `end` of `data`."""
     codec = data[begin]
-    layout = _codec_13_layout(data[begin:end]) if codec == CODEC_13 else ""
+    layout = codec_13_layout(data[begin:end]) if codec == CODEC_13 else ""
     if (codec, layout) not in declarations:
         found = "07, the GH3000 codec" if codec == CODEC_7 else f"{codec:02x}"
         raise ProtocolError("unsupported", begin, "data.codec", expected="codec 08, 8e, 10, 0c, 0d, 0e or 0f", found=found)
@@ -255,23 +272,6 @@ def _message(unit: str | None, said: Any, facts: dict[str, Any], begin: int) -> 
             facts["envelope"] = first.payload
             kind = "result" if first.type == RESPONSE else kind
     return Frame(kind, unit, captured_at=captured_at, facts=facts | {"data": _plain(said)})
-
-
-def _codec_13_layout(data: bytes) -> str:
-    """Which layout a Codec 13 data field of one message has, told from what its size field counts.
-
-    Milliseconds are told from seconds by their upper half: 0100 to 03ff from 2004 to 2109, where seconds say minutes after 1970.
-    """
-    if len(data) < 12 or data[1] != 1:
-        return "seconds"
-    room = len(data) - 8
-    size, upper = int.from_bytes(data[3:7], "big"), int.from_bytes(data[7:11], "big")
-    milliseconds = 0x100 <= upper < 0x400
-    if size == room:
-        return "milliseconds" if milliseconds and room >= 8 else "seconds"
-    if size + 8 == room and milliseconds:
-        return "milliseconds_uncounted"
-    return "seconds_uncounted" if size + 4 == room else "seconds"
 
 
 def _is_envelope(payload: bytes) -> bool:

@@ -110,6 +110,24 @@ CODEC_13_LAYOUTS = {
 }
 """Codec 13 as units send it: the vendor's page counts a time in seconds; other firmware leaves it out, or says milliseconds."""
 
+
+def codec_13_layout(data: bytes) -> str:
+    """Which layout a Codec 13 data field of one message has, told from what its size field counts.
+
+    Milliseconds are told from seconds by their upper half: 0100 to 03ff from 2004 to 2109, where seconds say minutes after 1970.
+    """
+    if len(data) < 12 or data[1] != 1:
+        return "seconds"
+    room = len(data) - 8
+    size, upper = int.from_bytes(data[3:7], "big"), int.from_bytes(data[7:11], "big")
+    milliseconds = 0x100 <= upper < 0x400
+    if size == room:
+        return "milliseconds" if milliseconds and room >= 8 else "seconds"
+    if size + 8 == room and milliseconds:
+        return "milliseconds_uncounted"
+    return "seconds_uncounted" if size + 4 == room else "seconds"
+
+
 # Packets ---------------------------------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from threading import RLock
-from typing import Any
+from threading import Lock
+from typing import Any, ClassVar
 
 import construct
 
@@ -35,7 +35,8 @@ class Leaf:
 class Trace:
     """One parse: what was parsed by which declaration, the leaves in the order they were read, what came of it.
 
-    `at` is where the parsed bytes stand in the frame; the leaves' offsets count from the frame's start.
+    `at` is where the parsed bytes stand in the frame; the leaves' offsets count from the frame's start. `under` is the dotted
+    path of what was parsed, where it is a part of a frame; the leaves' paths are those of the declaration.
     """
 
     declaration: Any
@@ -43,6 +44,7 @@ class Trace:
     leaves: list[Leaf] = field(default_factory=list)
     value: Any = None
     error: Exception | None = None
+    under: str = ""
 
     @property
     def stopped_at(self) -> int:
@@ -51,7 +53,31 @@ class Trace:
 
 
 _watching: ContextVar[list[Trace] | None] = ContextVar("watching", default=None)
-_patching = RLock()
+
+
+class _Hooks:
+    """The leaf classes' own `_parse`, put aside while anybody watches."""
+
+    lock = Lock()
+    watchers = 0
+    originals: ClassVar[dict[Any, Any]] = {}
+
+
+def _hook() -> None:
+    with _Hooks.lock:
+        _Hooks.watchers += 1
+        if _Hooks.watchers == 1:
+            for leaf in LEAVES:
+                _Hooks.originals[leaf] = leaf._parse
+                leaf._parse = _watched(leaf._parse)
+
+
+def _unhook() -> None:
+    with _Hooks.lock:
+        _Hooks.watchers -= 1
+        if not _Hooks.watchers:
+            for leaf, original in _Hooks.originals.items():
+                leaf._parse = original
 
 
 def _watched(original: Any) -> Any:
@@ -75,27 +101,23 @@ def watch() -> Iterator[list[Trace]]:
     construct has no hook for a leaf being read, so the leaf classes get one meanwhile; other contexts do not see it.
     """
     traces: list[Trace] = []
-    with _patching:
-        originals = {leaf: leaf._parse for leaf in LEAVES}
-        token = _watching.set(traces)
-        for leaf, original in originals.items():
-            leaf._parse = _watched(original)
-        try:
-            yield traces
-        finally:
-            for leaf, original in originals.items():
-                leaf._parse = original
-            _watching.reset(token)
+    token = _watching.set(traces)
+    _hook()
+    try:
+        yield traces
+    finally:
+        _unhook()
+        _watching.reset(token)
 
 
 @contextmanager
-def parsing(declaration: Any, at: int) -> Iterator[Trace | None]:
+def parsing(declaration: Any, at: int, under: str = "") -> Iterator[Trace | None]:
     """A parse that begins: its Trace where somebody watches, else None."""
     traces = _watching.get()
     if traces is None:
         yield None
         return
-    trace = Trace(declaration, at)
+    trace = Trace(declaration, at, under=under)
     traces.append(trace)
     try:
         yield trace
