@@ -13,11 +13,15 @@ from sqlalchemy.exc import SQLAlchemyError
 import modeldb
 from gateway.amqp import AmqpPublisher
 from gateway.amqp.accounts import Accounts, address_of
+from gateway.amqp.history import StreamHistory
 from gateway.amqp.management import Management, default_url
-from gateway.brokers import BrokerLogins, Elsewhere, Mosquitto, embedded_broker
+from gateway.brokers import AskedOverHttp, BrokerLogins, Elsewhere, Mosquitto, embedded_broker
+from gateway.brokers.door import Door
+from gateway.brokers.http import sessions_of
 from gateway.commands import Commands, Outcome
 from gateway.consumers import Consumers
 from gateway.eventlog import LocalEventLog
+from gateway.history import History
 from gateway.lines import Lines
 from gateway.live import Live
 from gateway.memory import Vehicle
@@ -36,8 +40,8 @@ from protocols import load as load_protocols
 from protocols.codec import UnitId
 from protocols.keys import KEY_SIZE_BYTES
 
-LINE_WAIT_S = 10.0
 FIRST_CLIENT = "first admin"
+LINE_WAIT_S = 10.0
 FLOWS_REMEMBERED_MS = 10 * 60 * 1000
 
 log = structlog.get_logger(__name__)
@@ -67,8 +71,11 @@ class Gateway:
         self.registry: Registry
         self.first_client: tuple[Client, str] | None = None
         self.publisher: Publisher
+        self.history: History | None
         self.consumers: Consumers
         self.logins: BrokerLogins
+        self.door: Door
+        self.broker_auth_secret: str
         self.line: Line
         self.listeners: list[TcpListener] = []
         self.service: Service
@@ -93,6 +100,7 @@ class Gateway:
         await self.registry.fleets.ensure()
         self.first_client = await self.registry.clients.first(DEFAULT_FLEET, FIRST_CLIENT, EVERY_SCOPE)
         self.publisher = self._publisher()
+        self.history = self._history()
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)
         self.consumers = Consumers(self.registry.consumers, self._accounts(), self.now_ms)
@@ -100,6 +108,8 @@ class Gateway:
         self.logins = self._broker_logins()
         await self.logins.start()
         self._stack.push_async_callback(self.logins.stop)
+        self.door = Door(self.registry, self.logins.url, self.metrics.refuse)
+        self.broker_auth_secret = self.settings.broker_auth_secret or owners_secret(self.settings.broker_auth_secret_path).hex()
         await self.logins.replace_all(await self.registry.logins())
         await self._serve()
 
@@ -115,7 +125,8 @@ class Gateway:
         for work in (self.service.run(), relay.run(), self.consumers.watch()):
             task = asyncio.create_task(work)
             self._stack.push_async_callback(_ended, task)
-        await self.line.open()
+        # A broker that asks has nobody to ask before the API serves.
+        await self.line.open(0 if self.settings.broker == "http" else LINE_WAIT_S)
         self._stack.push_async_callback(self.line.close)
         for listener, (host, port) in zip(self.listeners, self.settings.tcp_addresses.values(), strict=True):
             await listener.open(host, port)
@@ -141,6 +152,14 @@ class Gateway:
             return AmqpPublisher(self.settings.amqp_url, self.settings.event_log)
         return LocalEventLog(self.store)
 
+    def _history(self) -> History | None:
+        """Where events are that a reader has missed; None: RabbitMQ keeps only those that nobody wanted."""
+        if isinstance(self.publisher, LocalEventLog):
+            return self.publisher
+        if self.settings.amqp_url and self.settings.event_log == "all":
+            return StreamHistory(self.settings.amqp_url)
+        return None
+
     def _accounts(self) -> Accounts | None:
         url = self.settings.amqp_url
         if url is None or not isinstance(self.publisher, AmqpPublisher):
@@ -155,6 +174,9 @@ class Gateway:
         password_file, acl_file = settings.mosquitto_password_file, settings.mosquitto_acl_file
         if settings.broker == "mosquitto" and password_file and acl_file and settings.mosquitto_pid_file:
             return Mosquitto(url, password_file, acl_file, settings.mosquitto_pid_file)
+        if settings.broker == "http":
+            management_url = settings.broker_management_url
+            return AskedOverHttp(url, sessions_of(management_url) if management_url else None)
         return Elsewhere(url)
 
     async def close(self) -> None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -13,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import Select
 
 from gateway.events import Event
+from gateway.history import HistoryFailed, LoggedEvent
 from gateway.publisher import PublishFailed
 from gateway.store import Store
 from gateway.store.tables import event_log
@@ -22,6 +22,9 @@ SIZE_LIMIT_BYTES = 2_000_000_000
 """Of message bodies; the table itself takes about a tenth more."""
 
 PRUNE_INTERVAL_S = 600.0
+PAGE = 500
+"""Events read at a time."""
+
 SLICE = 2_000
 """Events removed in one transaction: publishing waits for the store's one writer, so pruning lets go of it often."""
 
@@ -30,15 +33,6 @@ log = structlog.get_logger(__name__)
 
 def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """An event as it was published: its id, its type, and the whole message."""
-
-    event_id: str
-    type: str
-    body: bytes
 
 
 class LocalEventLog:
@@ -99,6 +93,17 @@ class LocalEventLog:
                 wanted = wanted.where(event_log.c.seq > (last or 0))
             rows = await connection.execute(wanted.order_by(event_log.c.seq).limit(limit))
             return [LoggedEvent(row.event_id, row.type, row.body) for row in rows]
+
+    async def after(self, fleet_id: str, event_id: str) -> AsyncGenerator[LoggedEvent, None]:
+        """See `History.after`."""
+        last = event_id
+        try:
+            while page := await self.since(fleet_id, last, PAGE):
+                for event in page:
+                    yield event
+                last = page[-1].event_id
+        except (SQLAlchemyError, OSError) as error:
+            raise HistoryFailed(str(error)) from error
 
     async def prune(self, now_ms: int) -> int:
         """Remove events over three days old, then the oldest until the rest fits the size limit. How many went."""

@@ -31,6 +31,14 @@ class Settings(BaseSettings):
     provisioning_key_file: Path | None = Field(None, description="the key that all units' keys come from; made at first start")
     token: str | None = Field(None, repr=False, description="the API token; none: made at first start, in the data folder")
     trust_broker: bool = Field(False, description="allow brands without a seal: the broker's topic rules vouch for them")
+    broker_auth_secret: str | None = Field(
+        None, repr=False, description="what a broker that asks over HTTP shows; none: made at first start, in the data folder"
+    )
+    broker_management_url: str | None = Field(
+        None,
+        repr=False,
+        description="management API of a broker that asks over HTTP, to end sessions: RabbitMQ, EMQX (.../api/v5)",
+    )
     tcp_teltonika: str | None = Field(None, description="where Teltonika units connect over TCP: host:port, or a loopback port")
     tcp_gbt32960: str | None = Field(None, description="where GB/T 32960 units connect over TCP: host:port, or a loopback port")
     trust_tcp: bool = Field(False, description="believe what units say of themselves over TCP: the network vouches for them")
@@ -72,7 +80,7 @@ class Settings(BaseSettings):
             raise ValueError("mqtt://user:secret@host:port or mqtts://... is wanted")
         return said or None
 
-    @field_validator("amqp_url", "amqp_management_url", "database_url", "token")
+    @field_validator("amqp_url", "amqp_management_url", "broker_auth_secret", "broker_management_url", "database_url", "token")
     @classmethod
     def _empty_is_none(cls, said: str | None) -> str | None:
         return said or None
@@ -119,6 +127,11 @@ class Settings(BaseSettings):
     def token_path(self) -> Path:
         """Where the API token stands that was made at first start."""
         return self.data / "api-token"
+
+    @property
+    def broker_auth_secret_path(self) -> Path:
+        """Where the secret of brokers stands that was made at first start."""
+        return self.data / "broker-auth-secret"
 
     def prepare(self) -> None:
         """Make the data folder, for its owner alone. Raises OSError."""

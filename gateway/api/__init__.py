@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from gateway.api import (
     audit,
+    broker_auth,
     clients,
     commands,
     consumers,
@@ -26,7 +27,7 @@ from gateway.api.tokens import Tokens
 from gateway.app import Gateway, owners_secret
 
 ROUTERS = (
-    oauth, clients, fleets, vehicles, edits, states, commands, audit, models, consumers, events, quarantine, health,
+    oauth, clients, fleets, vehicles, edits, states, commands, audit, models, consumers, events, quarantine, broker_auth, health,
 )  # fmt: skip
 
 

@@ -2,21 +2,22 @@
 
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gateway.api.access import GatewayHere, Listener, Reader
 from gateway.api.schemas import Ticket
-from gateway.app import Gateway
-from gateway.eventlog import LocalEventLog
 from gateway.events import timestamp
-from gateway.live import QUEUE_LIMIT, Subscription
+from gateway.history import HistoryFailed
+from gateway.live import QUEUE_LIMIT
 
-RESUMED_LIMIT = 500
-"""Events read from the log at a time."""
+ID_LIMIT = 64
 
+log = structlog.get_logger(__name__)
 router = APIRouter(tags=["Events"])
 
 
@@ -26,20 +27,31 @@ async def events(
     client: Listener,
     type: Annotated[list[str] | None, Query(description="only events of these types")] = None,
     last_event_id: Annotated[
-        str | None, Header(max_length=64, description="resume after this event, where the event log is the gateway's own")
+        str | None, Header(max_length=ID_LIMIT, description="resume after this event, where the event log holds all events")
+    ] = None,
+    after: Annotated[
+        str | None, Query(alias="last_event_id", max_length=ID_LIMIT, description="the same, for a browser with a new ticket")
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-Sent Events: `id` is the event's id, `event` its type, `data` the same document that AMQP carries.
 
-    A reader that falls behind is cut off and resumes with `Last-Event-ID`, which browsers send by themselves.
+    A reader that falls behind is cut off and resumes with `Last-Event-ID`, which browsers send by themselves. The log holds all
+    events where there is no RabbitMQ, and where `TELELOOP_EVENT_LOG=all`; otherwise events are told from this moment on.
     """
+    resumed_after = last_event_id or after
     with gateway.live.subscribe(client.fleet_id, type) as subscription:
         yield ServerSentEvent(comment="from here on")
         told: deque[str] = deque(maxlen=2 * QUEUE_LIMIT)
-        if last_event_id is not None:
-            async for event in _missed(gateway, subscription, type, last_event_id):
-                told.append(event.id or "")
-                yield event
+        if resumed_after is not None and gateway.history is not None:
+            try:
+                async with aclosing(gateway.history.after(client.fleet_id, resumed_after)) as missed:
+                    async for event in missed:
+                        if type is None or event.type in type:
+                            told.append(event.event_id)
+                            yield _sent(event.event_id, event.type, event.body)
+            except HistoryFailed as error:
+                log.warning("a reader cannot resume; it has to ask again", error=str(error))
+                return
         known = frozenset(told)
         async for happened in subscription:
             if happened.id not in known:
@@ -54,21 +66,6 @@ async def ticket(request: Request, client: Reader) -> Any:
     """
     issued, expires_at = request.app.state.tickets.issue(client)
     return {"ticket": issued, "expires_at": timestamp(expires_at)}
-
-
-async def _missed(
-    gateway: Gateway, subscription: Subscription, types: list[str] | None, last_event_id: str
-) -> AsyncIterator[ServerSentEvent]:
-    """What the log holds after `last_event_id`: all of it, up to what the subscription has heard."""
-    log = gateway.publisher
-    while isinstance(log, LocalEventLog):
-        page = await log.since(subscription.fleet_id, last_event_id, RESUMED_LIMIT)
-        for event in page:
-            if types is None or event.type in types:
-                yield _sent(event.event_id, event.type, event.body)
-        if not page:
-            return
-        last_event_id = page[-1].event_id
 
 
 def _sent(event_id: str, event_type: str, body: bytes) -> ServerSentEvent:

@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from gateway.api.access import EVERYTHING, Access, Tickets
-from gateway.eventlog import LocalEventLog, LoggedEvent
+from gateway.eventlog import LocalEventLog
+from gateway.history import LoggedEvent
 from gateway.memory import Memory, Recorded
 from gateway.server import Serving
 from gateway.uplink import Refused
@@ -305,11 +306,15 @@ async def test_nobody_gets_in_without_the_token(stranger: httpx2.AsyncClient, un
                 "vehicle_model_id": "X",
                 "entry_id": "1",
                 "consumer_id": "X",
+                "client_id": "X",
+                "fleet_id": "X",
             }
             concrete = path.format(**words)
             for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic Og=="}):
                 answer = await stranger.request(method, concrete, headers=headers)
-                if path in ("/healthz", "/readyz", "/metrics"):
+                if path == "/oauth2/token":
+                    assert answer.status_code == 400
+                elif path in ("/healthz", "/readyz", "/metrics"):
                     assert answer.status_code == 200
                 else:
                     problem(answer, 401, "unauthorized")
