@@ -1,4 +1,4 @@
-"""`teleloop gateway` and `teleloop vehicles`: run a gateway, and use one over its REST API."""
+"""`teleloop gateway`, `vehicles`, `clients`: run a gateway, and use one over its REST API."""
 
 import asyncio
 import json
@@ -25,6 +25,8 @@ PAGE_LIMIT = 200
 app = typer.Typer(no_args_is_help=True)
 vehicles = typer.Typer(no_args_is_help=True, help="Vehicles of a running gateway: add, list, show, archive, restore, command.")
 app.add_typer(vehicles, name="vehicles")
+clients = typer.Typer(no_args_is_help=True, help="API clients of a running gateway: add, list, rotate, remove.")
+app.add_typer(clients, name="clients")
 
 console = Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -270,3 +272,68 @@ def _show_state(out: Console, state: Mapping[str, Mapping[str, Any]]) -> None:
     for key, said in sorted(state.items()):
         table.add_row(key, str(said["value"]), said["timestamp"])
     out.print(table)
+
+
+@clients.command("add")
+def add_client(
+    name: Annotated[str, typer.Argument(help="For people.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do; more than once for more.")],
+    fleet: Annotated[str | None, typer.Option(help="Its fleet; none: your own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add an API client; its secret is shown this once.
+
+    Example: teleloop clients add shop --scope vehicles --scope vehicle-commands
+    """
+    body = {"name": name, "scopes": scope} | ({"fleet_id": fleet} if fleet else {})
+    _show_secret(call("POST", "/clients", json=body), as_json)
+
+
+@clients.command("list")
+def list_clients(
+    fleet: Annotated[str | None, typer.Option(help="Only those of this fleet.")] = None, as_json: AsJson = False
+) -> None:
+    """List API clients.
+
+    Example: teleloop clients list
+    """
+    page = call("GET", "/clients", params={"fleet": fleet} if fleet else {})
+    if as_json:
+        say_json(page)
+        return
+    table = Table("client", "fleet", "name", "scopes", "secret issued", box=None)
+    for each in page["items"]:
+        table.add_row(each["id"], each["fleet_id"], each["name"], " ".join(each["scopes"]), each["secret_issued_at"])
+    Console().print(table)
+
+
+@clients.command("rotate")
+def rotate_client(client_id: str, as_json: AsJson = False) -> None:
+    """Give a client another secret; the older one and its tokens end at once.
+
+    Example: teleloop clients rotate 9f86d081884c7d65
+    """
+    _show_secret(call("POST", f"/clients/{client_id}/rotate"), as_json)
+
+
+@clients.command("remove")
+def remove_client(client_id: str, as_json: AsJson = False) -> None:
+    """Remove a client; its tokens end at once.
+
+    Example: teleloop clients remove 9f86d081884c7d65
+    """
+    call("DELETE", f"/clients/{client_id}")
+    if as_json:
+        say_json({"id": client_id})
+    else:
+        Console().print(f"removed client [bold]{client_id}[/bold]")
+
+
+def _show_secret(issued: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        say_json(issued)
+        return
+    out = Console(highlight=False)
+    out.print(f"client  {issued['id']}  ({' '.join(issued['scopes'])})")
+    out.print(f"secret  {issued['secret']}")
+    out.print("This secret is not shown again.")

@@ -103,7 +103,7 @@ async def _client(request: Request, shown: Shown, _: Annotated[str | None, Depen
     client = await gateway_of(request).registry.clients.find(grant.client_id) if grant else None
     if grant is None or client is None or client.rotated_at != grant.rotated_at:
         raise Problem(401, "unauthorized", "the bearer token is not valid (any more)", headers=INVALID)
-    return Access(client.fleet_id, client.client_id, grant.scopes & frozenset(client.scopes))
+    return Access(client.fleet_id, client.client_id, grant.scopes)
 
 
 def _granted(client: Access, scope: Scope) -> Access:

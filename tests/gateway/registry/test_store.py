@@ -8,12 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
+import modeldb
+from gateway.registry import Registry
+from gateway.registry.labels import labels_of
+from gateway.registry.listing import VehicleFilter
 from gateway.store import Store, StoreDamaged
+from gateway.store.database import _config
 from gateway.store.tables import SEARCH, metadata, outbox
+from protocols.codec import UnitId
 
 WRITER = """
 import asyncio, sys
@@ -57,6 +64,36 @@ async def test_the_migrations_make_the_tables(store: Store) -> None:
             lambda plain: compare_metadata(MigrationContext.configure(plain, opts=options), metadata)
         )
     assert differences == []
+
+
+BEFORE_LABELS = (
+    "INSERT INTO fleets (fleet_id, name, created_at) VALUES ('f', 'F', 1)",
+    "INSERT INTO vehicles (vehicle_id, fleet_id, brand, telematics_unit_id, vehicle_model_id, master_data, custom_fields, tags, "
+    "search, operation_status, rental_status, created_at, modified_at) VALUES "
+    "('BBBBB', 'f', 'CLOUDBOXX', 'B', 'M', '{}', '{\"bay\": 42.0}', '[\"t\"]', 'hh-tl 1', 'GARAGE', 'NOT_IN_RENTAL', 2, 2), "
+    "('AAAAA', 'f', 'CLOUDBOXX', 'A', 'M', '{}', '{}', '[]', '', 'OPERATING', 'NOT_IN_RENTAL', 1, 1)",
+    "INSERT INTO memories (vehicle_id, online, facts) VALUES ('BBBBB', 1, x'80')",
+    "INSERT INTO units (brand, telematics_unit_id, vehicle_id, generation) VALUES ('CLOUDBOXX', 'B', 'BBBBB', 3)",
+)
+
+
+async def test_the_schema_before_is_brought_up_with_all_that_is_in_it(database_file: Path) -> None:
+    store = Store.in_file(database_file)
+    async with store.writing() as connection:
+        await connection.run_sync(lambda plain: command.upgrade(_config(plain), "0002"))
+        for statement in BEFORE_LABELS:
+            await connection.exec_driver_sql(statement)
+    await store.open()
+    registry = Registry(store, modeldb.load(), bytes(32), lambda: 0)
+    both, _ = await registry.vehicles.page("f")
+    assert [(vehicle.vehicle_id, vehicle.number, vehicle.online) for vehicle in both] == [("AAAAA", 1, False), ("BBBBB", 2, True)]
+    labelled = dict(tags=("t",), custom_fields=("bay:42",), operation_status="GARAGE", online=True, brand="CLOUDBOXX")
+    for wanted in (VehicleFilter(**labelled), VehicleFilter(vehicle_model_id="M", text="TL 1")):  # type: ignore[arg-type]
+        [found], _ = await registry.vehicles.page("f", wanted)
+        assert labels_of(found) == labels_of(both[1])
+    assert await registry.vehicles.generation(UnitId("CLOUDBOXX", "B")) == 3
+    assert await registry.clients.all() == []
+    await store.close()
 
 
 async def test_opening_again_changes_nothing(store: Store, database_file: Path) -> None:
