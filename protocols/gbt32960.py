@@ -4,10 +4,11 @@
 gbt32960_signals. A unit answers for its VIN in every header. Encrypted data units are recognised and not opened.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
+from protocols import gbt32960_explained, gbt32960_meanings
 from protocols.checksums import bcc
 from protocols.codec import NOT_UNDERSTOOD, Acknowledgement, Cut, Frame, Peer, Protocol, ProtocolError, Report, build, parse
 from protocols.gbt32960_framing import DATA_UNIT_LIMIT_BYTES, EDITIONS, FRAME_LIMIT_BYTES, FRAMING, check_whole
@@ -25,6 +26,7 @@ from protocols.gbt32960_layouts import (
 )
 from protocols.gbt32960_signals import signals
 from protocols.stream import Framing, cuts
+from protocols.trace import Leaf
 
 STARTS = {edition: start for start, edition in EDITIONS.items()}
 
@@ -70,6 +72,7 @@ class Gbt32960(Protocol):
 
     name: ClassVar[str] = "gbt32960"
     acknowledgement: ClassVar[Acknowledgement] = "frame"
+    starts: ClassVar[tuple[bytes, ...]] = tuple(EDITIONS)
     framing: ClassVar[Framing] = FRAMING
 
     def split(self, payload: bytes) -> Iterator[Cut]:
@@ -164,6 +167,18 @@ class Gbt32960(Protocol):
         """A control command (2016) of the user's own id 80, with the envelope as its parameters."""
         body = {"time": time_fields(now), "control": ENVELOPE_CONTROL, "parameters": envelope}
         return self.encode(Frame("command", unit, captured_at=now, facts={"command": CONTROL, "flag": COMMAND, "body": body}))
+
+    def read(self, data: bytes) -> None:
+        """As what the header says it is."""
+        gbt32960_explained.read(data)
+
+    def checksum(self, data: bytes) -> Mapping[str, str] | None:
+        """The block check character at the end."""
+        return gbt32960_explained.checksum(data)
+
+    def meanings(self, leaves: Sequence[Leaf]) -> Iterable[tuple[str, str]]:
+        """From the tables of commands, information types and fields."""
+        return gbt32960_meanings.meanings(leaves)
 
 
 # Time and identity ------------------------------------------------------------------------------------------------------
