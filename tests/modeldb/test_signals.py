@@ -89,6 +89,7 @@ RULES += 'vehicle_key_status = { signal = "word.gear", map = { 5 = "IN", 15 = "O
         ({"depth": 65_536}, {}),
         ({"io_17": 12, "io_18": 13}, {"satellites_in_use": 12}),
         ({"due": 86_400 * 20_000}, {"brake_fluid_due_date": "2024-10-04"}),
+        ({"due": 86_400 * 20_001}, {"brake_fluid_due_date": "2024-10-05"}),
         ({"due": 86_400 * 20_000 - 1}, {"brake_fluid_due_date": "2024-10-03"}),
         ({"due": 86_400 * 20_000 + 86_399}, {"brake_fluid_due_date": "2024-10-04"}),
     ],
@@ -101,6 +102,14 @@ def test_signals_of_every_kind_are_read_alike_by_rules_and_columns(
     assert in_columns(tmp_path, signals) == state
     again = unit.invert(state)
     assert unit.translate(again) == state
+
+
+def test_a_table_knows_what_is_said_and_nothing_else(tmp_path: Path) -> None:
+    table = load(written(tmp_path, LOCK)).brands["ACME"].table
+    for name in ("lock", "door.rear", "io_0", "io_65535", "io_7.b", "text_", "text_7"):
+        assert table.knows(name), name
+    for name in ("", "door.roof", "door.{left|right|rear}", "io_", "io_-1", "io_007", "io_7.c", "a text_7", "io_7\n"):
+        assert not table.knows(name), name
 
 
 def test_a_state_is_said_as_the_wire_has_it(tmp_path: Path) -> None:
