@@ -13,7 +13,7 @@
 #define SIMD 1
 #include <immintrin.h>
 #define TARGET_CLMUL __attribute__((target("ssse3,sse4.1,pclmul")))
-#define TARGET_AVX2 __attribute__((target("avx2,sse4.1,ssse3")))
+#define TARGET_WIDE __attribute__((target("avx2,sse4.1,ssse3,pclmul")))
 #else
 #define SIMD 0
 #endif

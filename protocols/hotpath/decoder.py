@@ -98,7 +98,7 @@ class Decoder:
             size = 3 if guard.kind is GuardKind.DATE else form.by_name[guard.lane].size_bytes
             numbers = (guard.kind, form.offsets[guard.lane], size, guard.low, guard.high)
             guards.append(b"".join(number.to_bytes(8, "little") for number in numbers))
-        return kernels.table(self.path, form.size_bytes, limit, binding.framing.packed(), windows, guards)
+        return kernels.table(self.path, form.size_bytes, form.present_bytes, limit, binding.framing.packed(), windows, guards)
 
     # Decoding -----------------------------------------------------------------------------------------------------------
 

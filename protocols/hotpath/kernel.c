@@ -8,7 +8,7 @@
 #include "lanes.h"
 #include "plans.h"
 
-static int has_clmul, has_avx2;
+static enum { PORTABLE, FAST, WIDE } level;                      /* what the processor has */
 
 /* Buffers ---------------------------------------------------------------------------------------------------------------- */
 
@@ -42,11 +42,15 @@ static int wants(Py_ssize_t n, Py_ssize_t wanted) {
     return 0;
 }
 
-static int all_bytes(PyObject *list) {
-    if (!PyList_CheckExact(list)) {
+static int is_list(PyObject *list) {
+    if (!PyList_CheckExact(list))
         PyErr_SetString(PyExc_TypeError, "a list of bytes");
+    return PyList_CheckExact(list);
+}
+
+static int all_bytes(PyObject *list) {
+    if (!is_list(list))
         return 0;
-    }
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++)
         if (!PyBytes_Check(PyList_GET_ITEM(list, i))) {
             PyErr_SetString(PyExc_TypeError, "a list of bytes");
@@ -100,21 +104,23 @@ static int sensible(const table_t *t) {
     for (size_t i = 2; i < sizeof *f / 8; i++) /* behind the two sync words */
         if (each + i != &f->length_add && each + i != &f->context_mask && each[i] < 0)
             return 0;
+    if (t->present_size % 8 || t->present_size > t->row_size)
+        return 0;
     return t->row_size >= 16 && t->row_size % 16 == 0 && t->row_size <= 1 << 16 && t->capacity >= 1 && t->capacity <= 1 << 16;
 }
 
-/* Table(row_size, capacity, framing, windows, guards): the last three as packed 64-bit numbers. */
+/* Table(row_size, present_size, capacity, framing, windows, guards): the last three as packed 64-bit numbers. */
 static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     Py_buffer framing, windows, guards;
-    unsigned int row_size, capacity;
-    if (!PyArg_ParseTuple(args, "IIy*y*y*", &row_size, &capacity, &framing, &windows, &guards))
+    unsigned int row_size, present_size, capacity;
+    if (!PyArg_ParseTuple(args, "IIIy*y*y*", &row_size, &present_size, &capacity, &framing, &windows, &guards))
         return NULL;
     TableObject *self = (TableObject *)type->tp_alloc(type, 0);
     table_t *t = self ? self->table = calloc(1, sizeof *t) : NULL;
     int right = t && framing.len == sizeof t->framing && windows.len <= (Py_ssize_t)sizeof t->window && guards.len <= (Py_ssize_t)sizeof t->guard;
     if (right) {
         memcpy(&t->framing, framing.buf, sizeof t->framing);
-        t->row_size = row_size, t->capacity = capacity;
+        t->row_size = row_size, t->present_size = present_size, t->capacity = capacity;
         t->length_mask = ~0ull >> (64 - 8 * t->framing.length_width) % 64, t->sum_mask = ~0ull >> (64 - 8 * t->framing.sum_width) % 64;
         t->windows = (uint32_t)((size_t)windows.len / sizeof(window_t)), t->guards = (uint32_t)((size_t)guards.len / sizeof(guard_t));
         memcpy(t->guard, guards.buf, (size_t)guards.len);
@@ -193,8 +199,8 @@ static group_t *group_for(table_t *t, uint64_t key, uint64_t context, const uint
     return t->groups[key % BUCKETS] = g;
 }
 
-/* Moves are packed; their windows must lie inside what they read and write. */
-static int right_moves(const Py_buffer *packed, size_t from_size, size_t to_size) {
+/* Moves are packed; their windows must lie inside what they read and write. Those to rows begin each block in turn. */
+static int right_moves(const Py_buffer *packed, size_t from_size, size_t to_size, int to_row) {
     const move_t *m = packed->buf;
     size_t n = (size_t)packed->len / sizeof *m;
     if ((size_t)packed->len % sizeof *m)
@@ -202,35 +208,48 @@ static int right_moves(const Py_buffer *packed, size_t from_size, size_t to_size
     for (size_t i = 0; i < n; i++)
         if (m[i].from + 16u > from_size || m[i].to + 16u > to_size || m[i].first > ZERO || (i == 0 && m[i].first == ONTO))
             return 0;
+    for (size_t i = 0, at = 0; to_row && i <= n; i++) {
+        if (i == n ? at != to_size : m[i].first != ONTO && m[i].to != at)
+            return 0;
+        at += i < n && m[i].first != ONTO ? 16 : 0;
+    }
     return 1;
 }
 
 typedef struct { Py_buffer part, mask, moves, constant, lays, head; } drawn_t;
 
 /* A plan in one piece of memory: what is needed for every frame stands first. */
-static plan_t *planned(const drawn_t *d, uint32_t checks) {
-    size_t values = checks * sizeof(uint64_t), part = (size_t)d->part.len;
-    plan_t *plan = calloc(1, sizeof *plan + values + (size_t)(d->moves.len + d->constant.len + d->lays.len + d->head.len) + part);
+static plan_t *planned(const table_t *t, const drawn_t *d, uint32_t checks) {
+    const move_t *m = d->moves.buf;
+    size_t moves = (size_t)d->moves.len / sizeof *m, blocks = t->row_size / 16, part = (size_t)d->part.len;
+    size_t size = sizeof(plan_t) + 8 * checks + t->present_size + 18 * blocks + (moves - blocks) * sizeof *m;
+    plan_t *plan = calloc(1, size + (size_t)d->lays.len + (size_t)d->head.len + part);
     if (!plan)
         return NULL;
-    uint8_t *at = (uint8_t *)(plan + 1);
-    plan->value = (uint64_t *)at, at += values;
-    plan->move = memcpy(at, d->moves.buf, (size_t)d->moves.len), at += d->moves.len;
-    plan->constant = memcpy(at, d->constant.buf, (size_t)d->constant.len), at += d->constant.len;
-    plan->lay = memcpy(at, d->lays.buf, (size_t)d->lays.len), at += d->lays.len;
-    plan->part = memcpy(at, d->part.buf, part), at += part;
-    plan->head = memcpy(at, d->head.buf, (size_t)d->head.len);
+    plan->value = (uint64_t *)(plan + 1);
+    plan->present = memcpy(plan->value + checks, d->constant.buf, t->present_size);
+    plan->order = (uint8_t(*)[16])((uint8_t *)plan->present + t->present_size);
+    plan->from = (uint16_t *)(plan->order + blocks);
+    plan->extra = (move_t *)(plan->from + blocks);
+    for (size_t i = 0; i < moves; i++)
+        if (m[i].first == ONTO)
+            plan->extra[plan->extras++] = m[i];
+        else
+            plan->from[m[i].to / 16] = m[i].from, memcpy(plan->order[m[i].to / 16], m[i].order, 16);
+    plan->lay = memcpy(plan->extra + plan->extras, d->lays.buf, (size_t)d->lays.len);
+    plan->lays = (uint32_t)((size_t)d->lays.len / sizeof(move_t));
+    plan->part = memcpy((uint8_t *)plan->lay + d->lays.len, d->part.buf, part);
+    plan->head = memcpy(plan->part + part, d->head.buf, (size_t)d->head.len);
     for (size_t i = 0; i < part; i++)
         plan->part[i] &= ((const uint8_t *)d->mask.buf)[i];
     plan->size = (uint32_t)part, plan->head_size = (uint32_t)d->head.len;
-    plan->moves = (uint32_t)((size_t)d->moves.len / sizeof(move_t)), plan->lays = (uint32_t)((size_t)d->lays.len / sizeof(move_t));
     return plan;
 }
 
 static int keep(table_t *t, uint32_t id, uint64_t context, const drawn_t *d) {
     uint32_t size = (uint32_t)d->part.len;
     group_t *g = group_for(t, key_of(t, d->part.buf, size, context), context, d->mask.buf, size);
-    plan_t *plan = g ? planned(d, g->checks) : NULL;
+    plan_t *plan = g ? planned(t, d, g->checks) : NULL;
     if (!plan) {
         PyErr_NoMemory();
         return 0;
@@ -256,7 +275,8 @@ static PyObject *table_add(PyObject *self, PyObject *args) {
         return NULL;
     int right = id < t->capacity && d.part.len >= 16 && d.part.len <= PART_LIMIT && d.mask.len == d.part.len &&
                 d.constant.len == (Py_ssize_t)t->row_size && d.head.len <= 64 && d.moves.len &&
-                right_moves(&d.moves, (size_t)d.part.len, t->row_size) && right_moves(&d.lays, t->row_size, (size_t)d.part.len);
+                right_moves(&d.moves, (size_t)d.part.len, t->row_size, 1) &&
+                right_moves(&d.lays, t->row_size, (size_t)d.part.len, 0);
     if (!right)
         PyErr_SetString(PyExc_ValueError, "a plan that reaches out of its part or row");
     right = right && idle(t) && keep(t, id, context & (uint64_t)t->framing.context_mask, &d);
@@ -280,23 +300,41 @@ static PyObject *table_used(PyObject *self, PyObject *none) {
 
 typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; plan_t *guess; } walk_t;
 
-static inline void step(table_t *t, walk_t *w, size_t i, const uint8_t *p, size_t n) {
-    size_t rows = 0, at = t->framing.parts ? w->written : i;
-    int status;
+/* The rows of a tile whose first frame is the one at `at`. */
+static void step(table_t *t, walk_t *w, size_t at, const tile_t *tile) {
+    uint8_t *status = w->status + at;
+    if (!t->framing.parts) {
+        uint8_t *rows = w->rows + at * t->row_size;
 #if SIMD
-    if (has_clmul)
-        status = walk_fast(t, p, n, w->rows + at * t->row_size, w->ids + at, w->room - at, &rows, &w->guess);
-    else
+        if (level == WIDE)
+            walk_tile_wide(t, tile, rows, status, w->ids + at);
+        else if (level == FAST)
+            walk_tile_fast(t, tile, rows, status, w->ids + at);
+        else
 #endif
-        status = walk_portably(t, p, n, w->rows + at * t->row_size, w->ids + at, w->room - at, &rows, &w->guess);
-    if (w->starts)
-        w->starts[i] = (uint32_t)w->written;
-    w->status[i] = (uint8_t)status;
-    w->written += rows;
-    if (status != VOUCHED) {
-        w->troubled++;
-        if (!t->framing.parts)
-            memset(w->rows + at * t->row_size, 0, t->row_size), w->ids[at] = -1;
+            walk_tile_portably(t, tile, rows, status, w->ids + at);
+    }
+    for (uint32_t i = 0; i < tile->n; i++) {
+        const uint8_t *p = tile->frame[i];
+        size_t n = tile->size[i], left = w->room - w->written;
+        uint8_t *rows = w->rows + w->written * t->row_size;
+        int32_t *ids = w->ids + w->written;
+        if (w->starts)
+            w->starts[at + i] = (uint32_t)w->written;
+        if (t->framing.parts) {
+#if SIMD
+            if (level == WIDE)
+                status[i] = (uint8_t)walk_parts_wide(t, p, n, rows, ids, left, &w->guess);
+            else if (level == FAST)
+                status[i] = (uint8_t)walk_parts_fast(t, p, n, rows, ids, left, &w->guess);
+            else
+#endif
+                status[i] = (uint8_t)walk_parts_portably(t, p, n, rows, ids, left, &w->guess);
+        }
+        if (status[i] != VOUCHED)
+            w->troubled++;
+        else
+            w->written += t->framing.parts ? p[t->framing.count_at] : 1;
     }
 }
 
@@ -317,25 +355,27 @@ static PyObject *table_walk(PyObject *self, PyObject *const *args, Py_ssize_t na
     table_t *t = TABLE(self);
     buffers_t b = {.n = 0};
     walk_t w;
-    if (!wants(nargs, 5) || !all_bytes(args[0]))
+    if (!wants(nargs, 5) || !is_list(args[0]))
         return NULL;
     Py_ssize_t n = PyList_GET_SIZE(args[0]);
     if (!outputs(t, &b, args + 1, n, &w))
         return release(&b), NULL;
     t->now++;
     PyObject **frame = ((PyListObject *)args[0])->ob_item;
-    for (Py_ssize_t i = 0; i < n; i++) {
-#if defined(__GNUC__)
-        if (i + 16 < n) /* the objects lie anywhere: fetch them while others are worked on */
-            __builtin_prefetch(frame[i + 16]);
-        if (i + 8 < n) {
-            const char *ahead = PyBytes_AS_STRING(frame[i + 8]);
-            Py_ssize_t size = PyBytes_GET_SIZE(frame[i + 8]);
-            for (Py_ssize_t at = 0; at < size && at < 2048; at += 64)
-                __builtin_prefetch(ahead + at + 31);
+    size_t ahead = t->framing.parts ? 1024 : 128;
+    tile_t tile;
+    for (Py_ssize_t at = 0; at < n; at += tile.n) {
+        for (tile.n = 0; tile.n < TILE && at + tile.n < n; tile.n++) {
+            PyObject *each = frame[at + tile.n];
+            if (at + tile.n + TILE < n) /* the objects lie anywhere: fetch those of the next tile while this one is worked on */
+                fetch(frame[at + tile.n + TILE], ahead);
+            if (!PyBytes_Check(each)) {
+                PyErr_SetString(PyExc_TypeError, "a list of bytes");
+                return release(&b), NULL;
+            }
+            tile.frame[tile.n] = (const uint8_t *)PyBytes_AS_STRING(each), tile.size[tile.n] = (size_t)PyBytes_GET_SIZE(each);
         }
-#endif
-        step(t, &w, (size_t)i, (const uint8_t *)PyBytes_AS_STRING(frame[i]), (size_t)PyBytes_GET_SIZE(frame[i]));
+        step(t, &w, (size_t)at, &tile);
     }
     if (w.starts)
         w.starts[n] = (uint32_t)w.written;
@@ -363,8 +403,14 @@ static PyObject *table_walk_buffer(PyObject *self, PyObject *const *args, Py_ssi
         }
     t->now++, t->busy++;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < n; i++)
-        step(t, &w, (size_t)i, data + offsets[i], offsets[i + 1] - offsets[i]);
+    tile_t tile;
+    for (Py_ssize_t at = 0; at < n; at += tile.n) {
+        for (tile.n = 0; tile.n < TILE && at + tile.n < n; tile.n++) {
+            const uint32_t *place = offsets + at + tile.n;
+            tile.frame[tile.n] = data + place[0], tile.size[tile.n] = place[1] - place[0];
+        }
+        step(t, &w, (size_t)at, &tile);
+    }
     Py_END_ALLOW_THREADS
     t->busy--;
     if (w.starts)
@@ -405,11 +451,11 @@ static void finish(const table_t *t, uint8_t *p, size_t n, const schedule_t *key
     size_t size = n - (size_t)f->sum_from - (size_t)f->sum_trail;
     uint32_t sum;
 #if SIMD
-    if (has_clmul)
+    if (level)
         sum = sum_of_fast(t, p + f->sum_from, size);
     else
 #endif
-        sum = sum_of_portably(t, p + f->sum_from, size);
+        sum = sum_portably(t, p + f->sum_from, size);
     put_number(p + n - f->sum_at, sum, f->sum_width, f->sum_big);
 }
 
@@ -427,7 +473,7 @@ static size_t built(const table_t *t, const uint8_t *rows, const int32_t *ids, s
         first = first ? first : plan;
         if (to) {
 #if SIMD
-            if (has_clmul)
+            if (level)
                 lay_fast(plan, rows + i * t->row_size, to + n);
             else
 #endif
@@ -691,7 +737,7 @@ static PyObject *diff(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         int32_t *state = shadow + (size_t)vehicles[i] * lanes;
         const int32_t *row = values + (size_t)i * lanes;
 #if SIMD
-        if (has_avx2) {
+        if (level == WIDE) {
             changed[i] = differing_avx2(row, state, (uint32_t)lanes);
             continue;
         }
@@ -808,9 +854,9 @@ static PyObject *crc(PyObject *module, PyObject *args) { /* crc(data, width, pol
         if ((right = t != NULL)) {
             t->crc = c, t->framing.sum_kind = SUM_CRC;
 #if SIMD
-            sum = has_clmul ? sum_of_fast(t, data.buf, (size_t)data.len) : sum_of_portably(t, data.buf, (size_t)data.len);
+            sum = level ? sum_of_fast(t, data.buf, (size_t)data.len) : sum_portably(t, data.buf, (size_t)data.len);
 #else
-            sum = sum_of_portably(t, data.buf, (size_t)data.len);
+            sum = sum_portably(t, data.buf, (size_t)data.len);
 #endif
         }
         free(t);
@@ -824,13 +870,14 @@ static PyObject *dispatch(PyObject *module, PyObject *fast) {
     int wanted = PyObject_IsTrue(fast);
     if (wanted < 0)
         return NULL;
-    has_clmul = has_avx2 = 0;
+    level = PORTABLE;
 #if SIMD
     __builtin_cpu_init();
-    has_clmul = wanted && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.1");
-    has_avx2 = wanted && __builtin_cpu_supports("avx2");
+    if (wanted && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.1"))
+        level = __builtin_cpu_supports("avx2") ? WIDE : FAST;
 #endif
-    return PyUnicode_FromFormat("%s%s", has_clmul ? "ssse3 pclmul" : "portable", has_avx2 ? " avx2" : "");
+    static const char *const names[] = {"portable", "ssse3 pclmul", "avx2 pclmul"};
+    return PyUnicode_FromString(names[level]);
 }
 
 static PyMethodDef methods[] = {

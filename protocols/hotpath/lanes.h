@@ -92,7 +92,7 @@ static uint64_t differing(const int32_t *lanes, int32_t *shadow, uint32_t n) {
 }
 
 #if SIMD
-TARGET_AVX2 static uint64_t differing_avx2(const int32_t *lanes, int32_t *shadow, uint32_t n) {
+TARGET_WIDE static uint64_t differing_avx2(const int32_t *lanes, int32_t *shadow, uint32_t n) {
     const __m256i silent = _mm256_set1_epi32(SILENT);
     uint64_t changed = 0;
     uint32_t i = 0;

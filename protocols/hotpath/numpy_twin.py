@@ -68,7 +68,7 @@ def _places(moves: bytes, size: int) -> Array:
 class Table:
     """Plans by their structural bytes."""
 
-    def __init__(self, row_size: int, capacity: int, framing: bytes, windows: bytes, guards: bytes, /) -> None:
+    def __init__(self, row_size: int, present_size: int, capacity: int, framing: bytes, windows: bytes, guards: bytes, /) -> None:
         self.f = dict(zip(_NUMBERS, struct.unpack(f"<{len(_NUMBERS)}Q", framing), strict=True))
         self.row_size, self.capacity = row_size, capacity
         self.windows = list(struct.iter_unpack("<qQq", windows))

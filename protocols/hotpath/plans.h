@@ -40,10 +40,12 @@ typedef struct plan {
     group_t *group;
     uint64_t hash, used;
     struct plan *next;
-    uint32_t size, id, moves, lays;
-    uint64_t *value;                                           /* of each check */
-    move_t *move, *lay;                                        /* part to row, row to part */
-    uint8_t *constant, *part, *head;                           /* row and part without data; what stands before the parts */
+    uint32_t size, id, extras, lays;
+    uint64_t *value, *present;                                 /* of each check; the row's bitmap */
+    uint8_t (*order)[16];                                      /* for each block of the row, in the table's order: which bytes */
+    uint16_t *from;                                            /* of the 16 from here on */
+    move_t *extra, *lay;                                       /* what else belongs into the row; the row to the part */
+    uint8_t *part, *head;                                      /* the part without data; what stands before the parts */
     uint32_t head_size;
 } plan_t;
 
@@ -62,7 +64,7 @@ typedef struct { /* Where frames begin and end; all int64, in the order of plans
 typedef struct {
     framing_t framing;
     crc_t crc;
-    uint32_t row_size, capacity, windows, guards, n;
+    uint32_t row_size, present_size, capacity, windows, guards, n;
     uint64_t now;
     window_t window[WINDOWS];
     guard_t guard[GUARDS];
@@ -73,19 +75,37 @@ typedef struct {
     int busy;                                                  /* walks under way without the GIL */
 } table_t;
 
-static inline uint64_t mixed(uint64_t a, uint64_t b) {
-    a = (a ^ b) * 0x9E3779B97F4A7C15ull;
-    return a ^ a >> 32;
+#define TILE 32
+typedef struct {                                               /* frames that are worked on side by side */
+    const uint8_t *frame[TILE];
+    size_t size[TILE];
+    uint32_t n;
+} tile_t;
+
+static inline void fetch(const void *from, size_t size) {
+#if defined(__GNUC__)
+    for (size_t at = 0; at < size; at += 64)
+        __builtin_prefetch((const char *)from + at);
+#endif
+}
+
+/* Words are multiplied by numbers of their own, side by side; what is found by such a hash is compared with the bytes. */
+static inline uint64_t spread(uint64_t word, uint32_t place) {
+    return (word ^ word >> 29) * (0x9E3779B97F4A7C15ull + 2 * 0xA24BAED4963EE407ull * place);
+}
+
+static inline uint64_t mixed(uint64_t sum) {
+    return sum ^ sum >> 32;
 }
 
 static inline uint64_t key_of(const table_t *t, const uint8_t *p, size_t left, uint64_t context) {
-    uint64_t key = mixed(t->framing.parts ? 0 : left, context);
+    uint64_t key = spread(t->framing.parts ? 0 : left, 0) + spread(context, 1);
     for (uint32_t i = 0; i < t->windows; i++) {
         const window_t *w = &t->window[i];
         if ((w->context < 0 || (uint64_t)w->context == context) && (size_t)w->at + 8 <= left)
-            key = mixed(key, load64(p + w->at) & w->mask);
+            key += spread(load64(p + w->at) & w->mask, 2 + i);
     }
-    return key;
+    return mixed(key);
 }
 
 static inline int fits(const table_t *t, const plan_t *plan, const uint8_t *p, size_t left, uint64_t context) {
@@ -101,8 +121,8 @@ static inline int fits(const table_t *t, const plan_t *plan, const uint8_t *p, s
 static inline uint64_t hash_of(const group_t *g, const uint8_t *p) {
     uint64_t hash = g->key;
     for (uint32_t i = 0; i < g->checks; i++)
-        hash = mixed(hash, load64(p + g->check[i].at) & g->check[i].mask);
-    return hash;
+        hash += spread(load64(p + g->check[i].at) & g->check[i].mask, i);
+    return mixed(hash);
 }
 
 static inline plan_t *found(const table_t *t, const uint8_t *p, size_t left, uint64_t context, plan_t *guess) {
@@ -196,6 +216,13 @@ static uint32_t sum_portably(const table_t *t, const uint8_t *p, size_t n) {
     return t->framing.sum_kind == SUM_XOR ? xor_of(p, n) : crc_tables(&t->crc, p, n);
 }
 
+static inline void fill_portably(const table_t *t, const plan_t *plan, const uint8_t *from, uint8_t *row) {
+    for (uint32_t i = 0; i < t->row_size / 16; i++)
+        for (int k = 0; k < 16; k++)
+            row[16 * i + k] = plan->order[i][k] & 0x80 ? 0 : from[plan->from[i] + plan->order[i][k]];
+    move_portably(plan->extra, plan->extras, from, row, NULL);
+}
+
 #if SIMD
 TARGET_CLMUL static inline __attribute__((always_inline)) void move_fast(const move_t *m, uint32_t n, const uint8_t *from,
                                                                         uint8_t *to, const uint8_t *constant) {
@@ -211,12 +238,59 @@ TARGET_CLMUL static inline __attribute__((always_inline)) void move_fast(const m
     }
 }
 
+TARGET_CLMUL static inline __attribute__((always_inline)) __m128i taken_from(const uint8_t *from, const uint8_t *order) {
+    return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)from), _mm_loadu_si128((const __m128i *)order));
+}
+
+TARGET_CLMUL static inline __attribute__((always_inline)) void fill_extras(const plan_t *plan, const uint8_t *from, uint8_t *row) {
+    for (uint32_t i = 0; i < plan->extras; i++) {
+        __m128i *to = (__m128i *)(row + plan->extra[i].to);
+        _mm_storeu_si128(to, _mm_or_si128(_mm_loadu_si128(to), taken_from(from + plan->extra[i].from, plan->extra[i].order)));
+    }
+}
+
+TARGET_CLMUL static inline __attribute__((always_inline)) void fill_fast(const table_t *t, const plan_t *plan, const uint8_t *from,
+                                                                        uint8_t *row) {
+    for (uint32_t i = 0; i < t->row_size / 16; i++)
+        _mm_storeu_si128((__m128i *)(row + 16 * i), taken_from(from + plan->from[i], plan->order[i]));
+    fill_extras(plan, from, row);
+}
+
+TARGET_WIDE static inline __attribute__((always_inline)) void fill_wide(const table_t *t, const plan_t *plan, const uint8_t *from,
+                                                                       uint8_t *row) {
+    uint32_t blocks = t->row_size / 16, i = 0;
+    for (; i + 2 <= blocks; i += 2) {
+        __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(from + plan->from[i])));
+        v = _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(from + plan->from[i + 1])), 1);
+        v = _mm256_shuffle_epi8(v, _mm256_loadu_si256((const __m256i *)plan->order[i]));
+        _mm256_storeu_si256((__m256i *)(row + 16 * i), v);
+    }
+    if (i < blocks)
+        _mm_storeu_si128((__m128i *)(row + 16 * i), taken_from(from + plan->from[i], plan->order[i]));
+    fill_extras(plan, from, row);
+}
+
 TARGET_CLMUL static inline __attribute__((always_inline)) uint32_t sum_fast(const table_t *t, const uint8_t *p, size_t n) {
     if (t->framing.sum_kind == SUM_XOR)
         return xor_of(p, n);
     if (n < 16)
         return crc_tables(&t->crc, p, n);
     return t->crc.reflected ? crc_folded(&t->crc, p, n, 1) : crc_folded(&t->crc, p, n, 0);
+}
+#endif
+
+/* The part that a row says. */
+static void lay_portably(const plan_t *plan, const uint8_t *row, uint8_t *to) {
+    move_portably(plan->lay, plan->lays, row, to, plan->part);
+}
+
+#if SIMD
+TARGET_CLMUL static void lay_fast(const plan_t *plan, const uint8_t *row, uint8_t *to) {
+    move_fast(plan->lay, plan->lays, row, to, plan->part);
+}
+
+TARGET_CLMUL static uint32_t sum_of_fast(const table_t *t, const uint8_t *p, size_t n) {
+    return sum_fast(t, p, n);
 }
 #endif
 
@@ -228,6 +302,12 @@ TARGET_CLMUL static inline __attribute__((always_inline)) uint32_t sum_fast(cons
 #if SIMD
 #define VARIANT fast
 #define TARGET TARGET_CLMUL
+#include "walk.h"
+#undef VARIANT
+#undef TARGET
+#define VARIANT wide
+#define TARGET TARGET_WIDE
+#define sum_wide sum_fast
 #include "walk.h"
 #undef VARIANT
 #undef TARGET
