@@ -24,6 +24,9 @@ READ_BYTES = 4096
 IN_HAND_LIMIT = 4
 """Reads of one connection that the gateway works on at a time: what is behind waits in the unit's socket."""
 
+STATE_AFTER_RESULT_S = 2.0
+"""A unit says its new state right behind the result of a command: the network may bring them apart, they belong together."""
+
 UNSENT_LIMIT_BYTES = 256 * 1024
 """A unit that does not read what is sent to it is cut off."""
 
@@ -36,7 +39,7 @@ Find = Callable[[Collection[UnitId]], Awaitable[Mapping[UnitId, tuple[Vehicle, M
 
 @dataclass(frozen=True, slots=True)
 class Ears:
-    """Who is told what the listener hears. `refuse` counts; `find` knows the units."""
+    """Who is told what the listener hears; its presence is never a retained message. `refuse` counts; `find` knows the units."""
 
     payload: OnPayload
     presence: OnPresence
@@ -46,12 +49,21 @@ class Ears:
 
 @dataclass(slots=True, eq=False)
 class _Session:
-    """One connection, once its unit is known."""
+    """One connection, once its unit is known. `result` is a command's result that waits for the state behind it."""
 
     unit: UnitId
     writer: asyncio.StreamWriter
     idle_s: float
     free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_HAND_LIMIT))
+    result: bytes = b""
+    waiting: asyncio.TimerHandle | None = None
+
+    def take_result(self) -> bytes:
+        """The result that waits, which then waits no more."""
+        if self.waiting is not None:
+            self.waiting.cancel()
+        taken, self.result, self.waiting = self.result, b"", None
+        return taken
 
 
 class TcpListener:
@@ -162,13 +174,14 @@ class TcpListener:
         before, self._sessions[session.unit] = self._sessions.get(session.unit), session
         if before is not None:
             before.writer.close()
-        self._ears.presence(session.unit, True)
+        self._ears.presence(session.unit, True, False)
         try:
             await self._listen(session, reader, framer, cuts)
         finally:
+            self._pass_result_on(session)
             if self._sessions.get(session.unit) is session:
                 del self._sessions[session.unit]
-                self._ears.presence(session.unit, False)
+                self._ears.presence(session.unit, False, False)
 
     async def _until_login(self, reader: asyncio.StreamReader, framer: Framer) -> list[Cut]:
         """The first frames, from the login on; keep-alives before it say nothing. Empty: the connection ended."""
@@ -178,14 +191,14 @@ class TcpListener:
                 return []
             cuts = framer.receive(chunk)
             for at, cut in enumerate(cuts):
-                if cut.error is not None or not self._is_heartbeat(cut.data):
+                if self._kind(cut) != "heartbeat":
                     return cuts[at:]
 
-    def _is_heartbeat(self, data: bytes) -> bool:
+    def _kind(self, cut: Cut) -> str:
         try:
-            return self.protocol.decode(data).kind == "heartbeat"
+            return "" if cut.error is not None else self.protocol.decode(cut.data).kind
         except ProtocolError:
-            return False
+            return ""
 
     async def _log_in(self, data: bytes, writer: asyncio.StreamWriter) -> _Session | None:
         """The session of the unit that `data` is the login of. None: it may not speak, was told so, and is counted."""
@@ -227,5 +240,19 @@ class TcpListener:
     async def _pass_on(self, session: _Session, cuts: list[Cut]) -> None:
         """What is no frame goes on too: it is refused, with its reason, where every refusal is."""
         for cut in cuts:
+            if self._kind(cut) == "result":
+                self._pass_result_on(session)
+                session.result = cut.data
+                loop = asyncio.get_running_loop()
+                session.waiting = loop.call_later(STATE_AFTER_RESULT_S, self._pass_result_on, session)
+                continue
             await session.free.acquire()
-            self._ears.payload(session.unit, cut.data, session.free.release)
+            self._ears.payload(session.unit, session.take_result() + cut.data, session.free.release)
+
+    def _pass_result_on(self, session: _Session) -> None:
+        if result := session.take_result():
+            self._ears.payload(session.unit, result, _nothing)
+
+
+def _nothing() -> None:
+    """A result alone holds no place in hand."""

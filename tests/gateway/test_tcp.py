@@ -50,7 +50,7 @@ class Heard:
 
 @asynccontextmanager
 async def listening(heard: Heard, *, trusted: bool = True, **how) -> AsyncIterator[TcpListener]:
-    ears = Ears(heard.take, lambda unit, online: heard.presence.append(online), heard.refused.append, heard.find)
+    ears = Ears(heard.take, lambda unit, online, retained: heard.presence.append(online), heard.refused.append, heard.find)
     listener = TcpListener(load()[PROTOCOLS[heard.brand]], [heard.brand], ears, trusted=trusted, **how)
     await listener.open("127.0.0.1", 0)
     try:
@@ -242,6 +242,23 @@ async def test_what_the_gateway_has_not_done_with_waits_in_the_units_socket() ->
             acknowledge()
         await eventually(lambda: heard.bytes == stream * 20)
         writer.close()
+
+
+async def test_a_result_and_the_state_behind_it_stay_together_however_the_network_cuts_them() -> None:
+    heard, bench = Heard("TELTONIKA"), PublicBench("TELTONIKA")
+    bench.settle(bench.connect())
+    (said,) = bench.unit.receive(bench.request("unlock-central-lock", 1), bench.now)
+    async with listening(heard) as listener:
+        _, writer = await connected(listener)
+        writer.write(login("TELTONIKA") + said[:60])
+        await eventually(lambda: listener.connected)
+        await writer.drain()
+        writer.write(said[60:] + next(bench.protocol.split(said)).data)
+        await eventually(lambda: len(heard.payloads) == 2)
+        assert heard.payloads[1][1] == said
+        writer.close()
+        await eventually(lambda: len(heard.payloads) == 3)
+    assert load()["teltonika"].decode(heard.payloads[2][1]).kind == "result"
 
 
 async def test_a_unit_that_is_taken_out_of_operation_is_cut_off() -> None:
