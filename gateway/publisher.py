@@ -6,7 +6,7 @@ from typing import Protocol
 from gateway.events import Event
 
 
-class PublishFailed(Exception):  # noqa: N818
+class PublishFailed(Exception):
     """Not all events of a call are confirmed. Which of them arrived is unknown: publish all of them again, in the same order."""
 
 
