@@ -16,7 +16,7 @@ from protocols import autoapi_commands, cloudboxx
 from protocols import load as load_protocols
 from protocols.autoapi_capabilities import CAPABILITIES
 from protocols.autoapi_types import Keyed, Measure, Property
-from protocols.autoapi_values import _bare
+from protocols.autoapi_values import bare
 from protocols.codec import ProtocolError, Report
 from protocols.gbt32960_signals import EXTENSION_SIGNALS
 
@@ -173,21 +173,21 @@ def _declared(name: str, known: Property) -> Iterator[tuple[str, Any]]:
 
 
 def _forms(name: str, form: Any) -> Iterator[tuple[str, Any]]:
-    bare = _bare(form)
-    match bare:
+    inner = bare(form)
+    match inner:
         case Measure():
-            yield name, bare
+            yield name, inner
         case Keyed():
-            key, *items = bare.subcons
-            named = _bare(key)
+            key, *items = inner.subcons
+            named = bare(key)
             for word in named.encmapping if isinstance(named, Enum) else ("{n}",):
                 for item in items:
                     yield from _forms(f"{name}.{word}" if len(items) == 1 else f"{name}.{word}.{item.name}", item)
         case Struct():
-            for item in bare.subcons:
+            for item in inner.subcons:
                 yield from _forms(f"{name}.{item.name}", item)
         case _:
-            yield name, bare
+            yield name, inner
 
 
 def test_every_declared_signal_of_autoapi_is_in_the_table_as_it_is_declared() -> None:
