@@ -27,10 +27,16 @@ from gateway.events import Event
 from gateway.logs import configure
 from gateway.server import Serving, serving, until_stopped
 from gateway.settings import Settings
+from modeldb.brand import luhn_holds
 from modeldb.model import VehicleModel
 
 DEMO_VEHICLES = 25
 DEMO_BRAND = "CLOUDBOXX"
+DEMO_GUESTS = ("TELTONIKA", "MERCEDES_BENZ", "GBT32960")
+"""Brands of other protocols, in turn every GUEST_EVERY vehicles."""
+
+GUEST_EVERY = 6
+VIN_LETTERS = "0123456789ABCDEFGHJKLMNPRSTUVWXYZ"
 FLEET_STOP_S = 4.0
 UNITS_FILE = "units.json"
 
@@ -87,12 +93,14 @@ async def _demo_units(under_way: Serving, wanted: int, seed: int, added: Any) ->
         known = json.loads(path.read_text())["units"]
     live = await running.registry.logins()
     units = [each for each in known if any(unit.telematics_unit_id == each["telematics_unit_id"] for unit in live)][:wanted]
-    models = _mixed(running.models.available(DEMO_BRAND))
+    models = {brand: _mixed(running.models.available(brand)) for brand in (DEMO_BRAND, *DEMO_GUESTS)}
     for _ in units:
         added()
     while len(units) < wanted:
-        model = models[len(units) % len(models)]
-        units.append(await _add(under_way, model))
+        guest, at = divmod(len(units), GUEST_EVERY)
+        brand = DEMO_GUESTS[guest % len(DEMO_GUESTS)] if at == GUEST_EVERY - 1 else DEMO_BRAND
+        place = guest // len(DEMO_GUESTS) if brand in DEMO_GUESTS else len(units) - guest
+        units.append(await _add(under_way, brand, models[brand][place % len(models[brand])]))
         added()
     _write_for_owner(path, json.dumps({"units": units}, indent=1))
     return path
@@ -107,9 +115,21 @@ def _mixed(models: list[VehicleModel]) -> list[VehicleModel]:
     return [each[at] for at in range(longest) for each in types.values() if at < len(each)]
 
 
-async def _add(under_way: Serving, model: VehicleModel) -> dict[str, Any]:
+def _unit_id(brand: str) -> str:
+    """An id such as the brand's units have: an IMEI, a VIN, a QNR."""
+    match brand:
+        case "TELTONIKA":
+            digits = f"35{secrets.randbelow(10**12):012}"
+            return next(f"{digits}{check}" for check in range(10) if luhn_holds(f"{digits}{check}"))
+        case "MERCEDES_BENZ" | "GBT32960":
+            return ("W1N" if brand == "MERCEDES_BENZ" else "LGX") + "".join(secrets.choice(VIN_LETTERS) for _ in range(14))
+        case _:
+            return secrets.token_hex(8).upper()
+
+
+async def _add(under_way: Serving, brand: str, model: VehicleModel) -> dict[str, Any]:
     """Add one vehicle over REST, as any client would."""
-    body = {"telematics_brand": DEMO_BRAND, "telematics_unit_id": secrets.token_hex(8).upper(), "vehicle_model_id": model.id}
+    body = {"telematics_brand": brand, "telematics_unit_id": _unit_id(brand), "vehicle_model_id": model.id}
     token = api_token(under_way.gateway.settings)
     async with httpx2.AsyncClient(base_url=under_way.url, headers={"Authorization": f"Bearer {token}"}) as api:
         answer = await api.post("/vehicles", json=body)
@@ -117,7 +137,7 @@ async def _add(under_way: Serving, model: VehicleModel) -> dict[str, Any]:
     credentials = vehicle["credentials"]
     return {
         "vehicle_id": vehicle["id"],
-        "brand": DEMO_BRAND,
+        "brand": brand,
         "telematics_unit_id": body["telematics_unit_id"],
         "vehicle_model_id": model.id,
         "password": credentials["password"],
