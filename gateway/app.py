@@ -22,6 +22,7 @@ from gateway.commands import Commands, Outcome
 from gateway.consumers import Consumers
 from gateway.eventlog import LocalEventLog
 from gateway.history import History
+from gateway.housekeeping import Housekeeping
 from gateway.lines import Lines
 from gateway.live import Live
 from gateway.memory import Vehicle
@@ -122,7 +123,7 @@ class Gateway:
         self._commands = Commands(self.registry, lines, self.now_ms, self._can_answer)
         self._commands.remember_flows(await self.registry.recent_flows(self.now_ms() - FLOWS_REMEMBERED_MS))
         self.service.attach(lines, self._commands, lambda: self.line.connected)
-        for work in (self.service.run(), relay.run(), self.consumers.watch()):
+        for work in (self.service.run(), relay.run(), Housekeeping(self.registry).run(), self.consumers.watch()):
             task = asyncio.create_task(work)
             self._stack.push_async_callback(_ended, task)
         # A broker that asks has nobody to ask before the API serves.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy import case, delete, insert, null, select, update
 
 from gateway.memory import Vehicle
 from gateway.store import Store
@@ -143,9 +143,13 @@ class CommandLog:
             return [StoredCommand(*row) for row in await connection.execute(query)]
 
     async def prune(self) -> None:
-        """Forget what is older than the audit reaches back."""
+        """Forget what is older than the audit reaches back, and what only a repeat of the request could have asked for."""
+        now = self._now_ms()
+        outlived = (commands.c.asked_at <= now - KEY_KEPT_MS, commands.c.payload != b"")
+        forgotten = {"idempotency_key": None, "payload": b"", "state": null()}
         async with self._store.writing() as connection:
-            await connection.execute(delete(commands).where(commands.c.asked_at < self._now_ms() - AUDIT_KEPT_MS))
+            await connection.execute(delete(commands).where(commands.c.asked_at < now - AUDIT_KEPT_MS))
+            await connection.execute(update(commands).where(*outlived).values(forgotten))
 
     async def _newest(self, *conditions: Any) -> StoredCommand | None:
         query = select(*_COLUMNS).where(*conditions).order_by(commands.c.id.desc()).limit(1)
