@@ -52,6 +52,8 @@ class Question:
 
 def _shown(request: Request, in_query: str | None) -> str:
     """The secret that came with the request, in one of three ways."""
+    if in_query is not None:
+        return in_query
     kind, _, said = request.headers.get("authorization", "").partition(" ")
     match kind.lower():
         case "bearer":
@@ -61,7 +63,7 @@ def _shown(request: Request, in_query: str | None) -> str:
                 return base64.b64decode(said, validate=True).decode().partition(":")[2]
             except (binascii.Error, UnicodeDecodeError):
                 return ""
-    return in_query or ""
+    return ""
 
 
 async def _question(request: Request, in_query: Annotated[str | None, Depends(_secret)]) -> Question:
@@ -82,8 +84,10 @@ QuestionHere = Annotated[Question, Depends(_question)]
 
 def _asked(*words: str) -> dict[str, Any]:
     """What OpenAPI says of a question with these words."""
-    schema = {"type": "object", "properties": {word: {"type": "string"} for word in words}}
-    return {"requestBody": {"content": {FORM: {"schema": schema}, JSON: {"schema": schema}}}}
+    text = {"type": "string"}
+    lenient = {"description": "text; anything else counts as not said", "examples": ["text"]}
+    schemas = {kind: {"type": "object", "properties": dict.fromkeys(words, of)} for kind, of in ((FORM, text), (JSON, lenient))}
+    return {"requestBody": {"content": {kind: {"schema": schema} for kind, schema in schemas.items()}}}
 
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -156,9 +160,7 @@ async def topic(gateway: GatewayHere, question: QuestionHere) -> Response:
     """A unit its own `up`, `presence` and `down`. RabbitMQ says `routing_key` and `permission`, EMQX `topic` and `action`."""
     levels = question.word("topic").split("/") if question.in_json else question.word("routing_key").split(".")
     direction = DIRECTIONS.get(question.word("action" if question.in_json else "permission"))
-    if direction is None:
-        raise Problem(400, "validation", "whether it is about publishing or subscribing is wanted")
-    return question.answer(await gateway.door.may_talk(question.word("username"), direction, levels))
+    return question.answer(direction is not None and await gateway.door.may_talk(question.word("username"), direction, levels))
 
 
 def _acl(door: Door, user: str) -> list[dict[str, str]]:

@@ -14,6 +14,18 @@ CONFIGURATION = """
 not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 503, 504]
 positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 422, 503, 504]
 
+[auth.openapi.BrokerSecret]
+api_key = "BROKER_SECRET"
+
+[[operations]]
+include-name = ["POST /oauth2/token"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 401]
+checks.ignored_auth.enabled = false  # who asks for a token shows no token
+
+[[operations]]
+include-name = ["PATCH /vehicles/{vehicle_id}", "PUT /vehicles/{vehicle_id}/telematics-unit"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 412, 422]
+
 [[operations]]
 include-name = ["GET /vehicles", "GET /latest-vehicle-states"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400]  # cursors are ours alone to make
@@ -24,9 +36,10 @@ SEED = 1
 
 def keeps_its_word(folder: Path, examples: int) -> None:
     configuration = folder / "schemathesis.toml"
-    configuration.write_text(CONFIGURATION)
     schemathesis = Path(sys.executable).with_name("schemathesis")
     with gateway(folder / "gateway") as process:
+        secret = (process.data / "broker-auth-secret").read_text().strip()
+        configuration.write_text(CONFIGURATION.replace("BROKER_SECRET", secret))
         model = process.call("GET", "/telematics-brands/CLOUDBOXX/available-vehicle-models").json()["items"][0]
         for number in range(3):
             process.add(UnitId("CLOUDBOXX", f"{number:016X}"), model["id"])
