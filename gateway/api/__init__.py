@@ -33,10 +33,16 @@ ROUTERS = (
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The API in front of an opened `gateway`. Raises OSError, ValueError if its token cannot be read or made."""
-    app = FastAPI(title="teleloop", version=version("teleloop"), redoc_url=None)
+    app = bare_app()
     app.state.gateway, app.state.token = gateway, api_token(gateway.settings)
     app.state.tokens = Tokens(owners_secret(gateway.settings.provisioning_key_path), gateway.now_ms)
     app.state.tickets = Tickets(gateway.now_ms)
+    return app
+
+
+def bare_app() -> FastAPI:
+    """The API in front of nothing: it can say what it is like."""
+    app = FastAPI(title="teleloop", version=version("teleloop"), redoc_url=None)
     problems.install(app)
     for resource in ROUTERS:
         app.include_router(resource.router)

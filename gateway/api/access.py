@@ -30,13 +30,13 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="teleloop"'}
 INVALID = {"WWW-Authenticate": 'Bearer realm="teleloop", error="invalid_token"'}
 
 _bearer = HTTPBearer(
-    scheme_name="API token",
+    scheme_name="ApiToken",
     auto_error=False,
     description="Of the gateway's own command line: `api-token` in its data folder, or TELELOOP_TOKEN.",
 )
 _oauth2 = OAuth2(
     flows=OAuthFlows(clientCredentials=OAuthFlowClientCredentials(tokenUrl="/oauth2/token", scopes=SCOPES)),
-    scheme_name="OAuth 2.0",
+    scheme_name="OAuth2",
     auto_error=False,
     description="Client credentials; a token is good for 900 seconds.",
 )

@@ -27,7 +27,7 @@ class _Basic(HTTPBasic):
         return None
 
 
-_shown = _Basic(scheme_name="Client credentials", description="client id and secret")
+_shown = _Basic(scheme_name="ClientCredentials", description="client id and secret")
 
 FORM_SCHEMA = {
     "type": "object",

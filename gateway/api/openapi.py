@@ -78,4 +78,7 @@ def _describe(path: str, operation: dict[str, Any]) -> None:
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
         responses.setdefault(status, {"description": description, "content": content})
     for response in responses.values():
+        for media in response.get("content", {}).values():
+            if media.pop("itemSchema", None) is not None:  # of OpenAPI 3.2
+                media["schema"] = {"type": "string"}
         response.setdefault("headers", {})[FLOW_ID] = {"$ref": "#/components/headers/FlowId"}

@@ -154,7 +154,7 @@ class TokenRefusal(BaseModel):
 class ModelChoice(BaseModel):
     """The model of a vehicle whose unit is known already."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"vehicle_model": "Golf", "year": 2021}]})
 
     vehicle_model_id: Word | None = None
     vehicle_model: Word | None = None

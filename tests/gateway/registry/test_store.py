@@ -87,8 +87,8 @@ async def test_the_schema_before_is_brought_up_with_all_that_is_in_it(database_f
     registry = Registry(store, modeldb.load(), bytes(32), lambda: 0)
     both, _ = await registry.vehicles.page("f")
     assert [(vehicle.vehicle_id, vehicle.number, vehicle.online) for vehicle in both] == [("AAAAA", 1, False), ("BBBBB", 2, True)]
-    labelled = dict(tags=("t",), custom_fields=("bay:42",), operation_status="GARAGE", online=True, brand="CLOUDBOXX")
-    for wanted in (VehicleFilter(**labelled), VehicleFilter(vehicle_model_id="M", text="TL 1")):  # type: ignore[arg-type]
+    labelled = VehicleFilter("CLOUDBOXX", "M", "GARAGE", online=True, tags=("t",), custom_fields=("bay:42",))
+    for wanted in (labelled, VehicleFilter(text="TL 1")):
         [found], _ = await registry.vehicles.page("f", wanted)
         assert labels_of(found) == labels_of(both[1])
     assert await registry.vehicles.generation(UnitId("CLOUDBOXX", "B")) == 3
