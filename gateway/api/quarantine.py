@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from pydantic import ValidationError
 
 from gateway.api.access import FlowIdHere, GatewayHere, Reader, Writer
 from gateway.api.problems import Problem
@@ -46,9 +47,11 @@ async def attach_stranger(
         entry = await gateway.registry.quarantine.entry(client.fleet_id, entry_id, with_strangers=client.operates)
     if entry is None:
         raise Problem(404, "not_found", f"there is no refused frame {entry_id}")
-    request = VehicleRequest(
-        telematics_brand=entry.brand or "?", telematics_unit_id=entry.telematics_unit_id[:64] or "?", **wanted.model_dump()
-    )
+    unit = {"telematics_brand": entry.brand, "telematics_unit_id": entry.telematics_unit_id}
+    try:
+        request = VehicleRequest.model_validate(unit | wanted.model_dump())
+    except ValidationError as error:
+        raise Problem(422, "bad_unit_id", "the frame came under a name that no unit can have") from error
     return await add_vehicles(gateway, client, flow_id, response, request)
 
 
