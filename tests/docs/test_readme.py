@@ -57,6 +57,7 @@ def test_the_two_minutes_of_a_newcomer(demonstration: Server, tmp_path: Path):
     assert re.match(r"\d\d:\d\d:\d\d  [A-Z2-9]{5}  ", line)
     _session(tmp_path)
     _consumer(demonstration, tmp_path)
+    _oneapi_client(demonstration, tmp_path)
     began = time.monotonic()
     assert demonstration.process is not None
     os.kill(demonstration.pid, signal.SIGINT)
@@ -111,6 +112,30 @@ def _consumer(demonstration: Server, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^\w+ [0-9a-f-]{36} [A-Z2-9]{5}$", done.stdout, re.MULTILINE)) == 5
+
+
+def _oneapi_client(demonstration: Server, folder: Path) -> None:
+    """The shell session, as it stands but for the address; what it says is what the README shows, but for ids and times."""
+    lines = block("oneapi").splitlines()
+    found = re.search(r"http://127\.0\.0\.1:\d+", demonstration.output)
+    assert found
+    commands = [line.removeprefix("$ ").replace("http://127.0.0.1:8080", found[0]) for line in lines if line.startswith("$ ")]
+    program = f'teleloop() {{ {shlex.quote(sys.executable)} -m teleloop "$@"; }}\n' + "\n".join(commands)
+    done = subprocess.run(
+        ["bash", "-eu", "-c", program], cwd=folder, env=demonstration.environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown, said = [line for line in lines if not line.startswith("$ ")], done.stdout.splitlines()
+    assert len(said) == len(shown)
+    for expected, line in zip(shown, said, strict=True):
+        assert _shape(line) == _shape(expected)
+
+
+def _shape(line: str) -> str:
+    """A line without what is another each time: vehicle ids, times, positions, and which event came first."""
+    line = re.sub(r"'[A-Z2-9]{5}'", "ID", line)
+    line = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", line)
+    return re.sub(r"-?\d+\.\d+", "DEGREES", re.sub(r'"type":"\w+"', "EVENT", line))
 
 
 def test_every_file_and_test_that_the_readme_names_exists():
