@@ -107,6 +107,9 @@ MEANINGS: Mapping[int, str] = {
     504: "sent, no answer in time: **unknown**. Repeat with the same `Idempotency-Key`",
 }
 
+AS_EVERYWHERE = (401, 403, 413, 500)
+"""Statuses that mean the same whatever was asked."""
+
 CHANGE_REASONS: Mapping[str, str] = {
     "MASTER_DATA_CHANGED": "a field of `master_data`",
     "CUSTOM_FIELDS_CHANGED": "a field of `custom_fields`",
@@ -210,8 +213,8 @@ def _word(value: Any) -> str:
 
 
 def _outcomes() -> str:
-    others = [(int(status), meaning) for status, meaning in ERRORS.items() if int(status) not in MEANINGS]
-    rows = sorted([*MEANINGS.items(), *((status, meaning[0].lower() + meaning[1:]) for status, meaning in others)])
+    others = {status: ERRORS[str(status)] for status in AS_EVERYWHERE}
+    rows = sorted([*MEANINGS.items(), *((status, meaning[0].lower() + meaning[1:]) for status, meaning in others.items())])
     return table(
         ("status", "means", "`reason`"),
         [(str(status), meaning, ", ".join(f"`{word}`" for word in REASONS.get(status, ()))) for status, meaning in rows],
