@@ -1,13 +1,10 @@
 """Life status, with a real Mosquitto, a real SQLite and real sessions: told once, and never of a unit that is back."""
 
 import asyncio
-import json
 import socket
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +14,17 @@ from sqlalchemy import insert
 
 import modeldb
 from gateway.app import Gateway
-from gateway.eventlog import LocalEventLog
 from gateway.presence import RETAINED_GRACE_MS, WILL_GRACE_MS
 from gateway.registry.labels import labels_of
 from gateway.registry.record import record, selected
 from gateway.service import TICK_S
-from gateway.settings import Settings
 from gateway.store.tables import units, vehicle_labels, vehicles
+from lab.inside import FLEET, Clock, confirmed, gateway_inside, logged, until
 from lab.mosquitto import MosquittoBroker, mosquitto
 from protocols.codec import UnitId
 
-FLEET = "default"
 MODEL = modeldb.load().available("CLOUDBOXX")[0].id
 MANY, BACK = 5_000, 500
-
-
-@dataclass
-class Clock:
-    """Now, in Unix ms: as time passes, and as far ahead as the test says."""
-
-    ahead_ms: int = 0
-
-    def __call__(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead_ms
 
 
 def _vehicle(unit: UnitId, vehicle_id: str, number: int) -> dict[str, Any]:
@@ -92,18 +77,13 @@ class Fleet:
 
     async def told(self) -> list[tuple[str, str]]:
         """Which vehicle was told to have which life status, in order."""
-        log, last, told = self.gateway.publisher, None, []
-        assert isinstance(log, LocalEventLog)
-        while page := await log.since(FLEET, last, 5_000):
-            last = page[-1].event_id
-            for event in (json.loads(each.body) for each in page if each.type == "VehicleChanged"):
-                assert event["reasons"] == ["LIFE_STATUS_CHANGED"]
-                told.append((event["vehicle"]["id"], event["vehicle"]["life_status"]["value"]))
-        return told
+        events = [event for event in await logged(self.gateway) if event["metadata"]["type"] == "VehicleChanged"]
+        assert all(event["reasons"] == ["LIFE_STATUS_CHANGED"] for event in events)
+        return [(event["vehicle"]["id"], event["vehicle"]["life_status"]["value"]) for event in events]
 
     async def until_told(self, count: int) -> list[tuple[str, str]]:
-        """What was told, once it is at least that much."""
-        await until(lambda: self.gateway.metrics.events.labels("VehicleChanged")._value.get() >= count)
+        """What was told, once this gateway has told that much."""
+        await until(lambda: confirmed(self.gateway, "VehicleChanged") >= count)
         return await self.told()
 
     async def let_pass(self, ms: int) -> None:
@@ -112,21 +92,10 @@ class Fleet:
         await asyncio.sleep(3 * TICK_S)
 
 
-async def until(true: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not true():
-            await asyncio.sleep(0.02)
-
-
 @asynccontextmanager
 async def opened(data: Path, broker: MosquittoBroker, clock: Clock) -> AsyncIterator[Fleet]:
-    settings = Settings(data=data, mqtt_url=f"mqtt://gateway@127.0.0.1:{broker.port}", broker="none")
-    gateway = Gateway(settings, clock)
-    await gateway.open()
-    try:
+    async with gateway_inside(data, broker, clock) as gateway:
         yield Fleet(gateway, clock, broker)
-    finally:
-        await gateway.close()
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""A gateway in the test's own process, with a clock that the test sets; its events are in the local log."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.app import Gateway
+from gateway.eventlog import LocalEventLog
+from gateway.settings import Settings
+from lab.mosquitto import MosquittoBroker
+
+FLEET = "default"
+
+
+@dataclass
+class Clock:
+    """Now, in Unix ms: as time passes, and as far ahead as the test says."""
+
+    ahead_ms: int = 0
+
+    def __call__(self) -> int:
+        return time.time_ns() // 1_000_000 + self.ahead_ms
+
+
+@asynccontextmanager
+async def gateway_inside(data: Path, broker: MosquittoBroker, clock: Callable[[], int]) -> AsyncIterator[Gateway]:
+    """A gateway behind an open Mosquitto; it is connected."""
+    settings = Settings(data=data, mqtt_url=f"mqtt://gateway@127.0.0.1:{broker.port}", broker="none")
+    gateway = Gateway(settings, clock)
+    await gateway.open()
+    try:
+        yield gateway
+    finally:
+        await gateway.close()
+
+
+async def logged(gateway: Gateway) -> list[dict[str, Any]]:
+    """Every event of the fleet, oldest first."""
+    log, last, events = gateway.publisher, None, []
+    assert isinstance(log, LocalEventLog)
+    while page := await log.since(FLEET, last, 5_000):
+        last = page[-1].event_id
+        events += [json.loads(each.body) for each in page]
+    return events
+
+
+def confirmed(gateway: Gateway, event_type: str) -> int:
+    """How many events of a type are confirmed."""
+    return int(gateway.metrics.events.labels(event_type)._value.get())
+
+
+async def until(true: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Until something is true; TimeoutError if that takes longer."""
+    async with asyncio.timeout(timeout_s):
+        while not true():
+            await asyncio.sleep(0.02)
