@@ -170,9 +170,7 @@ class LineUnit:
             try:
                 yield self
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await _ended(tasks)
                 self.unit.disconnected(now_ms())
 
     async def say(self, payloads: list[bytes]) -> None:
@@ -217,6 +215,15 @@ class LineUnit:
         while True:
             await asyncio.sleep(0.1)
             await self.say(self.unit.tick(now_ms()))
+
+
+async def _ended(tasks: list["asyncio.Task[None]"]) -> None:
+    """Cancel until they have ended: in Python 3.11 wait_for may swallow a cancellation that comes together with its result."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=1)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def now_ms() -> int:
