@@ -96,3 +96,23 @@ def test_every_command_has_an_example(command: str) -> None:
     shown = CliRunner().invoke(teleloop.app, ["vehicles", command, "--help"])
     assert shown.exit_code == 0
     assert f"Example: teleloop vehicles {command}" in " ".join(shown.stdout.split())
+
+
+def test_a_client_is_added_listed_rotated_and_removed(process: GatewayProcess) -> None:
+    added = document(said(process, "clients", "add", "shop", "--scope", "vehicles.ro", "--json"))
+    assert added["scopes"] == ["vehicles.ro"]
+    assert added["secret"]
+    listed = document(said(process, "clients", "list", "--json"))["items"]
+    assert [each["name"] for each in listed] == ["first admin", "shop"]
+    assert added["secret"] not in json.dumps(listed)
+    assert added["id"] in said(process, "clients", "list").stdout
+    rotated = said(process, "clients", "rotate", added["id"])
+    assert "secret" in rotated.stdout
+    assert added["secret"] not in rotated.stdout
+    assert said(process, "clients", "remove", added["id"]).exit_code == 0
+    assert said(process, "clients", "remove", added["id"]).exit_code == 1
+
+
+def test_the_first_admins_secret_is_shown_once(process: GatewayProcess) -> None:
+    assert process.output.count("secret    ") == 1
+    assert "not shown again" in process.output

@@ -176,3 +176,17 @@ async def test_pages_stay_whole_while_vehicles_come(api: httpx2.AsyncClient) -> 
     expected.append((await api.post("/vehicles", json=a_golf(9, tags=["x"]))).json()["id"])
     second = (await api.get("/vehicles", params={"limit": 3, "tag": "x", "cursor": first["next_cursor"]})).json()
     assert [each["id"] for each in first["items"] + second["items"]] == expected
+
+
+async def test_a_rental_is_a_trip_where_the_fleet_says_so(api: httpx2.AsyncClient, under_way: Serving) -> None:
+    vehicle_id = (await added(api))["id"]
+    for trigger, status in (("DRIVING_ENABLED", "IN_RENTAL"), ("RENTAL_STATUS", "NOT_IN_RENTAL"), ("RENTAL_STATUS", "IN_RENTAL")):
+        assert (await api.patch("/fleets/default", json={"trip_trigger": trigger})).status_code == 200
+        await api.put(f"/vehicles/{vehicle_id}/rental-status", json={"rental_status": status})
+    await api.put(f"/vehicles/{vehicle_id}/rental-status", json={"rental_status": "NOT_IN_RENTAL"})
+    await told(under_way, vehicle_id)
+    query = select(event_log.c.type).where(event_log.c.vehicle_id == vehicle_id).order_by(event_log.c.seq)
+    async with under_way.gateway.store.reading() as connection:
+        types = (await connection.execute(query)).scalars().all()
+    rental = ["VehicleChanged", "TripStarted", "VehicleChanged", "TripEnded", "TripDiscarded"]
+    assert list(types) == ["VehicleCreated", "VehicleChanged", "VehicleChanged", *rental]
