@@ -44,7 +44,7 @@ FILTERS = {
 
 
 async def fill(store: Store, count: int) -> None:
-    """Put `count` vehicles into an empty store: every tenth at the airport, every fourth in a garage, ten rare."""
+    """Put `count` vehicles into an empty store: every tenth at the airport, every fourth in a garage, every tenth archived, ten rare."""
     async with store.writing() as connection:
         await connection.execute(insert(fleets).values(fleet_id=FLEET, name="Bench", created_at=0))
         for start in range(1, count + 1, PORTION):
@@ -56,7 +56,7 @@ async def fill(store: Store, count: int) -> None:
 
 def _vehicle(number: int, count: int) -> dict[str, object]:
     master_data = {"license_plate": f"HH-TL {number} ", "remark": f"bay {number % 100}"}
-    custom_fields = {"bay": number % 100}
+    custom_fields = {"bay": number % 10}
     return {
         "vehicle_id": f"{number:05X}",
         "fleet_id": FLEET,
@@ -71,7 +71,7 @@ def _vehicle(number: int, count: int) -> dict[str, object]:
         "rental_status": "NOT_IN_RENTAL",
         "created_at": number,
         "modified_at": number,
-        "archived_at": 1 if number % 100 == 99 else None,
+        "archived_at": 1 if number % 10 == 9 else None,
         "number": number,
     }
 

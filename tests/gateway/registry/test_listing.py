@@ -32,13 +32,13 @@ async def test_what_is_filtered_is_what_is_there(store: Store) -> None:
             if cursor is None:
                 return numbers
 
-    live = [number for number in range(1, 201) if number % 100 != 99]
+    live = [number for number in range(1, 201) if number % 10 != 9]
     assert await found(FILTERS["all"]) == live
-    assert await found(FILTERS["archived"]) == [99, 199]
+    assert await found(FILTERS["archived"]) == list(range(9, 200, 10))
     assert await found(FILTERS["tag"]) == [number for number in live if number % 10 == 0]
     assert await found(FILTERS["tag and status"]) == [number for number in live if number % 20 == 0]
-    assert await found(FILTERS["custom field"]) == [7, 107]
-    assert await found(FILTERS["text"]) == [7, *range(70, 80)]
+    assert await found(FILTERS["custom field"]) == list(range(7, 200, 10))
+    assert await found(FILTERS["text"]) == [7, *range(70, 79)]
     assert await found(FILTERS["short text"]) == live
     assert await found(VehicleFilter(online=True)) == []
     assert await found(VehicleFilter(text='hh-tl 7"')) == []
