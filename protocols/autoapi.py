@@ -8,10 +8,10 @@ and their results travel as VTC1 envelopes (01 is their first byte), the command
 Property ids, names and types are in `protocols.autoapi_capabilities`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from protocols import envelope
+from protocols import autoapi_explained, envelope
 from protocols.autoapi_capabilities import (
     CAPABILITIES,
     FAILURE_MESSAGE,
@@ -26,16 +26,18 @@ from protocols.autoapi_capabilities import (
 from protocols.autoapi_capabilities import CAPABILITIES_CAPABILITY as SUPPORTED
 from protocols.autoapi_commands import state_message
 from protocols.autoapi_facts import facts_of
-from protocols.autoapi_framing import built, envelope_end, frame_end, next_frame
+from protocols.autoapi_framing import VERSION, built, envelope_end, frame_end, next_frame
 from protocols.autoapi_types import Keyed
 from protocols.autoapi_values import signals
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, Protocol, ProtocolError, Report, parse
+from protocols.trace import Leaf
 
 
 class AutoApi(Protocol):
     """AutoAPI L13 over MQTT: state messages up, VTC1 envelopes with AutoAPI commands down."""
 
     name: ClassVar[str] = "autoapi"
+    starts: ClassVar[tuple[bytes, ...]] = (bytes([VERSION, 0]),)
 
     def split(self, payload: bytes) -> Iterator[Cut]:
         """Messages and envelopes back to back. Behind a damaged message nothing is looked for: nothing marks a beginning."""
@@ -45,7 +47,7 @@ class AutoApi(Protocol):
                 end = frame_end(payload, at)
             except ProtocolError as error:
                 end = next_frame(payload, at) if error.reason == "bad_sync" else len(payload)
-                yield Cut(at, payload[at:end], error.moved(-at))
+                yield Cut(at, payload[at:end], error)
             else:
                 yield Cut(at, payload[at:end])
             at = end
@@ -86,6 +88,14 @@ class AutoApi(Protocol):
     def carry(self, unit: str, envelope: bytes, now: int, key: bytes) -> bytes:
         """The envelope as it is: its first byte, 01, is no AutoAPI version."""
         return envelope
+
+    def read(self, data: bytes) -> None:
+        """Properties one by one, as far as their sizes hold."""
+        autoapi_explained.read(data)
+
+    def meanings(self, leaves: Sequence[Leaf]) -> Iterable[tuple[str, str]]:
+        """From the capabilities' declarations."""
+        return autoapi_explained.meanings(leaves)
 
 
 def _envelope_frame(data: bytes) -> Frame:

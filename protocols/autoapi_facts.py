@@ -27,11 +27,12 @@ from protocols.autoapi_types import AVAILABILITY, FAILURE, STATE, TIMESTAMP, Pro
 from protocols.autoapi_values import read
 from protocols.codec import ProtocolError, parse
 
-_COMPONENTS: Mapping[int, tuple[str, Property]] = {
+COMPONENTS: Mapping[int, tuple[str, Property]] = {
     TIME: ("timestamp", one("timestamp", TIMESTAMP)),
     FAILED: ("failure", one("failure", FAILURE)),
     AVAILABLE: ("availability", one("availability", AVAILABILITY)),
 }
+"""The components of a property besides its data: what each is called, and its type."""
 
 
 def facts_of(data: bytes, offset: int = 0, depth: int = 0) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _said(raw: Any, count: int, known: Property | None, offset: int, depth: int)
     }
     at = offset + 6
     for component in found:
-        key, declared = ("value", known) if component.id == DATA else _COMPONENTS.get(component.id, ("", None))
+        key, declared = ("value", known) if component.id == DATA else COMPONENTS.get(component.id, ("", None))
         try:
             if key and key not in said:
                 _mean(said, key, declared, component.data, at, depth)

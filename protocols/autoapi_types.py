@@ -187,12 +187,14 @@ class Measure(Adapter):  # type: ignore[misc]
         identifier, self.units = MEASUREMENTS[measurement]
         super().__init__(Struct("measurement" / OneOf(Int8ub, [identifier]), "unit" / Int8ub, "value" / Float64b))
         self.measurement_id = identifier
+        self.measurement = measurement
         self.unit = unit
         """The unit of the signal."""
-        self._names = {unit.id: name for name, unit in self.units.items()}
+        self.names = {unit.id: name for name, unit in self.units.items()}
+        """The units by their ids."""
 
     def _decode(self, obj: Any, context: Any, path: str) -> dict[str, float]:
-        return {self._names.get(obj.unit, f"unit_{obj.unit}"): obj.value}
+        return {self.names.get(obj.unit, f"unit_{obj.unit}"): obj.value}
 
     def _encode(self, obj: Mapping[str, float], context: Any, path: str) -> dict[str, Any]:
         ((name, value),) = obj.items()

@@ -30,13 +30,16 @@ def _size(form: Any) -> int | None:
         return None
 
 
-def read(declared: Property, data: bytes) -> Any:
-    """The value that `data`, a property's whole data component, says. Raises ProtocolError with the offset in `data`."""
+def read(declared: Property, data: bytes, at: int = 0, under: str = "") -> Any:
+    """The value that `data`, a property's whole data component, says. Raises ProtocolError with the offset in `data`.
+
+    `at` and `under` are for who watches (protocols.codec.parse).
+    """
     layouts = _layouts(declared)
     for size, layout in layouts:
         if size is None or size == len(data):
             try:
-                return plain(parse(layout, data).value)
+                return plain(parse(layout, data, at, under).value)
             except ProtocolError as error:
                 if error.reason == "truncated":
                     error.reason = "bad_length"
@@ -68,7 +71,7 @@ def plain(value: Any) -> Any:
 
 def signals(name: str, form: Any, value: Any) -> Iterator[tuple[str, Any]]:
     """The signals of one value: nothing for what is not finite, has no name, or is in a unit that we do not know."""
-    match _bare(form):
+    match bare(form):
         case Measure() as measure:
             value = measure.signal(value)
         case Keyed() as composite:
@@ -108,20 +111,21 @@ def values(declared: Property, parts: Parts) -> list[Any]:
 
 
 def _value(form: Any, parts: Parts) -> Any:
-    bare = _bare(form)
-    if isinstance(bare, Struct):
-        return {item.name: _value(item, _below(parts, item.name)) for item in bare.subcons}
+    form = bare(form)
+    if isinstance(form, Struct):
+        return {item.name: _value(item, _below(parts, item.name)) for item in form.subcons}
     if () not in parts:
         raise ProtocolError("malformed", 0, "signals", expected="a signal for each item of a value")
     said = parts[()]
-    return {bare.unit: said} if isinstance(bare, Measure) else said
+    return {form.unit: said} if isinstance(form, Measure) else said
 
 
 def _below(parts: Parts, first: str) -> Parts:
     return {path[1:]: value for path, value in parts.items() if path[:1] == (first,)}
 
 
-def _bare(form: Any) -> Any:
+def bare(form: Any) -> Any:
+    """A form without what is only wrapped around it."""
     while not isinstance(form, Enum | Measure | Struct) and (inner := getattr(form, "subcon", None)) is not None:
         form = inner
     return form
