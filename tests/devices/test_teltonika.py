@@ -66,6 +66,8 @@ def test_an_answer_from_before_the_last_login_acknowledges_nothing() -> None:
     bench.tick(40)
     bench.hear((3).to_bytes(4, "big"))
     assert len(bench.unit.flash.journal) == 3
+    (again,) = bench.hear(LOGIN_ACCEPTED)
+    assert len(again.reports) == 3
 
 
 def test_the_record_after_a_command_does_not_take_the_ack_of_the_batch_before_it() -> None:
