@@ -3,7 +3,9 @@ from typing import Any
 from protocols.hotpath.kernels import Buffer, Offsets
 
 class Table:
-    def __new__(cls, row_size: int, present_size: int, capacity: int, framing: bytes, windows: bytes, guards: bytes, /) -> Table: ...
+    def __new__(
+        cls, row_size: int, present_size: int, capacity: int, framing: bytes, windows: bytes, guards: bytes, /
+    ) -> Table: ...
     def add(
         self, id: int, context: int, part: bytes, mask: bytes, moves: bytes, constant: bytes, lays: bytes, head: bytes, /
     ) -> None: ...

@@ -1,7 +1,8 @@
 """Frames to rows: by plans where a layout is known, by Protocol.decode where it is not, which teaches the plan."""
 
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,9 @@ LEARN_BURST = 512
 FRAMES_PER_LESSON = 16
 """Frames that must pass by known plans for one more lesson: a stream of ever new layouts costs little more than decoding it."""
 
+FIRST_LESSONS = 8
+"""Frames that are decoded slowly before it is seen what they taught: those of a batch are mostly of few layouts."""
+
 Outcome = Frame | ProtocolError
 
 
@@ -34,8 +38,8 @@ class Rows:
     """What came of some frames. `status` says of each whether its rows are here (VOUCHED), or how it was decoded instead.
 
     `data` has one row for each report of each vouched frame, in order; those of frame i are `starts[i]` to `starts[i + 1]`, where
-    a frame is one row they are at i and `starts` is None. `plans` are the rows' plans by number. `slow` is what the slow way
-    made of the others.
+    a frame is one row they are at i and `starts` is None. `plans` are the rows' plans, by their numbers in `known`. `slow` is what
+    the slow way made of the others.
     """
 
     decoder: "Decoder"
@@ -44,6 +48,7 @@ class Rows:
     status: Bytes
     plans: Ints
     starts: npt.NDArray[np.uint32] | None
+    known: Sequence[Plan | None]
     slow: dict[int, Outcome] = field(default_factory=dict)
 
     @property
@@ -86,7 +91,9 @@ class Decoder:
         self.trusting = trusting or not binding.protocol.sealed
         self.keyring = Keyring(self.path, binding.unit_bytes)
         self.lessons = float(LEARN_BURST)
+        self._rows = binding.form.empty(0)
         self.known: list[Plan | None] = [None] * plans_limit
+        self._structures: dict[tuple[int, bytes, bytes], int] = {}
         self._free = list(range(plans_limit - 1, -1, -1))
         self._table = self._new_table(plans_limit)
 
@@ -125,10 +132,16 @@ class Decoder:
         n = len(frames)
         with_parts = bool(self.binding.framing.parts)
         room = self._table.room(frames) if with_parts else n
-        data, ids, status = self.binding.form.empty(room), np.empty(room, np.int32), np.empty(n, np.uint8)
+        data, ids, status = self._room(room), np.empty(room, np.int32), np.empty(n, np.uint8)
         starts = np.empty(n + 1, np.uint32) if with_parts else None
         written, _ = self._table.walk(frames, data, status, ids, starts)
-        return Rows(self, frames, data[:written], status, ids[:written], starts)
+        return Rows(self, frames, data[:written], status, ids[:written], starts, self.known)
+
+    def _room(self, rows: int) -> Bytes:
+        """Room for so many rows: that of an earlier call, if nobody has it any more, which spares the system fresh pages."""
+        if sys.getrefcount(self._rows) > 2 or len(self._rows) < rows:
+            self._rows = self.binding.form.empty(rows)
+        return self._rows[:rows]
 
     def walk_buffer(self, buffer: kernels.Buffer, offsets: npt.NDArray[np.uint32]) -> Rows:
         """The same for frames that stand in one buffer between n + 1 offsets; the C kernel works without the GIL meanwhile."""
@@ -140,7 +153,7 @@ class Decoder:
         data, ids, status = self.binding.form.empty(room), np.empty(room, np.int32), np.empty(n, np.uint8)
         starts = np.empty(n + 1, np.uint32) if with_parts else None
         written, _ = self._table.walk_buffer(buffer, offsets, data, status, ids, starts)
-        return Rows(self, [], data[:written], status, ids[:written], starts)
+        return Rows(self, [], data[:written], status, ids[:written], starts, self.known)
 
     def _distrusted(self, rows: Rows, speakers: Ints) -> npt.NDArray[np.intp]:
         """Marks what is not its speaker's own. Where all speakers are known and right, nothing is left to do."""
@@ -157,22 +170,31 @@ class Decoder:
         return np.flatnonzero(rows.status)
 
     def _slowly(self, rows: Rows, troubled: npt.NDArray[np.intp], speakers: Ints | None) -> int:
-        """Decodes these by the declarations; how many layouts were learnt."""
-        learnt = 0
-        for at in troubled.tolist():
-            frame, peer = rows.frames[at], self._peer(speakers, at)
-            unknown = rows.status[at] == Status.UNKNOWN
-            if unknown and learnt and not self.walk([frame]).status[0]:
-                continue
-            may_learn = unknown and self.lessons >= 1 and (self.trusting or peer is not None)
-            if not may_learn:
-                rows.slow[at] = self._decoded(frame, peer)
-                continue
-            self.lessons -= 1
-            if self.learn(frame, peer, rows.slow, at):
-                learnt += 1
-                del rows.slow[at]
+        """Decodes these by the declarations; how many layouts were learnt. After some lessons it is seen what they taught."""
+        known = [at for at in troubled.tolist() if rows.status[at] != Status.UNKNOWN]
+        unknown = [at for at in troubled.tolist() if rows.status[at] == Status.UNKNOWN]
+        learnt, lesson_size = 0, FIRST_LESSONS
+        for at in known:
+            rows.slow[at] = self._decoded(rows.frames[at], self._peer(speakers, at))
+        while unknown:
+            now, unknown = unknown[:lesson_size], unknown[lesson_size:]
+            fresh = sum(self._taught(rows, at, self._peer(speakers, at)) for at in now)
+            if fresh and unknown:
+                status = self.walk([rows.frames[at] for at in unknown]).status.tolist()
+                unknown = [at for at, each in zip(unknown, status, strict=True) if each == Status.UNKNOWN]
+            learnt, lesson_size = learnt + fresh, lesson_size * 2
         return learnt
+
+    def _taught(self, rows: Rows, at: int, peer: Peer | None) -> bool:
+        """Decodes a frame of an unknown layout, and learns it if that may be."""
+        if self.lessons < 1 or not (self.trusting or peer is not None):
+            rows.slow[at] = self._decoded(rows.frames[at], peer)
+            return False
+        self.lessons -= 1
+        taught = self.learn(rows.frames[at], peer, rows.slow, at)
+        if taught:
+            del rows.slow[at]
+        return taught
 
     def _peer(self, speakers: Ints | None, at: int) -> Peer | None:
         if speakers is None:
@@ -188,7 +210,7 @@ class Decoder:
     # Learning -----------------------------------------------------------------------------------------------------------
 
     def learn(self, frame: bytes, peer: Peer | None = None, outcomes: dict[int, Outcome] | None = None, at: int = 0) -> bool:
-        """Learn the layouts of a frame that Protocol.decode accepts; whether it is known then. What came of it is put into
+        """Learn the layouts of a frame that Protocol.decode accepts; whether they are known then. What came of it is put into
         `outcomes`."""
         outcomes = {} if outcomes is None else outcomes
         with watch() as traces:
@@ -205,12 +227,10 @@ class Decoder:
         if any(each is None or not self._findable(each, context) for each in plans):
             return False
         head = self.binding.head(frame)
-        kept = set()
         for each in plans:
-            if each is not None and each.structure not in kept:
+            if each is not None and (context, *each.structure) not in self._structures:
                 self._keep(each, context, head)
-                kept.add(each.structure)
-        return not self.walk([frame]).status[0]
+        return True
 
     def _context(self, frame: bytes) -> int:
         at = self.binding.framing.context_at
@@ -232,14 +252,18 @@ class Decoder:
         number = self._free.pop()
         self._table.add(number, context, each.part, each.mask, each.moves, each.constant, each.lays, head)
         self.known[number] = each
+        self._structures[(context, *each.structure)] = number
 
     def _forget(self) -> None:
         used = self._table.used()
+        self.known = self.known.copy()  # earlier rows keep the plans that they were made by
         oldest = sorted((when, number) for number, when in enumerate(used) if when >= 0)[: max(1, len(used) // 16)]
         for _, number in oldest:
             self._table.remove(number)
             self.known[number] = None
             self._free.append(number)
+        forgotten = {number for _, number in oldest}
+        self._structures = {each: number for each, number in self._structures.items() if number not in forgotten}
 
     # Frames -------------------------------------------------------------------------------------------------------------
 
@@ -247,7 +271,7 @@ class Decoder:
         """The Frame that Protocol.decode gives for the vouched frame `at`."""
         data = rows.frames[at]
         begin, end = (at, at + 1) if rows.starts is None else rows.starts[at : at + 2].tolist()
-        plans = [self._plan(number) for number in rows.plans[begin:end].tolist()]
+        plans = [each for each in (rows.known[number] for number in rows.plans[begin:end].tolist()) if each is not None]
         offset = self.binding.framing.parts_from if self.binding.framing.parts else 0
         values = []
         for each in plans:
@@ -255,17 +279,13 @@ class Decoder:
             offset += each.size_bytes
         return self.binding.frame(plans, values, data)
 
-    def _plan(self, number: int) -> Plan:
-        found = self.known[number]
-        assert found is not None
-        return found
-
     # The other way ------------------------------------------------------------------------------------------------------
 
     def build(
         self, data: Bytes, plans: Ints, starts: npt.NDArray[np.uint32] | None = None, speakers: Ints | None = None
     ) -> list[bytes]:
         """The frames that rows say, by the plans of these numbers: the bytes that Protocol.encode gives. Sealed with the first
-        key of each speaker; without speakers, seals are zeros. Raises ValueError where a row does not say a whole part."""
+        key of each speaker; without speakers, seals are zeros. Raises ValueError where a row does not say a whole part, or its plan
+        is not known any more."""
         keys, which = (None, None) if speakers is None else (self.keyring.schedules, self.keyring.first_keys(speakers))
         return self._table.build(data, plans, starts, keys, which)

@@ -62,7 +62,9 @@ def kernel(path: Path) -> Any:
     return native
 
 
-def table(path: Path, row_size: int, present_size: int, capacity: int, framing: bytes, windows: Sequence[bytes], guards: Sequence[bytes]) -> Table:
+def table(
+    path: Path, row_size: int, present_size: int, capacity: int, framing: bytes, windows: Sequence[bytes], guards: Sequence[bytes]
+) -> Table:
     """An empty table."""
     made: Table = kernel(path).Table(row_size, present_size, capacity, framing, b"".join(windows), b"".join(guards))
     return made

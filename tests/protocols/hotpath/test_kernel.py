@@ -1,0 +1,189 @@
+"""The kernel by itself: sums, seals, and that it reads and writes nothing but what it was given."""
+
+import gc
+import hmac
+import random
+import resource
+import threading
+
+import crcmod
+import numpy as np
+import pytest
+
+from lab.corpus import CORPORA, KEY, SPEAKER
+from protocols.codec import Peer
+from protocols.hotpath import Decoder, Rows
+from protocols.hotpath.keyring import Keyring, sealing_path
+from protocols.hotpath.kernels import native
+
+in_c = pytest.mark.skipif(native is None, reason="the kernel in C was not built")
+CLOUDBOXX = CORPORA["cloudboxx"]
+CRCS = [
+    (8, 0x07, 0x00, False, 0x00),
+    (8, 0x31, 0x00, True, 0x00),
+    (16, 0x1021, 0xFFFF, False, 0),
+    (16, 0x8005, 0, True, 0),
+    (16, 0x1021, 0x89EC, True, 0),
+    (24, 0x864CFB, 0xB704CE, False, 0),
+    (32, 0x04C11DB7, 0xFFFFFFFF, True, 0xFFFFFFFF),
+    (32, 0x04C11DB7, 0xFFFFFFFF, False, 0),
+]
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "portable"])
+def dispatched(request: pytest.FixtureRequest):
+    """Once with what the processor has, once with plain C."""
+    assert native is not None
+    yield native.dispatch(request.param)
+    native.dispatch(True)
+
+
+@in_c
+@pytest.mark.parametrize("crc", CRCS, ids=lambda crc: f"{crc[0]}-{crc[1]:x}")
+def test_every_crc_at_every_length_is_crcmods(crc, dispatched):
+    width, poly, init, reflected, xorout = crc
+    register = int(f"{init:0{width}b}"[::-1], 2) if reflected else init
+    theirs = crcmod.mkCrcFun((1 << width) | poly, initCrc=register ^ xorout, rev=reflected, xorOut=xorout)
+    rng = random.Random(width)
+    for size in [*range(300), 1000, 4099]:
+        data = rng.randbytes(size)
+        assert native.crc(data, width, poly, init, reflected, xorout) == theirs(data), size
+
+
+@in_c
+def test_a_crc_narrower_than_a_byte():
+    assert native.crc(b"123456789", 5, 0x05, 0x1F, True, 0x1F) == 0x19  # CRC-5/USB in the RevEng catalogue
+    assert native.crc(b"123456789", 3, 0x3, 0x0, False, 0x7) == 0x4  # CRC-3/GSM
+
+
+@in_c
+def test_plain_c_gives_the_same_rows(dispatched):
+    for corpus in CORPORA.values():
+        frames = corpus.made(60)
+        decoder = Decoder(corpus.binding, path="c", trusting=True)
+        decoder.decode(frames)
+        rows = decoder.decode(frames)
+        assert all(rows.outcome(at) == corpus.binding.protocol.decode(frame) for at, frame in enumerate(frames[:20]))
+        twin = Decoder(corpus.binding, path="numpy", trusting=True)
+        twin.decode(frames)
+        assert np.array_equal(twin.decode(frames).data, rows.data)
+
+
+@in_c
+def test_seals_are_openssls_at_every_length():
+    assert sealing_path("c") == "c", "OpenSSL's compression function was not found"
+    keyring = Keyring("c", str.encode)
+    rng = random.Random(1)
+    keys = [rng.randbytes(size) for size in (1, 16, 32, 63, 64)]
+    for number, key in enumerate(keys):
+        keyring.add(Peer(f"unit {number}", (key,)))
+    for size in range(300):
+        data = rng.randbytes(size)
+        frames = [data + hmac.digest(key, data, "sha256")[:8] + b"xy" for key in keys]
+        assert keyring.check(frames, np.arange(len(keys), dtype=np.int32), 8, 2).all()
+        wrong = [frame[:-3] + bytes([frame[-3] ^ 1]) + frame[-2:] for frame in frames]
+        assert not keyring.check(wrong, np.arange(len(keys), dtype=np.int32), 8, 2).any()
+
+
+def test_nobodys_seal_does_not_hold(path):
+    keyring = Keyring(path, bytes.fromhex)
+    keyring.add(Peer("0123456789ABCDEF", ()))
+    frames = CLOUDBOXX.made(2)
+    assert not keyring.check(frames, np.array([0, -1], np.int32), 8, 2).any()
+
+
+def test_either_generation_of_keys_seals(path):
+    frames = CLOUDBOXX.made(5)
+    keyring = Keyring(path, bytes.fromhex)
+    keyring.add(Peer(SPEAKER.unit, (bytes(32), KEY)))
+    assert keyring.check(frames, np.zeros(len(frames), np.int32), 8, 2).all()
+
+
+def test_what_is_no_frame_at_all(path):
+    for corpus in CORPORA.values():
+        decoder = Decoder(corpus.binding, path=path, trusting=True)
+        frames = corpus.made(20)
+        decoder.decode(frames)
+        rng = random.Random(2)
+        noise = [
+            b"",
+            b"\0",
+            *(rng.randbytes(size) for size in range(120)),
+            *(frame[: rng.randrange(len(frame))] for frame in frames),
+        ]
+        assert decoder.walk(noise).status.all()
+
+
+@in_c
+def test_wrong_arguments_are_refused_not_followed():
+    decoder = Decoder(CLOUDBOXX.binding, path="c", trusting=True)
+    frames = CLOUDBOXX.made(4)
+    decoder.decode(frames)
+    table, size = decoder._table, CLOUDBOXX.binding.form.size_bytes
+    rows, status, ids = np.empty((4, size), np.uint8), np.empty(4, np.uint8), np.empty(4, np.int32)
+    with pytest.raises(ValueError, match="too small"):
+        table.walk(frames, rows[:3], status, ids, None)
+    with pytest.raises(ValueError, match="too small"):
+        table.walk(frames, rows, status[:3], ids, None)
+    with pytest.raises(TypeError):
+        table.walk([*frames[:3], "no bytes"], rows, status, ids, None)
+    with pytest.raises(TypeError):
+        table.walk(tuple(frames), rows, status, ids, None)
+    with pytest.raises(ValueError, match="offsets"):
+        table.walk_buffer(b"abc", np.array([0, 4], np.uint32), rows, status, ids, None)
+    with pytest.raises(ValueError, match="offsets"):
+        table.walk_buffer(b"abc", np.array([2, 1], np.uint32), rows, status, ids, None)
+    with pytest.raises(ValueError, match="cannot be built"):
+        table.build(rows, np.full(4, 4000, np.int32), None, None, None)
+    with pytest.raises(KeyError):
+        table.remove(4000)
+    plan = next(plan for plan in decoder.known if plan is not None)
+    outside = (500).to_bytes(2, "little") + plan.moves[2:]
+    with pytest.raises(ValueError, match="reaches out"):
+        table.add(0, 0, plan.part, plan.mask, outside, plan.constant, plan.lays, b"")
+
+
+@in_c
+def test_threads_share_the_work_on_buffers():
+    frames = CLOUDBOXX.made(500)
+    decoder = Decoder(CLOUDBOXX.binding, path="c", trusting=True)
+    for _ in range(3):
+        decoder.decode(frames)
+    offsets, buffer = np.cumsum([0, *map(len, frames)]).astype(np.uint32), b"".join(frames)
+    expected, found = decoder.walk(frames), list[Rows]()
+
+    def work() -> None:
+        for _ in range(50):
+            found.append(decoder.walk_buffer(buffer, offsets))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(rows.data, expected.data) for rows in found)
+
+
+def _kept_after(rounds: int) -> int:
+    frames = CLOUDBOXX.made(1000)
+    decoder = Decoder(CLOUDBOXX.binding, trusting=True, plans_limit=64)
+    speakers = np.full(len(frames), decoder.keyring.add(SPEAKER), np.int32)
+    for number in range(rounds + 20):
+        if number == 20:
+            gc.collect()
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        rows = decoder.walk(frames)
+        decoder.keyring.check(frames, speakers, 8, 2)
+        decoder.learn(frames[number % len(frames)])
+        if not number % 100:
+            decoder.build(rows.data[:0], rows.plans[:0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+
+def test_a_million_frames_leave_nothing_behind():
+    assert _kept_after(1_000) < 4_096, "KiB more than at the start"
+
+
+@pytest.mark.night
+def test_ten_million_frames_leave_nothing_behind():
+    assert _kept_after(10_000) < 4_096, "KiB more than at the start"

@@ -1,0 +1,69 @@
+"""The kernel under AddressSanitizer and UndefinedBehaviorSanitizer: frames, prefixes and mutants touch nothing but themselves."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+KERNEL = ROOT / "protocols" / "hotpath" / "kernel.c"
+
+WORK = """
+import importlib.util, random, sys
+spec = importlib.util.spec_from_file_location("protocols.hotpath._kernel", sys.argv[1])
+kernel = importlib.util.module_from_spec(spec)
+sys.modules["protocols.hotpath._kernel"] = kernel
+spec.loader.exec_module(kernel)
+import numpy as np
+from lab.corpus import CORPORA, SPEAKER
+from protocols.hotpath import Decoder, kernels
+assert kernels.native is kernel
+for fast in (True, False):
+    kernel.dispatch(fast)
+    for corpus in CORPORA.values():
+        rng = random.Random(11)
+        frames = corpus.made(60) + list(corpus.vectors)
+        decoder = Decoder(corpus.binding, path="c", trusting=True, plans_limit=48)
+        speakers = np.full(len(frames), decoder.keyring.add(SPEAKER), np.int32)
+        for _ in range(2):
+            rows = decoder.decode(frames)
+        decoder.decode(frames, speakers)
+        broken = [frame[:size] for frame in frames[:20] for size in range(len(frame))]
+        broken += [corpus.mutant(rng.choice(frames[:60]), rng) for _ in range(3000)]
+        decoder.walk([bytes(bytearray(each)) for each in broken])
+        offsets = np.cumsum([0, *map(len, broken)]).astype(np.uint32)
+        decoder.walk_buffer(np.frombuffer(b"".join(broken), np.uint8).copy(), offsets)
+        for at in range(len(rows.plans)):
+            known = decoder.known[rows.plans[at]] if rows.plans[at] >= 0 else None
+            if known is not None and known is rows.known[rows.plans[at]] and known.complete:
+                starts = None if rows.starts is None else np.array([0, 1], np.uint32)
+                decoder.build(rows.data[at:at + 1].copy(), rows.plans[at:at + 1].copy(), starts)
+import test_values
+test_values.Pipeline("c", test_values.FRAMES)
+print("done")
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_no_byte_outside_is_touched(tmp_path: Path):
+    library = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+    if not Path(library).is_absolute():
+        pytest.skip("needs libasan")
+    kernel = tmp_path / f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}"
+    include = sysconfig.get_paths()["include"]
+    flags = ["-O1", "-g", "-ffp-contract=off", "-fsanitize=address,undefined", "-fno-sanitize-recover", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *flags, f"-I{include}", str(KERNEL), "-o", str(kernel)], check=True)
+    environment = os.environ | {
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONMALLOC": "malloc",  # every object has a fence of its own
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", WORK, str(kernel)], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "done", done.stderr[-4000:]

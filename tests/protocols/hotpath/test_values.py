@@ -1,0 +1,166 @@
+"""Rows to values, changes, records and text: both kernels say what the model database's own rules say."""
+
+import json
+
+import numpy as np
+import pytest
+
+import modeldb
+from lab.corpus import CORPORA, PATHS
+from modeldb.tables import LANES, Tables, tables, translate_rows
+from protocols.hotpath import SILENT, Decoder, Rows, Saying, States, Translator, Writer, records
+
+CLOUDBOXX = CORPORA["cloudboxx"]
+VEHICLES = 40
+VEHICLE_IDS = [f"V{number:04}" for number in range(VEHICLES)]
+PAIRS = [(at, at + 1) for at, lane in enumerate(LANES) if lane.axis == "lat"]
+SAYINGS = [Saying(lane.known.key, lane.known.values, lane.known.kind == "date", lane.axis) for lane in LANES]
+
+
+class Pipeline:
+    """Some frames on their way through all stages, on one path."""
+
+    def __init__(self, path: str, frames: list[bytes]) -> None:
+        self.columns = columns()
+        decoder = Decoder(CLOUDBOXX.binding, path=path, trusting=True)
+        decoder.decode(frames)
+        self.rows: Rows = decoder.decode(frames)
+        self.vehicles = (np.arange(len(frames), dtype=np.int32) * 7) % VEHICLES
+        self.models = (self.vehicles % len(self.columns.models)).astype(np.int32)
+        self.translator = Translator(CLOUDBOXX.binding.form, self.columns, PAIRS, path=path)
+        self.values = self.translator.translate(self.rows.data, self.models)
+        self.states = States(VEHICLES, self.translator.width, path=path)
+        self.changed = self.states.diff(self.values, self.vehicles)
+        self.records = records(self.values, self.changed, self.vehicles, self.rows.times, path=path)
+        writer = Writer(SAYINGS, self.columns.decimals, VEHICLE_IDS, path=path)
+        self.text = writer.lines(self.values, self.changed, self.vehicles, self.rows.times, self.models)
+
+
+def columns() -> Tables:
+    return tables([model for model in modeldb.load().models.values() if "CLOUDBOXX" in model.units], "CLOUDBOXX")
+
+
+FRAMES = [frame for frame in CLOUDBOXX.made(400) if len(frame) > 60]
+
+
+@pytest.fixture
+def pipeline(path: str) -> Pipeline:
+    return Pipeline(path, FRAMES)
+
+
+def reports() -> list:
+    return [CLOUDBOXX.binding.protocol.decode(frame).reports[0] for frame in FRAMES]
+
+
+def test_values_are_those_of_the_model_database(pipeline: Pipeline):
+    raw, present = pipeline.columns.rows([report.signals for report in reports()])
+    expected = translate_rows(pipeline.columns, pipeline.models.astype(np.intp), raw, present)
+    assert np.array_equal(pipeline.values, expected)
+
+
+def test_a_state_is_what_the_rules_translate(pipeline: Pipeline):
+    models = modeldb.load().models
+    for report, model, values in zip(reports()[:100], pipeline.models.tolist(), pipeline.values, strict=False):
+        translation = models[pipeline.columns.models[model]].units["CLOUDBOXX"]
+        assert pipeline.columns.state(model, values) == translation.translate(report.signals)
+
+
+def test_nothing_is_left_without_a_lane(pipeline: Pipeline):
+    assert pipeline.translator.unplaced == frozenset()
+
+
+def test_a_row_without_a_model_is_silent(pipeline: Pipeline):
+    silent = pipeline.translator.translate(pipeline.rows.data[:3], np.array([-1, 10_000, 0], np.int32))
+    assert (silent[:2] == SILENT).all()
+    assert (silent[2] != SILENT).any()
+
+
+def test_changes_are_what_differs_from_the_last_state(pipeline: Pipeline):
+    last: dict[int, dict[int, int]] = {}
+    for values, vehicle, changed in zip(pipeline.values, pipeline.vehicles.tolist(), pipeline.changed.tolist(), strict=True):
+        state = last.setdefault(vehicle, {})
+        new = {at: int(value) for at, value in enumerate(values) if value != SILENT and state.get(at) != value}
+        assert changed == sum(1 << at for at in new)
+        state.update(new)
+
+
+def test_late_rows_change_nothing(path: str, pipeline: Pipeline):
+    states = States(VEHICLES, pipeline.translator.width, path=path)
+    changed = states.diff(pipeline.values, pipeline.vehicles, np.zeros(len(FRAMES), np.uint8))
+    assert not changed.any()
+    assert (states.shadow == SILENT).all()
+
+
+def test_the_state_moves_only_when_it_is_confirmed(pipeline: Pipeline):
+    states = pipeline.states
+    ahead = states.shadow.copy()
+    assert (states.confirmed == SILENT).all()
+    states.confirm(np.array([3, 4], np.int32))
+    assert np.array_equal(states.confirmed[3:5], ahead[3:5])
+    states.revert(np.arange(VEHICLES, dtype=np.int32))
+    assert np.array_equal(states.shadow, states.confirmed)
+    assert (states.shadow[5] == SILENT).all()
+    again = states.diff(pipeline.values, pipeline.vehicles)
+    first = np.flatnonzero(pipeline.vehicles == 5)[0]
+    assert again[first] == pipeline.changed[first]
+
+
+def test_records_are_the_changes_in_order(pipeline: Pipeline):
+    expected = [
+        (int(at), int(vehicle), lane, int(values[lane]), row)
+        for row, (values, vehicle, changed, at) in enumerate(
+            zip(pipeline.values, pipeline.vehicles, pipeline.changed.tolist(), pipeline.rows.times, strict=True)
+        )
+        for lane in range(len(LANES))
+        if changed >> lane & 1
+    ]
+    assert [tuple(each) for each in pipeline.records.tolist()] == expected
+
+
+def test_text_says_the_changed_part_of_the_state(pipeline: Pipeline):
+    lines = pipeline.text.splitlines()
+    said = iter(lines)
+    for at, changed in enumerate(pipeline.changed.tolist()):
+        if not changed:
+            continue
+        document = json.loads(next(said))
+        state = pipeline.columns.state(int(pipeline.models[at]), pipeline.values[at])
+        keys = {LANES[lane].known.key for lane in range(len(LANES)) if changed >> lane & 1}
+        assert document["vehicle_id"] == VEHICLE_IDS[pipeline.vehicles[at]]
+        assert document["changed"] == {key: state[key] for key in keys}
+    assert next(said, None) is None
+
+
+def test_both_kernels_write_the_same_bytes():
+    texts = {Pipeline(path, FRAMES).text for path in PATHS}
+    assert len(texts) == 1
+
+
+def test_times_are_written_as_rfc_3339(path: str):
+    writer = Writer([Saying("speed")], np.zeros((1, 1), np.uint8), ["A"], path=path)
+    moments = {
+        0: "1970-01-01T00:00:00Z",
+        951_782_400_001: "2000-02-29T00:00:00.001Z",
+        4_107_542_399_999: "2100-02-28T23:59:59.999Z",
+    }
+    one = np.ones((len(moments), 1), np.int32)
+    zeros = np.zeros(len(moments), np.int32)
+    lines = writer.lines(one, np.ones(len(moments), np.uint64), zeros, np.array([*moments], np.int64), zeros).splitlines()
+    assert [json.loads(line)["timestamp"] for line in lines] == [*moments.values()]
+
+
+NUMBERS = [
+    (0, 0, "0"),
+    (-5, 2, "-0.05"),
+    (70, 1, "7.0"),
+    (2147483647, 3, "2147483.647"),
+    (-2147483647, 7, "-214.7483647"),
+]
+
+
+@pytest.mark.parametrize(("steps", "decimals", "said"), NUMBERS)
+def test_numbers_are_written_in_steps_of_their_last_decimal(path: str, steps: int, decimals: int, said: str):
+    writer = Writer([Saying("n")], np.array([[decimals]], np.uint8), ["A"], path=path)
+    zero = np.zeros(1, np.int32)
+    line = writer.lines(np.array([[steps]], np.int32), np.ones(1, np.uint64), zero, np.zeros(1, np.int64), zero)
+    assert line == b'{"vehicle_id":"A","timestamp":"1970-01-01T00:00:00Z","changed":{"n":%s}}\n' % said.encode()
