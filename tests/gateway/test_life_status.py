@@ -12,23 +12,21 @@ import aiomqtt
 import pytest
 from sqlalchemy import insert
 
-import modeldb
 from gateway.app import Gateway
 from gateway.presence import RETAINED_GRACE_MS, WILL_GRACE_MS
 from gateway.registry.labels import labels_of
 from gateway.registry.record import record, selected
 from gateway.service import TICK_S
 from gateway.store.tables import units, vehicle_labels, vehicles
-from lab.inside import FLEET, Clock, confirmed, gateway_inside, logged, until
+from lab.inside import FLEET, SAYS_ALL, Clock, confirmed, gateway_inside, logged, report, until
 from lab.mosquitto import MosquittoBroker, mosquitto
 from protocols.codec import UnitId
 
-MODEL = modeldb.load().available("CLOUDBOXX")[0].id
 MANY, BACK = 5_000, 500
 
 
 def _vehicle(unit: UnitId, vehicle_id: str, number: int) -> dict[str, Any]:
-    words = {"search": "", "operation_status": "OPERATING", "rental_status": "NOT_IN_RENTAL", "vehicle_model_id": MODEL}
+    words = {"search": "", "operation_status": "OPERATING", "rental_status": "NOT_IN_RENTAL", "vehicle_model_id": SAYS_ALL.id}
     nothing = {"master_data": {}, "custom_fields": {}, "tags": [], "created_at": 0, "modified_at": 0}
     of_unit = {"brand": unit.brand, "telematics_unit_id": unit.telematics_unit_id}
     return of_unit | {"vehicle_id": vehicle_id} | words | nothing | {"fleet_id": FLEET, "number": number}
@@ -167,17 +165,35 @@ async def test_a_unit_whose_connection_breaks_is_offline_after_its_will(fleet: F
         assert await fleet.until_told(2) == [online, offline]
 
 
+async def test_a_frame_after_the_will_is_a_sign_of_life_and_one_before_it_is_none(fleet: Fleet):
+    back, gone = await fleet.add(2)
+    gateway = fleet.gateway
+    for unit in (back, gone):
+        gateway.service.arrived(unit, report(gateway, unit, 1, central_lock="LOCKED"), lambda: None)
+    gateway.service.presence(gone, False)  # before the frame above is worked on
+    await fleet.until_told(2)
+    await fleet.let_pass(0)
+    await fleet.said([back], b"offline")
+    await fleet.let_pass(0)
+    async with aiomqtt.Client("127.0.0.1", fleet.broker.port) as anybody:
+        await anybody.publish(f"v1/{back}/up", report(gateway, back, 2, central_lock="LOCKED"), qos=1)
+    await until(lambda: confirmed(gateway, "VehicleStateRecorded") == 3)
+    await fleet.let_pass(WILL_GRACE_MS)
+    assert (await fleet.until_told(3))[2:] == [(fleet.vehicles[gone], "OFFLINE")]
+
+
 async def test_a_gateway_that_was_away_judges_by_what_the_broker_kept(tmp_path: Path, broker: MosquittoBroker):
     clock = Clock()
     async with opened(tmp_path / "data", broker, clock) as fleet:
-        gone, alive, silent = await fleet.add(3)
+        gone, alive, silent, never = await fleet.add(4)
         await fleet.said([gone, alive, silent], b"online")
         await fleet.until_told(3)
     known = fleet.vehicles
-    await _keep(broker, {gone: b"offline", alive: b"offline", silent: b"online"})
+    await _keep(broker, {gone: b"offline", alive: b"offline", silent: b"online", never: b"online"})
     await _forget_session(broker)
     clock.ahead_ms += 24 * 3600 * 1000
     async with opened(tmp_path / "data", broker, clock) as fleet:
+        await fleet.let_pass(0)
         await fleet.let_pass(WILL_GRACE_MS)
         await fleet.said([alive], b"online")
         await fleet.let_pass(0)
@@ -203,6 +219,7 @@ async def test_a_broker_that_is_away_makes_nobody_offline(fleet: Fleet):
     [unit] = await fleet.add(1)
     await fleet.said([unit], b"online")
     await fleet.until_told(1)
+    await fleet.let_pass(0)
     fleet.broker.kill()
     await until(lambda: not fleet.gateway.line.connected)
     await fleet.let_pass(24 * 3600 * 1000)

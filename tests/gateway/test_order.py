@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import modeldb
 from gateway.app import Gateway
 from gateway.eventlog import LocalEventLog
 from gateway.events import Event
@@ -18,19 +17,9 @@ from gateway.registry.outbox import Outbox
 from gateway.registry.vehicles import NewVehicle
 from gateway.relay import BATCH, Relay
 from gateway.store import Store
-from lab.inside import FLEET, Clock, confirmed, gateway_inside, logged, until
+from lab.inside import FLEET, SAYS_ALL, Clock, confirmed, gateway_inside, logged, report, until
 from lab.mosquitto import MosquittoBroker
-from protocols.cloudboxx import PROTOCOL
-from protocols.codec import Frame, Report, UnitId
-
-MODEL = next(model for model in modeldb.load().available("CLOUDBOXX") if model.type == "DEV_KIT")
-
-
-def report(gateway: Gateway, unit: UnitId, sequence: int, **state: Any) -> bytes:
-    """A frame of the unit."""
-    said = Report(b"", None, MODEL.units["CLOUDBOXX"].invert(state))
-    frame = Frame("state", unit.telematics_unit_id, sequence, gateway.now_ms(), (said,), {"flags": 0})
-    return PROTOCOL.encode(frame, gateway.registry.keys(unit, 1).seal)
+from protocols.codec import UnitId
 
 
 @pytest.fixture
@@ -43,7 +32,7 @@ async def test_a_vehicle_is_created_before_it_is_heard_of(gateway: Gateway):
     count = 30
     for number in range(count):
         unit = UnitId("CLOUDBOXX", f"{number + 0xABC000:016X}")
-        await gateway.registry.vehicles.add(FLEET, NewVehicle(unit, MODEL.id), "")
+        await gateway.registry.vehicles.add(FLEET, NewVehicle(unit, SAYS_ALL.id), "")
         for sequence, lock in enumerate(("LOCKED", "UNLOCKED"), 1):
             gateway.service.arrived(unit, report(gateway, unit, sequence, central_lock=lock), lambda: None)
     await until(lambda: confirmed(gateway, "CentralLockChanged") == confirmed(gateway, "VehicleChanged") == count)
@@ -60,7 +49,7 @@ async def test_a_fleets_rentals_are_trips_where_it_says_so(gateway: Gateway):
     await gateway.registry.fleets.change(FLEET, {"trip_trigger": "RENTAL_STATUS"})
     unit, clock = UnitId("CLOUDBOXX", f"{0xABD000:016X}"), gateway.now_ms
     assert isinstance(clock, Clock)
-    vehicle_id = (await gateway.registry.vehicles.add(FLEET, NewVehicle(unit, MODEL.id), "")).vehicle.vehicle_id
+    vehicle_id = (await gateway.registry.vehicles.add(FLEET, NewVehicle(unit, SAYS_ALL.id), "")).vehicle.vehicle_id
     heard = 0
 
     async def say(**state: Any) -> None:

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import modeldb
 from gateway.app import Gateway
 from gateway.eventlog import LocalEventLog
 from gateway.settings import Settings
 from lab.mosquitto import MosquittoBroker
+from protocols.cloudboxx import PROTOCOL
+from protocols.codec import Frame, Report, UnitId
 
 FLEET = "default"
+SAYS_ALL = next(model for model in modeldb.load().available("CLOUDBOXX") if model.type == "DEV_KIT")
+"""A model that reports every property."""
 
 
 @dataclass
@@ -37,6 +42,13 @@ async def gateway_inside(data: Path, broker: MosquittoBroker, clock: Callable[[]
         yield gateway
     finally:
         await gateway.close()
+
+
+def report(gateway: Gateway, unit: UnitId, sequence: int, **state: Any) -> bytes:
+    """A sealed frame of a CloudBoxx of that model, captured now."""
+    said = Report(b"", None, SAYS_ALL.units["CLOUDBOXX"].invert(state))
+    frame = Frame("state", unit.telematics_unit_id, sequence, gateway.now_ms(), (said,), {"flags": 0})
+    return PROTOCOL.encode(frame, gateway.registry.keys(unit, 1).seal)
 
 
 async def logged(gateway: Gateway) -> list[dict[str, Any]]:
