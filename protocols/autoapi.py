@@ -37,7 +37,7 @@ class AutoApi(Protocol):
     """AutoAPI L13 over MQTT: state messages up, VTC1 envelopes with AutoAPI commands down."""
 
     name: ClassVar[str] = "autoapi"
-    starts: ClassVar[tuple[bytes, ...]] = (bytes([VERSION, 0]),)
+    starts: ClassVar[tuple[bytes, ...]] = (bytes([VERSION]),)
 
     def split(self, payload: bytes) -> Iterator[Cut]:
         """Messages and envelopes back to back. Behind a damaged message nothing is looked for: nothing marks a beginning."""

@@ -4,6 +4,8 @@ Each takes the bytes and gives the checksum as an int. fastcrc computes them; cr
 the oracle that the tests hold them against.
 """
 
+from typing import Literal
+
 from fastcrc import crc16, crc32
 
 
@@ -34,3 +36,10 @@ def bcc(data: bytes) -> int:
         size_bytes = (size_bytes + 1) // 2
         value = value >> 8 * size_bytes ^ value & (1 << 8 * size_bytes) - 1
     return value
+
+
+def length_guess(field: bytes, there: int, order: Literal["little", "big"]) -> str:
+    """What happened to a length field that does not say `there`, where the checksum holds over the bytes that are there."""
+    if there == int.from_bytes(field[::-1], order):
+        return f"the length field's bytes are swapped: it is {order}-endian"
+    return "the length field was edited: the checksum holds over the bytes that are there"

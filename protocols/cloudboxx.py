@@ -30,7 +30,7 @@ from construct import (
     this,
 )
 
-from protocols.checksums import crc16_arc, crc16_ccitt_false, crc16_xmodem
+from protocols.checksums import crc16_arc, crc16_ccitt_false, crc16_xmodem, length_guess
 from protocols.codec import Acknowledgement, Cut, Frame, Peer, Protocol, ProtocolError, Report, build, parse
 from protocols.seal import SEAL_SIZE_BYTES, holds, seal
 
@@ -207,12 +207,26 @@ def _framed_size(data: bytes, at: int = 0) -> int:
         raise ProtocolError("bad_sync", at, "sync", expected=SYNC.hex(), found=data[at : at + 2].hex())
     if left < HEADER_SIZE_BYTES:
         raise ProtocolError("truncated", at + left, "header", expected=f"{HEADER_SIZE_BYTES} bytes", found=f"{left} bytes")
-    size = OVERHEAD_BYTES + int.from_bytes(data[at + 22 : at + 24], "little")
+    size = OVERHEAD_BYTES + _body_size(data, at)
     if size > FRAME_LIMIT_BYTES:
-        raise ProtocolError("oversized", at + 22, "length", expected=f"frame <= {FRAME_LIMIT_BYTES} bytes", found=f"{size} bytes")
+        expected, guess = f"frame <= {FRAME_LIMIT_BYTES} bytes", _length_guess(data, at)
+        raise ProtocolError("oversized", at + 22, "length", expected=expected, found=f"{size} bytes", guess=guess)
     if size > left:
-        raise ProtocolError("truncated", at + left, "length", expected=f"{size} bytes", found=f"{left} bytes")
+        guess = _length_guess(data, at)
+        raise ProtocolError("truncated", at + left, "length", expected=f"{size} bytes", found=f"{left} bytes", guess=guess)
     return size
+
+
+def _body_size(data: bytes, at: int = 0) -> int:
+    return int.from_bytes(data[at + 22 : at + 24], "little")
+
+
+def _length_guess(data: bytes, at: int) -> str:
+    """What is wrong with a length, if the CRC holds over the bytes that are there."""
+    frame = data[at : at + FRAME_LIMIT_BYTES]
+    if len(frame) < OVERHEAD_BYTES or crc16_ccitt_false(frame[:-2]) != int.from_bytes(frame[-2:], "little"):
+        return ""
+    return length_guess(frame[22:24], len(frame) - OVERHEAD_BYTES, "little")
 
 
 def _check_crc(data: bytes, at: int, size: int) -> None:
@@ -278,7 +292,8 @@ class CloudBoxx(Protocol):
         """Checked in the order: sync, length, CRC, identity, seal, body: what is noise is never called a forgery."""
         size = _framed_size(data)
         if size < len(data):
-            raise ProtocolError("bad_length", 22, "length", expected=f"{len(data)} bytes", found=f"{size} bytes")
+            guess = _length_guess(data, 0)
+            raise ProtocolError("bad_length", 22, "length", expected=f"{len(data)} bytes", found=f"{size} bytes", guess=guess)
         _check_crc(data, 0, size)
         if peer is not None:
             _check_speaker(data, peer)
@@ -316,10 +331,10 @@ class CloudBoxx(Protocol):
         parse(FRAME, data)
 
     def checksum(self, data: bytes) -> Mapping[str, str] | None:
-        """The CRC at the end, over all bytes before it."""
-        if len(data) < OVERHEAD_BYTES:
-            return None
+        """The CRC at the end, over all bytes before it: by the length field, or because it holds there."""
         expected, found = crc16_ccitt_false(data[:-2]), int.from_bytes(data[-2:], "little")
+        if len(data) < OVERHEAD_BYTES or (expected != found and OVERHEAD_BYTES + _body_size(data) != len(data)):
+            return None
         return {"name": "CRC-16/CCITT-FALSE", "expected": f"{expected:04x}", "found": f"{found:04x}"}
 
     def meaning(self, path: str, value: Any) -> tuple[str, str]:

@@ -93,7 +93,19 @@ def plain(value: Any) -> Any:
 
 def explain(payload: bytes, protocol: Protocol, peer: Peer | None = None) -> list[Explanation]:
     """Every frame of `payload` in order. Identity and seal are checked where a `peer` is given."""
-    return [_explained(cut, protocol, peer) for cut in protocol.split(payload)]
+    return [_explained(cut, protocol, peer) for cut in _cuts(payload, protocol)]
+
+
+def _cuts(payload: bytes, protocol: Protocol) -> list[Cut]:
+    """As the protocol splits it; in one piece where nothing in it holds but a frame with another length would."""
+    found = list(protocol.split(payload))
+    if len(found) > 1 and all(cut.error for cut in found):
+        try:
+            protocol.decode(payload)
+        except ProtocolError as error:
+            if error.field == "length" and error.guess:
+                return [Cut(0, payload, error)]
+    return found
 
 
 def _explained(cut: Cut, protocol: Protocol, peer: Peer | None) -> Explanation:
@@ -102,6 +114,8 @@ def _explained(cut: Cut, protocol: Protocol, peer: Peer | None) -> Explanation:
         frame = protocol.decode(cut.data, peer)
     except ProtocolError as caught:
         error = caught.moved(cut.offset)
+    if error is not None:
+        error.guess = error.guess or _supposed(error, cut.data, protocol)
     with watch() as traces:
         with suppress(ProtocolError):
             protocol.read(cut.data)
@@ -155,11 +169,12 @@ def _parts(data: bytes, traces: Sequence[Trace]) -> Iterator[tuple[str, Leaf]]:
 
 
 def guess(payload: bytes, among: Iterable[Protocol] = ()) -> Protocol:
-    """The protocol that `payload` most likely speaks: whose frames cover most of it, else whose first error comes latest."""
+    """The protocol that `payload` most likely speaks: whose frames cover most of it, else as which it begins, else whose first
+    error comes latest."""
     return max(among or load().values(), key=lambda protocol: _likelihood(payload, protocol))
 
 
-def _likelihood(payload: bytes, protocol: Protocol) -> tuple[int, bool, int]:
+def _likelihood(payload: bytes, protocol: Protocol) -> tuple[bool, bool, int, int]:
     covered, first = 0, None
     for cut in protocol.split(payload):
         error = cut.error
@@ -172,4 +187,15 @@ def _likelihood(payload: bytes, protocol: Protocol) -> tuple[int, bool, int]:
                 covered += len(cut.data)
         first = first or error
     reached = len(_PLAUSIBLE) if first is None else _PLAUSIBLE.index(first.reason) if first.reason in _PLAUSIBLE else 0
-    return covered, payload.startswith(protocol.starts), reached
+    return 2 * covered > len(payload), payload.startswith(protocol.starts), covered, reached
+
+
+def _supposed(error: ProtocolError, data: bytes, protocol: Protocol) -> str:
+    """Why a frame may be wrong, where its protocol has no guess of its own."""
+    others = [other for other in load().values() if other.name != protocol.name and other.starts]
+    for other in others if error.reason in ("bad_sync", "unsupported", "malformed", "bad_length") else ():
+        if data.startswith(other.starts) and _likelihood(data, other)[2] == len(data):
+            return f"a frame of another protocol, {other.name}"
+    if error.reason == "truncated":
+        return "the end was cut off"
+    return ""

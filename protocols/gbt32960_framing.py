@@ -5,7 +5,7 @@ Clause 6.2, table 2. The 2016 edition starts a frame with `##`, the 2025 edition
 
 import re
 
-from protocols.checksums import bcc
+from protocols.checksums import bcc, length_guess
 from protocols.codec import ProtocolError
 from protocols.gbt32960_layouts import HEADER_SIZE_BYTES
 from protocols.stream import Framing
@@ -52,11 +52,12 @@ def check_whole(data: bytes) -> None:
     if size is None or size > len(data):
         expected = f"{size} bytes" if size else f"a header of {HEADER_SIZE_BYTES} bytes"
         edited = len(data) > HEADER_SIZE_BYTES and bcc(data[2:-1]) == data[-1]
-        guess = "the length field was edited: the check character holds over the bytes that are there" if edited else ""
+        guess = length_guess(data[22:24], len(data) - OVERHEAD_BYTES, "big") if edited else ""
         raise ProtocolError("truncated", len(data), "length", expected=expected, found=f"{len(data)} bytes", guess=guess)
     if size < len(data):
         there, found = str(len(data) - OVERHEAD_BYTES), str(size - OVERHEAD_BYTES)
-        raise ProtocolError("bad_length", 22, "length", expected=there, found=found)
+        guess = length_guess(data[22:24], len(data) - OVERHEAD_BYTES, "big") if bcc(data[2:-1]) == data[-1] else ""
+        raise ProtocolError("bad_length", 22, "length", expected=there, found=found, guess=guess)
     check(data)
 
 

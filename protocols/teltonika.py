@@ -157,10 +157,15 @@ def _tcp(data: bytes) -> bytes:
 
 
 def _check_whole(data: bytes) -> None:
-    size = measure_any(data)
+    edited = length_guess(data)
+    try:
+        size = measure_any(data)
+    except ProtocolError as error:
+        error.guess = edited.guess if edited else ""
+        raise
     if size == len(data):
         return
-    if edited := length_guess(data):
+    if edited:
         raise edited
     if size is None or size > len(data):
         expected = f"{size} bytes" if size else "a whole header"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from fastcrc import crc16
 
+from protocols import checksums
 from protocols.checksums import crc16_arc, crc16_ccitt_false
 from protocols.codec import PAYLOAD_LIMIT_BYTES, ProtocolError
 from protocols.stream import Framing
@@ -152,5 +153,5 @@ def length_guess(data: bytes) -> ProtocolError | None:
     if crc16_arc(data[TCP_HEADER_BYTES:-4]) != int.from_bytes(data[-4:], "big"):
         return None
     there, found = str(len(data) - TCP_OVERHEAD_BYTES), str(int.from_bytes(data[4:8], "big"))
-    guess = "the length field was edited: the CRC holds over the bytes that are there"
+    guess = checksums.length_guess(data[4:8], len(data) - TCP_OVERHEAD_BYTES, "big")
     return ProtocolError("bad_length", 4, "length", expected=there, found=found, guess=guess)
