@@ -1,12 +1,16 @@
 """The AsyncAPI document of the events, as a file: `python -m gateway.asyncapi` writes docs/asyncapi.json."""
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
-from gateway.event_types import CHANGED, EVENT_TYPES, STATE_RECORDED, TRIPS
+from gateway.api.schemas import Vehicle
+from gateway.event_types import CHANGED, EVENT_TYPES, STATE_RECORDED, TRIP_STARTED, ChangeReason
 from gateway.examples import event_examples
+from gateway.memory import TripTrigger
 from gateway.pages import DOCS
+from gateway.trips import DISCARDED_BELOW_MS, LEVEL, MILEAGE, DistanceSource
 from modeldb.vocabulary import PROPERTIES, Property
 
 FILE = DOCS / "asyncapi.json"
@@ -22,6 +26,42 @@ POSITION: Schema = {
     "required": ["lat", "lon"],
     "additionalProperties": False,
 }
+
+
+def _whole(**properties: Schema) -> Schema:
+    """An object that has all of these properties, and no others."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"oneOf": [schema, {"type": "null"}]}
+
+
+def _trip(*ends: str) -> Schema:
+    """A trip of which these ends are known."""
+    mark = {"$ref": "#/components/schemas/TripMark"}
+    return _whole(
+        id={"type": "string", "format": "uuid"}, trigger={"enum": list(get_args(TripTrigger))}, **dict.fromkeys(ends, mark)
+    )
+
+
+NUMBER_OR_NULL = _or_null({"type": "number"})
+NOT_NEGATIVE_OR_NULL = _or_null({"type": "number", "minimum": 0})
+METRICS = _whole(
+    distance_in_kilometers=NOT_NEGATIVE_OR_NULL,
+    distance_source=_or_null({"enum": list(get_args(DistanceSource))}),
+    duration_in_seconds={"type": "number", "minimum": DISCARDED_BELOW_MS / 1000},
+    energy_used_in_percent=NUMBER_OR_NULL,
+    average_speed_in_kilometers_per_hour=NOT_NEGATIVE_OR_NULL,
+    maximum_speed_in_kilometers_per_hour=NOT_NEGATIVE_OR_NULL,
+)
+BODIES: Mapping[str, Schema] = {
+    "vehicle": {"$ref": "#/components/schemas/Vehicle"},
+    "reasons": {"type": "array", "items": {"enum": list(get_args(ChangeReason))}, "minItems": 1, "uniqueItems": True},
+    "trip": _trip("start", "end"),
+    "metrics": METRICS,
+}
+"""What stands beside the metadata of events of vehicles and trips."""
 
 
 def document() -> dict[str, Any]:
@@ -103,16 +143,13 @@ def _payload(event_type: str) -> Schema:
     elif event_type in CHANGED:
         known = next(each for each in PROPERTIES.values() if each.event == event_type)
         value = _value(known)
-        body = {"from": value, "to": value, "position": {"oneOf": [POSITION, {"type": "null"}]}}
+        body = {"from": value, "to": value, "position": _or_null(POSITION)}
     else:
-        body = {name: {} for name in event_examples()[event_type].body}
-        if "reasons" in body:
-            body["reasons"] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-        if "vehicle" in body:
-            body["vehicle"] = {"type": "object", "description": "The vehicle as GET /vehicles/{vehicle_id} shows it"}
+        body = {name: BODIES[name] for name in event_examples()[event_type].body}
+        if event_type == TRIP_STARTED:
+            body["trip"] = _trip("start")
     metadata = {"allOf": [{"$ref": "#/components/schemas/Metadata"}, {"properties": {"type": {"const": event_type}}}]}
-    required = ["metadata", *(body if event_type not in TRIPS else ())]
-    return {"type": "object", "properties": {"metadata": metadata, **body}, "required": required}
+    return {"type": "object", "properties": {"metadata": metadata, **body}, "required": ["metadata", *body]}
 
 
 def _value(known: Property) -> Schema:
@@ -144,8 +181,16 @@ def _schemas() -> dict[str, Schema]:
     return {
         "Metadata": {"type": "object", "properties": metadata, "required": list(metadata)},
         "VehicleState": {"type": "object", "properties": recorded, "additionalProperties": False},
+        "TripMark": _whole(timestamp=TIME, position=_or_null(POSITION), **{MILEAGE: NUMBER_OR_NULL, LEVEL: NUMBER_OR_NULL}),
+        **_vehicle(),
         "Headers": {"type": "object", "properties": headers, "required": list(headers)},
     }
+
+
+def _vehicle() -> dict[str, Schema]:
+    """A vehicle as the API shows it, and the schemas that this one needs."""
+    schema = Vehicle.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs"), "Vehicle": schema}
 
 
 def asyncapi() -> str:

@@ -6,7 +6,7 @@ time. It ends by what it began with, whatever the fleet chooses meanwhile. Repor
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,6 +29,7 @@ STARTING: Mapping[TripTrigger, tuple[str, Value]] = {"DRIVING_ENABLED": ("drivin
 """The property that a trigger looks at, and its value while a trip lasts."""
 
 Position = Mapping[str, float]
+DistanceSource = Literal["MILEAGE", "POSITIONS"]
 MILEAGE = "mileage_in_kilometers"
 LEVEL = "state_of_charge_or_fuel_level_in_percent"
 SPEED = "speed_in_kilometers_per_hour"
@@ -176,7 +177,7 @@ def _metrics(trip: Trip, end: Mark, state: State) -> dict[str, Any]:
     }
 
 
-def _distance(trip: Trip, end: Mark, state: State) -> tuple[float | None, str | None]:
+def _distance(trip: Trip, end: Mark, state: State) -> tuple[float | None, DistanceSource | None]:
     """The way in km and how it is known: by the odometer if it was read again since the start and has not gone back."""
     start = trip.start
     if start.mileage_km is not None and end.mileage_km is not None and state[MILEAGE].at > start.at:

@@ -9,7 +9,8 @@ from gateway.api.access import Access, Admin, GatewayHere, Operator
 from gateway.api.problems import Problem
 from gateway.api.schemas import FleetId, Moment, Page, Untold, Word
 from gateway.events import timestamp
-from gateway.registry.fleets import Fleet, TripTrigger
+from gateway.memory import TripTrigger
+from gateway.registry.fleets import Fleet
 
 router = APIRouter(prefix="/fleets", tags=["Access"])
 

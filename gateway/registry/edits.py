@@ -9,6 +9,7 @@ from sqlalchemy import null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.changes import Occasion
+from gateway.event_types import ChangeReason
 from gateway.memory import Memory, Recorded
 from gateway.registry.attachments import Attachments
 from gateway.registry.errors import TooManyFields
@@ -31,7 +32,7 @@ FIELDS_LIMIT = 50
 OLDER_THAN_ANY = -1
 """The order of what the unit before said: whatever the new one says is newer."""
 
-REASONS = {
+REASONS: Mapping[str, ChangeReason] = {
     "master_data": "MASTER_DATA_CHANGED",
     "custom_fields": "CUSTOM_FIELDS_CHANGED",
     "tags": "TAGS_CHANGED",
@@ -134,7 +135,7 @@ class Edits:
             vehicle = await revise(connection, before, now, **values)
             changed = [before.unit, new.unit]
             found = await self._attachments.read(connection, changed)
-            reasons = ["TELEMATICS_UNIT_CHANGED", *self._capability_change(before, vehicle)]
+            reasons: list[ChangeReason] = ["TELEMATICS_UNIT_CHANGED", *self._capability_change(before, vehicle)]
             reasons += ["LIFE_STATUS_CHANGED"] if before.online else []
             await self._outbox.put(connection, [changed_event(vehicle, self._models, reasons, now, flow_id)])
         self._attachments.replace(changed, found)
@@ -158,13 +159,19 @@ class Edits:
         return Added(vehicle, generations["generation"])
 
     async def _revise(
-        self, connection: AsyncConnection, vehicle: VehicleRecord, reasons: Sequence[str], now: int, flow_id: str, **values: Any
+        self,
+        connection: AsyncConnection,
+        vehicle: VehicleRecord,
+        reasons: Sequence[ChangeReason],
+        now: int,
+        flow_id: str,
+        **values: Any,
     ) -> VehicleRecord:
         vehicle = await revise(connection, vehicle, now, **values)
         await self._outbox.put(connection, [changed_event(vehicle, self._models, reasons, now, flow_id)])
         return vehicle
 
-    def _capability_change(self, before: VehicleRecord, after: VehicleRecord) -> list[str]:
+    def _capability_change(self, before: VehicleRecord, after: VehicleRecord) -> list[ChangeReason]:
         same = before.document(self._models)["capabilities"] == after.document(self._models)["capabilities"]
         return [] if same else ["CAPABILITIES_CHANGED"]
 

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +16,6 @@ DEFAULT_FLEET = "default"
 """The fleet of those who run the gateway: its admins look after all fleets."""
 
 ID_SIZE_BYTES = 6
-TripTrigger = Literal["DRIVING_ENABLED", "IGNITION", "RENTAL_STATUS"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Row, Select, select
 
+from gateway.event_types import ChangeReason
 from gateway.events import Event, timestamp
 from gateway.store.tables import memories, vehicles
 from modeldb import Database
@@ -124,6 +125,6 @@ def born(vehicle: VehicleRecord, models: Database, event_type: str, now: int, fl
     return Event(str(uuid.uuid4()), event_type, flow_id, now, now, vehicle.fleet_id, vehicle.vehicle_id, body)
 
 
-def changed_event(vehicle: VehicleRecord, models: Database, reasons: Sequence[str], now: int, flow_id: str) -> Event:
+def changed_event(vehicle: VehicleRecord, models: Database, reasons: Sequence[ChangeReason], now: int, flow_id: str) -> Event:
     """The VehicleChanged that says why `vehicle` is not what it was."""
     return born(vehicle, models, "VehicleChanged", now, flow_id, reasons=list(reasons))

@@ -35,3 +35,24 @@ def test_an_event_is_as_its_message_says(event_type: str):
     other = event.document()
     other["metadata"] = other["metadata"] | {"type": "Another"}
     assert not payload.is_valid(other)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "wrong"),
+    [
+        ("VehicleChanged", {"reasons": ["BECAUSE"]}),
+        ("VehicleChanged", {"reasons": []}),
+        ("VehicleCreated", {"vehicle": {"id": "K7QWE"}}),
+        ("TripStarted", {"trip": {"id": "1"}}),
+        ("TripEnded", {"trip": event_examples()["TripStarted"].body["trip"]}),
+        ("TripMetricsReady", {"metrics": {}}),
+        ("CentralLockChanged", {"to": "AJAR"}),
+        ("VehicleStateRecorded", {"vehicle_state": {"mood": {"timestamp": "2026-01-30T13:22:05Z", "value": "GOOD"}}}),
+    ],
+)
+def test_an_event_that_is_not_so_is_refused(event_type: str, wrong: dict[str, Any]):
+    whole = document()
+    payload = whole["components"]["messages"][event_type]["payload"] | {"components": whole["components"]}
+    validator = jsonschema_rs.Draft202012Validator(payload, validate_formats=True)
+    assert validator.is_valid(event_examples()[event_type].document())
+    assert not validator.is_valid(event_examples()[event_type].document() | wrong)
