@@ -1,8 +1,8 @@
 """Bulk decoding: frames to rows, rows to values, values to changes, changes to text; and rows to frames.
 
-The construct declarations stay the only specification: what decodes fast is learnt from them at run time and says what they say.
-Stages, each a plain function on numpy arrays: `Decoder.decode`, `Translator.translate`, `States.diff`, `records` or `Writer.lines`;
-the other way `Decoder.build`. The work is done by a kernel in C where one was built, else by its numpy twin.
+The construct declarations stay the only specification: what decodes fast is learnt from them at run time and says what they
+say. Stages, each on numpy arrays: `Decoder.decode`, `Translator.translate`, `States.diff`, `records` or `Writer.lines`; the other
+way `Decoder.build`. The work is done by a kernel in C where one was built, else by its numpy twin.
 """
 
 from collections.abc import Mapping

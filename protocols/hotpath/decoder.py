@@ -38,8 +38,8 @@ class Rows:
     """What came of some frames. `status` says of each whether its rows are here (VOUCHED), or how it was decoded instead.
 
     `data` has one row for each report of each vouched frame, in order; those of frame i are `starts[i]` to `starts[i + 1]`, where
-    a frame is one row they are at i and `starts` is None. `plans` are the rows' plans, by their numbers in `known`. `slow` is what
-    the slow way made of the others.
+    a frame is one row they are at i and `starts` is None. `plans` are the rows' plans, by their numbers in `known`. `slow` is
+    what the slow way made of the others.
     """
 
     decoder: "Decoder"
@@ -285,7 +285,7 @@ class Decoder:
         self, data: Bytes, plans: Ints, starts: npt.NDArray[np.uint32] | None = None, speakers: Ints | None = None
     ) -> list[bytes]:
         """The frames that rows say, by the plans of these numbers: the bytes that Protocol.encode gives. Sealed with the first
-        key of each speaker; without speakers, seals are zeros. Raises ValueError where a row does not say a whole part, or its plan
-        is not known any more."""
+        key of each speaker; without speakers, seals are zeros. Raises ValueError where a row does not say a whole part, or its
+        plan is not known any more."""
         keys, which = (None, None) if speakers is None else (self.keyring.schedules, self.keyring.first_keys(speakers))
         return self._table.build(data, plans, starts, keys, which)

@@ -19,7 +19,7 @@ class Saying:
     a value that is one of a position's two, which stand side by side and are said together."""
 
     key: str
-    names: tuple[str | bool, ...] = ()
+    names: Sequence[object] = ()
     date: bool = False
     axis: str = ""
 

@@ -1,0 +1,143 @@
+"""The C limit: a stand-alone loop for one layout whose offsets, checks and shuffles are constants, compiled on the spot for this
+processor, over frames that lie side by side. What a kernel that learns its layouts can at best come near to."""
+
+import shutil
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+import protocols.hotpath as hotpath
+from protocols.hotpath.binding import Binding
+from protocols.hotpath.framing import SumKind
+from protocols.hotpath.plans import MOVE, ONTO, ZERO, Plan
+
+HEADERS = Path(hotpath.__file__).parent
+
+_SOURCE = r"""
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "crc.h"
+static crc_t crc;
+static const uint8_t ORDER[][16] = {@orders@};
+static const uint8_t CONSTANT[] = {@constant@};
+static inline __attribute__((always_inline)) int part(const uint8_t *p, uint8_t *row) {
+    uint64_t wrong = 0;
+@checks@
+    __m128i v;
+@moves@
+    return !wrong;
+}
+static inline __attribute__((always_inline)) size_t frame(const uint8_t *p, size_t n, uint8_t *row) {
+@frame@
+}
+static double now(void) { struct timespec t; clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); return t.tv_sec + t.tv_nsec * 1e-9; }
+int main(int argc, char **argv) {
+    FILE *f = fopen(argv[1], "rb");
+    uint32_t n;
+    if (!f || fread(&n, 4, 1, f) != 1) return 1;
+    uint32_t *at = malloc(4 * (n + 1));
+    if (fread(at, 4, n + 1, f) != n + 1) return 1;
+    uint8_t *data = calloc(1, at[n] + 64), *rows = aligned_alloc(64, (size_t)@rows@ * (n * @parts@ + 1));
+    if (fread(data, 1, at[n], f) != at[n]) return 1;
+    crc_declare(&crc, @crc@);
+    double best[@rounds@];
+    int repeats = atoi(argv[2]);
+    for (int r = 0; r < @rounds@; r++) {
+        double begin = now();
+        size_t good = 0;
+        for (int k = 0; k < repeats; k++) {
+            uint8_t *row = rows;
+            for (uint32_t i = 0; i < n; i++) {
+                size_t made = frame(data + at[i], at[i + 1] - at[i], row);
+                good += made, row += made * @rows@;
+            }
+            __asm__ volatile("" : : "r"(rows) : "memory");
+        }
+        best[r] = (now() - begin) / repeats;
+        if (good != (size_t)n * @parts@ * repeats) return 2;
+    }
+    for (int r = 0; r < @rounds@; r++) printf("%.9f\n", best[r]);
+    return 0;
+}
+"""
+
+
+def _numbers(data: bytes) -> str:
+    return ",".join(map(str, data))
+
+
+def source(binding: Binding, plan: Plan, parts: int, rounds: int) -> str:
+    """The program for frames of `parts` parts of this plan's layout."""
+    f, size = binding.framing, plan.size_bytes
+    moves = list(MOVE.iter_unpack(plan.moves))
+    body, checks = [], []
+    for number, (begin, to, first, _) in enumerate(moves):
+        taken, order = f"(const __m128i *)(p + {begin})", f"(const __m128i *)ORDER[{number}]"
+        shuffled = f"_mm_shuffle_epi8(_mm_loadu_si128({taken}), _mm_loadu_si128({order}))"
+        before = "v" if first == ONTO else f"_mm_loadu_si128((const __m128i *)(CONSTANT + {to}))"
+        made = shuffled if first == ZERO else f"_mm_or_si128({before}, {shuffled})"
+        body.append(f"    v = {made};\n    _mm_storeu_si128((__m128i *)(row + {to}), v);")
+    for at in [*range(0, size - 7, 8), size - 8]:
+        mask = int.from_bytes(plan.mask[at : at + 8], "little")
+        if mask:
+            value = int.from_bytes(plan.part[at : at + 8], "little") & mask
+            checks.append(f"    wrong |= (load64(p + {at}) & {mask}ull) ^ {value}ull;")
+    total = size * parts + f.parts_from + f.parts_trail if f.parts else size
+    order = f"__builtin_bswap{8 * f.sum_width}" if f.sum_big else ""
+    lines = [f"    if (n != {total}) return 0;"]
+    if f.sum_kind == SumKind.CRC:
+        summed = f"crc_folded(&crc, p + {f.sum_from}, {total - f.sum_from - f.sum_trail}, {f.crc[3]})"
+        lines.append(f"    uint{8 * f.sum_width}_t sum; memcpy(&sum, p + {total - f.sum_at}, {f.sum_width});")
+        lines.append(f"    if ({summed} != {order}(sum)) return 0;")
+    else:
+        lines.append(f"    if (xor_of(p + {f.sum_from}, {total - f.sum_from - f.sum_trail}) != p[{total - f.sum_at}]) return 0;")
+    begin = f.parts_from if f.parts else 0
+    rows = binding.form.size_bytes
+    lines.append(f"    for (int i = 0; i < {parts}; i++) if (!part(p + {begin} + i * {size}, row + i * {rows})) return 0;")
+    lines.append(f"    return {parts};")
+    width, poly, init, reflected, xorout = f.crc if f.sum_kind == SumKind.CRC else (16, 0x1021, 0, 0, 0)
+    said = {
+        "orders": ",".join("{" + _numbers(each[3]) + "}" for each in moves),
+        "constant": _numbers(plan.constant),
+        "checks": "\n".join(checks),
+        "moves": "\n".join(body),
+        "frame": "\n".join(lines),
+        "rows": str(rows),
+        "parts": str(parts),
+        "crc": f"{width}, {poly}u, {init}u, {reflected}, {xorout}u",
+        "rounds": str(rounds),
+    }
+    program = _SOURCE
+    for name, text in said.items():
+        program = program.replace(f"@{name}@", text)
+    return program
+
+
+class CLimit:
+    """The program for one layout. `seconds` runs it once: the least CPU time of a pass over all frames in some rounds."""
+
+    def __init__(self, binding: Binding, plan: Plan, frames: list[bytes], parts: int = 1) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="climit-")
+        folder = Path(self._folder.name)
+        (folder / "limit.c").write_text(source(binding, plan, parts, rounds=3))
+        command = ["cc", "-O3", "-march=native", f"-I{HEADERS}", "limit.c", "-o", "limit"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        offsets = [0]
+        for frame in frames:
+            offsets.append(offsets[-1] + len(frame))
+        packed = struct.pack(f"<{len(offsets) + 1}I", len(frames), *offsets) + b"".join(frames)
+        (folder / "frames").write_bytes(packed)
+        self._command = [str(folder / "limit"), str(folder / "frames"), str(max(1, 400_000 // (len(frames) * parts)))]
+
+    @staticmethod
+    def available() -> bool:
+        """Whether there is a compiler."""
+        return shutil.which("cc") is not None
+
+    def seconds(self) -> float:
+        """CPU time of one pass."""
+        done = subprocess.run(self._command, check=True, capture_output=True, text=True)
+        return min(map(float, done.stdout.split()))
