@@ -21,6 +21,7 @@ from rich.text import Text
 
 import devices.cli
 import gateway.cli
+import gateway.decode_cli
 import modeldb.cli
 from gateway.api.access import api_token
 from gateway.events import Event
@@ -41,7 +42,7 @@ FLEET_STOP_S = 4.0
 UNITS_FILE = "units.json"
 
 app = typer.Typer(no_args_is_help=True, help="Telematics firmware simulator and gateway: one API for all brands of units.")
-for folder in (gateway.cli, devices.cli, modeldb.cli):
+for folder in (gateway.cli, gateway.decode_cli, devices.cli, modeldb.cli):
     app.add_typer(folder.app)
 
 console = Console(stderr=True, highlight=False)

@@ -10,6 +10,7 @@ from gateway.api import (
     clients,
     commands,
     consumers,
+    decode,
     edits,
     events,
     fleets,
@@ -27,7 +28,8 @@ from gateway.api.tokens import Tokens
 from gateway.app import Gateway, owners_secret
 
 ROUTERS = (
-    oauth, clients, fleets, vehicles, edits, states, commands, audit, models, consumers, events, quarantine, broker_auth, health,
+    oauth, clients, fleets, vehicles, edits, states, commands, audit, models, consumers, events, quarantine, decode, broker_auth,
+    health,
 )  # fmt: skip
 
 

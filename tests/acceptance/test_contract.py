@@ -347,11 +347,10 @@ class TestQuarantine:
 
 
 class TestDecode:
-    @pytest.mark.xfail(strict=True, reason="POST /decode is not there yet")
     def test_a_frame_is_explained(self, api: Client):
         added = api.add()
         whole = frame(added, 7, 1_769_779_325_000, central_lock="LOCKED")
-        answer = api.call("POST", "/decode", json={"frame": whole.hex()})
+        answer = api.call("POST", "/decode", json={"hex": whole.hex()})
         assert answer.status_code == 200, answer.text
         document = answer.json()
         assert {"protocol", "kind", "ok", "fields", "checksum", "state", "error"} <= document.keys()
