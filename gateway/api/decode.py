@@ -1,6 +1,6 @@
 """A frame explained, as `teleloop decode` does it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
@@ -17,8 +17,6 @@ HEX_LIMIT = 4 * PAYLOAD_LIMIT_BYTES
 
 HEX = r"^[\s:]*((0[xX])?[0-9a-fA-F]{2}[\s:]*)+$"
 
-ProtocolName = Literal[tuple(protocol_names())]  # type: ignore[valid-type]
-
 router = APIRouter(tags=["Frames"])
 
 
@@ -32,7 +30,14 @@ class DecodeRequest(BaseModel):
     hex: Annotated[
         str, Field(max_length=HEX_LIMIT, pattern=HEX, description="the bytes in hex; white space, colons and 0x do not matter")
     ]
-    protocol: Annotated[ProtocolName | None, Field(description="guessed if neither it nor a brand is said")] = None
+    protocol: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="guessed if neither it nor a brand is said",
+            json_schema_extra={"examples": protocol_names()},
+        ),
+    ] = None
     brand: Annotated[str | None, Field(max_length=64, description="telematics brand")] = None
     vehicle_model_id: Annotated[str | None, Field(max_length=64, description="shows the vehicle state too")] = None
 
