@@ -44,7 +44,7 @@ FILTERS = {
 
 
 async def fill(store: Store, count: int) -> None:
-    """Put `count` vehicles into an empty store: every tenth at the airport, every fourth in a garage, every tenth archived, ten rare."""
+    """Put `count` vehicles into an empty store: a tenth at the airport, a fourth in a garage, a tenth archived, ten rare."""
     async with store.writing() as connection:
         await connection.execute(insert(fleets).values(fleet_id=FLEET, name="Bench", created_at=0))
         for start in range(1, count + 1, PORTION):

@@ -91,9 +91,7 @@ class Commands:
         answer = answered(result)
         if known is not None and known.status is None and not isinstance(answer, AskAgain):
             outcome = _outcome(answer, memory)
-            await self._registry.finish_command(
-                known.id, outcome.status, outcome.reason, outcome.state, now_ms=self._now_ms()
-            )
+            await self._registry.finish_command(known.id, outcome.status, outcome.reason, outcome.state, now_ms=self._now_ms())
 
     async def carry_out(
         self,
@@ -123,9 +121,7 @@ class Commands:
         finally:
             lane.lock.release()
 
-    async def _in_turn(
-        self, vehicle: Vehicle, name: str, flow_id: str, deadline: float, key: str | None, client: str
-    ) -> Outcome:
+    async def _in_turn(self, vehicle: Vehicle, name: str, flow_id: str, deadline: float, key: str | None, client: str) -> Outcome:
         known = await self._registry.command_by_key(vehicle.vehicle_id, key) if key else None
         if known is not None:
             if known.name != name:

@@ -13,8 +13,8 @@ import pytest
 from lab.corpus import CORPORA, KEY, SPEAKER
 from protocols.codec import Peer
 from protocols.hotpath import Decoder, Rows
-from protocols.hotpath.keyring import Keyring, sealing_path
 from protocols.hotpath.kernels import native
+from protocols.hotpath.keyring import Keyring, sealing_path
 
 in_c = pytest.mark.skipif(native is None, reason="the kernel in C was not built")
 CLOUDBOXX = CORPORA["cloudboxx"]
