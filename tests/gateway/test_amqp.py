@@ -319,8 +319,7 @@ async def test_nothing_confirmed_is_lost_when_the_broker_is_killed(amqp_url: str
     async with publishing(amqp_url, "all") as publisher:
         with reader(amqp_url) as channel:
             queue = bound_queue(channel, x_queue_type="quorum")
-        # RabbitMQ 3.10 writes its youngest queues and bindings down some time later: killed before that, it has them no more.
-        await asyncio.to_thread(rabbitmq_node.ctl, "eval", "mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()].")
+        await asyncio.to_thread(rabbitmq_node.write_down)
         streaming = asyncio.create_task(stream(publisher))
         await until(lambda: len(confirmed) > 300)
         await asyncio.to_thread(rabbitmq_node.kill)

@@ -36,6 +36,7 @@ def test_two_virtual_hosts_do_not_see_each_other(rabbitmq_node: RabbitMQNode, am
 
 def test_a_killed_node_comes_back_with_what_was_confirmed(rabbitmq_node: RabbitMQNode, amqp_url: str) -> None:
     declare_and_publish(amqp_url, "queue", b"kept")
+    rabbitmq_node.write_down()
     rabbitmq_node.kill()
     assert not listens(rabbitmq_node.port)
     rabbitmq_node.start()

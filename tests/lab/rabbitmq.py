@@ -117,6 +117,10 @@ class RabbitMQNode:
         """SIGCONT."""
         self._server.thaw()
 
+    def write_down(self) -> None:
+        """Have the youngest queues and bindings on disk: RabbitMQ 3.10 writes them later, and killed before that has them no more."""
+        self.ctl("eval", "mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()].")
+
     def ctl(self, *words: str) -> str:
         """`rabbitmqctl` against this node (takes a second or two: prefer `management`)."""
         command = [_program("rabbitmqctl"), "-q", *words]
