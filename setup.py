@@ -10,7 +10,7 @@ setup(
             "protocols.hotpath._kernel",
             [f"{HOTPATH}/kernel.c"],
             depends=[f"{HOTPATH}/{name}.h" for name in ("crc", "plans", "walk", "seal", "lanes")],
-            extra_compile_args=["-O3", "-ffp-contract=off"],
+            extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
             optional=True,
         )
     ]

@@ -110,7 +110,7 @@ def _one_protocol(report: Report, name: str, rounds: int) -> None:
 
 def _kernel(decoder: Decoder, frames: list[bytes]) -> Any:
     """The kernel's walk over a list with its arrays at hand: what the C limit is to be compared with."""
-    form, table = decoder.binding.form, decoder._table
+    form, table = decoder.binding.form, decoder.table
     room = table.room(frames)
     rows, ids, status = form.empty(room), np.empty(room, np.int32), np.empty(len(frames), np.uint8)
     starts = np.empty(len(frames) + 1, np.uint32) if decoder.binding.framing.parts else None
@@ -144,7 +144,7 @@ def _pipelines(report: Report, rounds: int) -> None:
             report.ratios["json_vs_construct"] = timed["construct, rules, json"] / FEW / ours
             report.ratios["json_vs_best_python"] = timed["struct, rules, json"] / FEW / ours
     one = Staged(FRAMES["cloudboxx"](1, 1), 1)
-    report.ratios["single_frame_us"] = interleaved({"one": one.records}, rounds)["one"] * 1e6
+    report.ratios["single_frame_us"] = interleaved({"one": one.one_call}, rounds)["one"] * 1e6
 
 
 def _ratios(report: Report) -> None:

@@ -12,10 +12,10 @@ from bench.decode.rivals import struct_cloudboxx
 from modeldb.model import Translation
 from modeldb.tables import LANES, tables
 from protocols.cloudboxx import PROTOCOL
-from protocols.hotpath import BINDINGS, Decoder, Saying, States, Translator, Writer, records
+from protocols.hotpath import BINDINGS, Decoder, Pipeline, Saying, States, Translator, Writer, records
 
 VEHICLES = 10_000
-Pipeline = Callable[[], object]
+Case = Callable[[], object]
 
 
 def _translations(models: int) -> list[Translation]:
@@ -23,7 +23,7 @@ def _translations(models: int) -> list[Translation]:
     return [found[at % len(found)] for at in range(models)]
 
 
-def _plain(read: Callable[[bytes], tuple[int, dict[str, Any]]], frames: list[bytes], models: int) -> Pipeline:
+def _plain(read: Callable[[bytes], tuple[int, dict[str, Any]]], frames: list[bytes], models: int) -> Case:
     """Frame to dict, dict to state by the rules, state against the last one, and what is new as JSON."""
     translations = _translations(models)
     states: list[dict[str, Any]] = [{} for _ in range(VEHICLES)]
@@ -74,12 +74,17 @@ class Staged:
         self.writer = Writer(sayings, columns.decimals, [f"V{number:05}" for number in range(VEHICLES)])
         for _ in range(3):
             self.decoder.decode(frames)
+        self.pipeline = Pipeline(self.decoder, self.translator, self.states)
 
     def records(self) -> object:
         """As far as change records, seals left out."""
         rows = self.decoder.decode(self.frames)
         values = self.translator.translate(rows.data, self.models)
         return records(values, self.states.diff(values, self.vehicles), self.vehicles, rows.times)
+
+    def one_call(self) -> object:
+        """As far as change records by the pipeline for what has arrived."""
+        return self.pipeline.changes(self.frames, self.vehicles, self.models)
 
     def text(self, *, sealed: bool = False) -> object:
         """As far as JSON lines."""
@@ -88,7 +93,7 @@ class Staged:
         return self.writer.lines(values, self.states.diff(values, self.vehicles), self.vehicles, rows.times, self.models)
 
 
-def pipelines(frames: list[bytes], models: int) -> dict[str, Pipeline]:
+def pipelines(frames: list[bytes], models: int) -> dict[str, Case]:
     """By name; all give one JSON object for each frame that changed something."""
     staged = Staged(frames, models)
     few = frames[:128]
@@ -98,6 +103,7 @@ def pipelines(frames: list[bytes], models: int) -> dict[str, Pipeline]:
         "ours to JSON lines, seal left out": staged.text,
         "ours to JSON lines, sealed": lambda: staged.text(sealed=True),
         "ours to change records, seal left out": staged.records,
+        "ours to change records in one call, seal left out": staged.one_call,
     }
 
 

@@ -12,6 +12,7 @@ from protocols.hotpath.binding import Binding
 from protocols.hotpath.columns import CHANGE, SILENT
 from protocols.hotpath.decoder import Decoder, Rows
 from protocols.hotpath.kernels import path_in_use
+from protocols.hotpath.pipeline import Pipeline
 from protocols.hotpath.text import Saying, Writer
 from protocols.hotpath.translator import States, Translator, records
 
@@ -24,6 +25,7 @@ __all__ = [
     "SILENT",
     "Binding",
     "Decoder",
+    "Pipeline",
     "Rows",
     "Saying",
     "States",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,22 @@ from protocols.trace import Leaf, Trace
 Values = tuple[Any, ...]
 
 
+class Clock(NamedTuple):
+    """Lanes that say the capture time: `lane * factor + further` is Unix time in milliseconds."""
+
+    lane: str
+    factor: int
+    further: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """One protocol's binding.
 
     `windows` are looked at to find a layout quickly; they show nothing but structure. `parts` reads the parts off a frame and
     the parses that it came from; None: this kind of frame always goes the slow way. `frame` makes the Frame that Protocol.decode
-    gives, from each part's plan and values and the frame's bytes. `times` are the rows' capture times in Unix ms. `unit_lane`
-    holds the id of the unit, `unit_bytes` an id as it stands there.
+    gives, from each part's plan and values and the frame's bytes. `times` are the rows' capture times in Unix ms; `clock` says
+    them too where they are a sum of lanes. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
     """
 
     protocol: Protocol
@@ -34,6 +42,7 @@ class Binding:
     parts: Callable[[Frame, Sequence[Trace], bytes], Sequence[Part] | None]
     frame: Callable[[Sequence[Plan], Sequence[Values], bytes], Frame]
     times: Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
+    clock: Clock | None = None
     unit_lane: str = ""
     unit_bytes: Callable[[str], bytes] = str.encode
 

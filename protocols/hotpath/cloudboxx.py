@@ -17,7 +17,7 @@ from protocols.cloudboxx import (
     TYPES,
 )
 from protocols.codec import Frame, Report
-from protocols.hotpath.binding import Binding, Values, order_of
+from protocols.hotpath.binding import Binding, Clock, Values, order_of
 from protocols.hotpath.framing import CRC_16_CCITT_FALSE, Framing, Guard, GuardKind, SumKind
 from protocols.hotpath.plans import Datum, Part, Plan
 from protocols.hotpath.rows import Lane, RowForm
@@ -99,6 +99,7 @@ BINDING = Binding(
     parts=_parts,
     frame=_frame,
     times=_times,
+    clock=Clock("captured.seconds", 1000, "captured.milliseconds"),
     unit_lane="qnr",
     unit_bytes=bytes.fromhex,
 )

@@ -95,7 +95,7 @@ class Decoder:
         self.known: list[Plan | None] = [None] * plans_limit
         self._structures: dict[tuple[int, bytes, bytes], int] = {}
         self._free = list(range(plans_limit - 1, -1, -1))
-        self._table = self._new_table(plans_limit)
+        self.table = self._new_table(plans_limit)
 
     def _new_table(self, limit: int) -> kernels.Table:
         binding, form = self.binding, self.binding.form
@@ -131,10 +131,10 @@ class Decoder:
         """Only what the plans say; nothing is decoded slowly or learnt, no seal is checked."""
         n = len(frames)
         with_parts = bool(self.binding.framing.parts)
-        room = self._table.room(frames) if with_parts else n
+        room = self.table.room(frames) if with_parts else n
         data, ids, status = self._room(room), np.empty(room, np.int32), np.empty(n, np.uint8)
         starts = np.empty(n + 1, np.uint32) if with_parts else None
-        written, _ = self._table.walk(frames, data, status, ids, starts)
+        written, _ = self.table.walk(frames, data, status, ids, starts)
         return Rows(self, frames, data[:written], status, ids[:written], starts, self.known)
 
     def _room(self, rows: int) -> Bytes:
@@ -152,7 +152,7 @@ class Decoder:
         room = int(np.frombuffer(buffer, np.uint8)[begins + count_at].sum()) if with_parts else n
         data, ids, status = self.binding.form.empty(room), np.empty(room, np.int32), np.empty(n, np.uint8)
         starts = np.empty(n + 1, np.uint32) if with_parts else None
-        written, _ = self._table.walk_buffer(buffer, offsets, data, status, ids, starts)
+        written, _ = self.table.walk_buffer(buffer, offsets, data, status, ids, starts)
         return Rows(self, [], data[:written], status, ids[:written], starts, self.known)
 
     def _distrusted(self, rows: Rows, speakers: Ints) -> npt.NDArray[np.intp]:
@@ -250,16 +250,16 @@ class Decoder:
         if not self._free:
             self._forget()
         number = self._free.pop()
-        self._table.add(number, context, each.part, each.mask, each.moves, each.constant, each.lays, head)
+        self.table.add(number, context, each.part, each.mask, each.moves, each.constant, each.lays, head)
         self.known[number] = each
         self._structures[(context, *each.structure)] = number
 
     def _forget(self) -> None:
-        used = self._table.used()
+        used = self.table.used()
         self.known = self.known.copy()  # earlier rows keep the plans that they were made by
         oldest = sorted((when, number) for number, when in enumerate(used) if when >= 0)[: max(1, len(used) // 16)]
         for _, number in oldest:
-            self._table.remove(number)
+            self.table.remove(number)
             self.known[number] = None
             self._free.append(number)
         forgotten = {number for _, number in oldest}
@@ -288,4 +288,4 @@ class Decoder:
         key of each speaker; without speakers, seals are zeros. Raises ValueError where a row does not say a whole part, or its
         plan is not known any more."""
         keys, which = (None, None) if speakers is None else (self.keyring.schedules, self.keyring.first_keys(speakers))
-        return self._table.build(data, plans, starts, keys, which)
+        return self.table.build(data, plans, starts, keys, which)

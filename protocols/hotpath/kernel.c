@@ -656,54 +656,118 @@ static PyObject *check_seals_buffer(PyObject *module, PyObject *const *args, Py_
 
 /* Rows to values, changes and text ------------------------------------------------------------------------------------------ */
 
-/* translate(rows, row size, models, rules, starts, codes, steps, steps width, pairs, values out): values are models' lanes. */
-static PyObject *translate(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
-    buffers_t b = {.n = 0};
-    rules_t t = {0};
-    if (!wants(nargs, 10))
-        return NULL;
-    size_t row_size = PyLong_AsSize_t(args[1]), width = PyLong_AsSize_t(args[7]);
-    const int32_t *models = taken(&b, args[2], 0, 0);
-    Py_ssize_t n = models ? last_size(&b) / 4 : 0;
-    const uint8_t *rows = models && row_size < 1 << 20 ? taken(&b, args[0], 0, n * (Py_ssize_t)row_size) : NULL;
-    if (rows && (t.rules = taken(&b, args[3], 0, 0)) && (t.starts = taken(&b, args[4], 0, 4))) {
-        size_t rules_n = (size_t)b.of[2].len / sizeof *t.rules;
-        t.models = (uint32_t)(last_size(&b) / 4 - 1);
-        int right = (t.codes = taken(&b, args[5], 0, 0)) != NULL;
-        size_t codes_n = right ? (size_t)last_size(&b) / 512 : 0;
-        right = right && (t.steps = taken(&b, args[6], 0, 0)) != NULL;
-        size_t steps_n = right && width ? (size_t)last_size(&b) / 8 / width : 0;
-        t.steps_width = (uint32_t)width;
-        right = right && (t.pairs = taken(&b, args[8], 0, 0)) != NULL;
-        t.pairs_n = right ? (uint32_t)(last_size(&b) / 4) & ~1u : 0;
-        int32_t *values = right ? taken(&b, args[9], 1, 0) : NULL;
-        t.lanes = values && n ? (uint32_t)(last_size(&b) / 4 / n) : 0;
-        for (uint32_t i = 0; i < t.models && right; i++)
-            right = t.starts[i] <= t.starts[i + 1] && t.starts[i + 1] <= rules_n;
-        for (size_t i = 0; i < rules_n && right && n; i++) {
-            const rule_t *r = &t.rules[i];
-            right = r->lane < t.lanes && r->at + 8 <= row_size && r->bit / 8 < row_size && r->width >= 1 && r->width <= 8 && r->shift < 64 &&
-                    r->raw_shift < 64 && (r->kind != LOOK_UP || r->table < codes_n) && (r->kind != COUNT || r->table < steps_n);
-        }
-        for (uint32_t i = 0; i < t.pairs_n && right && n; i++)
-            right = t.pairs[i] < t.lanes;
-        if (values && right) {
-            Py_BEGIN_ALLOW_THREADS
-            for (Py_ssize_t i = 0; i < n; i++) {
-                int32_t *lanes = values + (size_t)i * t.lanes;
-                if (models[i] >= 0 && (uint32_t)models[i] < t.models)
-                    translated(&t, (uint32_t)models[i], rows + (size_t)i * row_size, lanes);
-                else
-                    for (uint32_t k = 0; k < t.lanes; k++)
-                        lanes[k] = SILENT;
-            }
-            Py_END_ALLOW_THREADS
-            release(&b);
-            Py_RETURN_NONE;
-        }
+typedef struct {
+    PyObject_HEAD
+    rules_t t;
+    size_t row_size;
+    Py_buffer of[5];                                           /* what the rules point into, held as long as they are */
+    int held;
+} RulesObject;
+
+static void rules_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    RulesObject *r = (RulesObject *)self;
+    while (r->held)
+        PyBuffer_Release(&r->of[--r->held]);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static int fitting(const rules_t *t, size_t row_size, size_t rules_n, size_t codes_n, size_t steps_n) {
+    for (uint32_t i = 0; i < t->models; i++)
+        if (t->starts[i] > t->starts[i + 1] || t->starts[i + 1] > rules_n)
+            return 0;
+    for (size_t i = 0; i < rules_n; i++) {
+        const rule_t *r = &t->rules[i];
+        if (r->lane >= t->lanes || r->at + 8ull > row_size || r->bit / 8 >= row_size || r->width < 1 || r->width > 8 || r->shift > 63 ||
+            r->raw_shift > 63 || (r->kind == LOOK_UP && r->table >= codes_n) || (r->kind == COUNT && r->table >= steps_n))
+            return 0;
     }
+    for (uint32_t i = 0; i < t->pairs_n; i++)
+        if (t->pairs[i] >= t->lanes)
+            return 0;
+    return 1;
+}
+
+/* Rules(row size, values, rules, starts, codes, steps, steps width, pairs): checked once, here. */
+static PyObject *rules_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    RulesObject *self = (RulesObject *)type->tp_alloc(type, 0);
+    PyObject *of[5];
+    unsigned int lanes, width;
+    Py_ssize_t row_size;
+    if (!self || !PyArg_ParseTuple(args, "nIOOOOIO", &row_size, &lanes, &of[0], &of[1], &of[2], &of[3], &width, &of[4]))
+        goto refused;
+    for (; self->held < 5; self->held++)
+        if (PyObject_GetBuffer(of[self->held], &self->of[self->held], PyBUF_SIMPLE) < 0)
+            goto refused;
+    const Py_buffer *v = self->of;
+    self->row_size = (size_t)row_size;
+    self->t = (rules_t){v[0].buf, v[1].buf, v[2].buf, v[3].buf, width, lanes, (uint32_t)(v[1].len / 4) - 1, v[4].buf, (uint32_t)(v[4].len / 4) & ~1u};
+    if (row_size >= 16 && lanes >= 1 && lanes <= 64 && width >= 1 && v[1].len >= 4 &&
+        fitting(&self->t, self->row_size, (size_t)v[0].len / sizeof(rule_t), (size_t)v[2].len / 512, (size_t)v[3].len / 8 / width))
+        return (PyObject *)self;
+    PyErr_SetString(PyExc_ValueError, "rules that do not fit the rows");
+refused:
+    Py_XDECREF(self);
+    return NULL;
+}
+
+/* translate(rows, models, values out): values are models' lanes. */
+static PyObject *rules_translate(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    const rules_t *t = &((RulesObject *)self)->t;
+    size_t row_size = ((RulesObject *)self)->row_size;
+    if (!wants(nargs, 3))
+        return NULL;
+    const int32_t *models = taken(&b, args[1], 0, 0);
+    Py_ssize_t n = models ? last_size(&b) / 4 : 0;
+    const uint8_t *rows = models ? taken(&b, args[0], 0, n * (Py_ssize_t)row_size) : NULL;
+    int32_t *values = rows ? taken(&b, args[2], 1, n * (Py_ssize_t)t->lanes * 4) : NULL;
+    if (!values)
+        return release(&b), NULL;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < n; i++) {
+        int32_t *lanes = values + (size_t)i * t->lanes;
+        if (models[i] >= 0 && (uint32_t)models[i] < t->models)
+            translated(t, (uint32_t)models[i], rows + (size_t)i * row_size, lanes);
+        else
+            for (uint32_t k = 0; k < t->lanes; k++)
+                lanes[k] = SILENT;
+    }
+    Py_END_ALLOW_THREADS
     release(&b);
-    return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "rules that do not fit the rows");
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef rules_methods[] = {
+    {"translate", (PyCFunction)(void (*)(void))rules_translate, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot rules_slots[] = {
+    {Py_tp_new, rules_new}, {Py_tp_dealloc, rules_dealloc}, {Py_tp_methods, rules_methods},
+    {Py_tp_doc, "The rules of some models."}, {0, NULL},
+};
+
+static PyType_Spec rules_spec = {"protocols.hotpath._kernel.Rules", sizeof(RulesObject), 0, Py_TPFLAGS_DEFAULT, rules_slots};
+
+/* times(rows, row size, lane at, its width, lane of further milliseconds at or -1, factor, times out): lane * factor + further. */
+static PyObject *times(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 7))
+        return NULL;
+    Py_ssize_t row_size = PyLong_AsSsize_t(args[1]), at = PyLong_AsSsize_t(args[2]), width = PyLong_AsSsize_t(args[3]);
+    Py_ssize_t further = PyLong_AsSsize_t(args[4]);
+    int64_t factor = PyLong_AsLongLong(args[5]), *out = PyErr_Occurred() ? NULL : taken(&b, args[6], 1, 0);
+    Py_ssize_t n = out ? last_size(&b) / 8 : 0;
+    const uint8_t *rows = out && row_size > 0 && row_size < 1 << 20 ? taken(&b, args[0], 0, n * row_size) : NULL;
+    if (!rows || at < 0 || at + 8 > row_size || further + 8 > row_size || width < 1 || width > 8)
+        return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "lanes that the rows do not have");
+    uint64_t mask = ~0ull >> (64 - 8 * width);
+    for (Py_ssize_t i = 0; i < n; i++, rows += row_size)
+        out[i] = (int64_t)(load64(rows + at) & mask) * factor + (further < 0 ? 0 : (int64_t)(load64(rows + further) & 0xFFFF));
+    release(&b);
+    Py_RETURN_NONE;
 }
 
 /* diff(values, vehicles, shadow, moves or None, changed out): `moves` is 0 where a row may not move its vehicle's state. */
@@ -885,7 +949,7 @@ static PyMethodDef methods[] = {
     {"key_schedule", key_schedule, METH_O, NULL},
     {"check_seals", (PyCFunction)(void (*)(void))check_seals, METH_FASTCALL, NULL},
     {"check_seals_buffer", (PyCFunction)(void (*)(void))check_seals_buffer, METH_FASTCALL, NULL},
-    {"translate", (PyCFunction)(void (*)(void))translate, METH_FASTCALL, NULL},
+    {"times", (PyCFunction)(void (*)(void))times, METH_FASTCALL, NULL},
     {"diff", (PyCFunction)(void (*)(void))diff, METH_FASTCALL, NULL},
     {"records", (PyCFunction)(void (*)(void))records, METH_FASTCALL, NULL},
     {"text", (PyCFunction)(void (*)(void))text, METH_FASTCALL, NULL},
@@ -895,9 +959,10 @@ static PyMethodDef methods[] = {
 };
 
 static int start(PyObject *module) {
-    PyObject *type = PyType_FromSpec(&table_spec), *used = dispatch(NULL, Py_True);
-    Py_XDECREF(used);
-    return type && used ? PyModule_AddObject(module, "Table", type) : -1;
+    PyObject *table = PyType_FromSpec(&table_spec), *rules = PyType_FromSpec(&rules_spec), *used = dispatch(NULL, Py_True);
+    int right = table && rules && used && !PyModule_AddObjectRef(module, "Table", table) && !PyModule_AddObjectRef(module, "Rules", rules);
+    Py_XDECREF(table), Py_XDECREF(rules), Py_XDECREF(used);
+    return right ? 0 : -1;
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, start}, {0, NULL}};

@@ -2,37 +2,51 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from protocols.hotpath.columns import CHANGE, NO_CODE, RULE, SILENT, RuleKind, SayingKind
+from protocols.hotpath.columns import CHANGE, NO_CODE, SILENT, RuleKind, SayingKind
 
 Array = npt.NDArray[Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def translate(
-    rows: Array, row_size: int, models: Array, rules: Array, starts: Array, codes: Array, steps: Array, width: int, pairs: Array,
-    values: Array, /,
-) -> None:  # fmt: skip
-    """Rows to values by the rules of each row's model."""
-    values[:] = SILENT
-    rules = rules.view(RULE).reshape(-1)
-    for model in np.unique(models[(models >= 0) & (models < len(starts) - 1)]).tolist():
-        (chosen,) = np.nonzero(models == model)
-        mine = rows[chosen]
-        for rule in rules[starts[model] : starts[model + 1]]:
-            there = (mine[:, rule["bit"] >> 3] >> (rule["bit"] & 7) & 1).astype(np.bool_)
-            raw, fits = _raw(mine, rule)
-            there &= fits & (rule["low"] <= raw) & (raw <= rule["high"])
-            lane = int(rule["lane"])
-            values[chosen[there], lane] = _steps(raw[there], rule, codes, steps)
-    for first, second in pairs.reshape(-1, 2).tolist():
-        silent = (values[:, first] == SILENT) | (values[:, second] == SILENT)
-        values[silent, first] = values[silent, second] = SILENT
+class Rules:
+    """The rules of some models."""
+
+    def __init__(
+        self,
+        row_size: int,
+        width: int,
+        rules: Array,
+        starts: Array,
+        codes: Array,
+        steps: Array,
+        steps_width: int,
+        pairs: Array,
+        /,
+    ) -> None:
+        self._rules = [rules[begin:end] for begin, end in pairwise(starts.tolist())]
+        self._codes, self._steps, self._pairs = codes, steps, pairs.reshape(-1, 2).tolist()
+
+    def translate(self, rows: Array, models: Array, values: Array, /) -> None:
+        """Rows to values by the rules of each row's model."""
+        values[:] = SILENT
+        for model in np.unique(models[(models >= 0) & (models < len(self._rules))]).tolist():
+            (chosen,) = np.nonzero(models == model)
+            mine = rows[chosen]
+            for rule in self._rules[model]:
+                there = (mine[:, rule["bit"] >> 3] >> (rule["bit"] & 7) & 1).astype(np.bool_)
+                raw, fits = _raw(mine, rule)
+                there &= fits & (rule["low"] <= raw) & (raw <= rule["high"])
+                values[chosen[there], int(rule["lane"])] = _steps(raw[there], rule, self._codes, self._steps)
+        for first, second in self._pairs:
+            silent = (values[:, first] == SILENT) | (values[:, second] == SILENT)
+            values[silent, first] = values[silent, second] = SILENT
 
 
 def _raw(rows: Array, rule: Any) -> tuple[Array, Array]:

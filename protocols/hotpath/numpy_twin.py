@@ -22,10 +22,10 @@ from protocols.hotpath.framing import (
     Status,
     SumKind,
 )
-from protocols.hotpath.numpy_lanes import diff, records, text, translate
+from protocols.hotpath.numpy_lanes import Rules, diff, records, text
 from protocols.hotpath.plans import MOVE
 
-__all__ = ["Table", "check_seals", "diff", "key_schedule", "records", "text", "translate"]
+__all__ = ["Rules", "Table", "check_seals", "diff", "key_schedule", "records", "text"]
 
 _SUMS = {
     CRC_16_CCITT_FALSE: crc16.ibm_3740,

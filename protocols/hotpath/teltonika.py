@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocols.codec import Frame, Report
-from protocols.hotpath.binding import Binding, Shape, Values, order_of, scalars
+from protocols.hotpath.binding import Binding, Clock, Shape, Values, order_of, scalars
 from protocols.hotpath.framing import CRC_16_ARC, Framing, Guard, GuardKind, SumKind, Window
 from protocols.hotpath.plans import Datum, Part, Plan
 from protocols.hotpath.rows import Lane, RowForm
@@ -143,4 +143,5 @@ BINDING = Binding(
     parts=_parts,
     frame=_frame,
     times=_times,
+    clock=Clock("timestamp", 1),
 )

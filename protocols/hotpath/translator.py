@@ -62,26 +62,23 @@ class Translator:
         self.form, self.width = form, tables.kind.shape[1]
         if self.width > VALUES_LIMIT:
             raise ValueError(f"at most {VALUES_LIMIT} values")
-        self._kernel = kernels.kernel(path or kernels.path_in_use)
         self.unplaced = (
             frozenset(tables.signals[tables.source[at]] for at in zip(*np.nonzero(tables.kind), strict=True))
             - {lane.name for lane in form.lanes if lane.form in "ui"}
             - set(form.bits_of)
         )
         packed = [_packed(form, tables, model) for model in range(len(tables.kind))]
-        self._starts = np.cumsum([0, *map(len, packed)], dtype=np.uint32)
-        self._rules = np.concatenate(packed) if packed else np.empty(0, RULE)
-        self._codes = np.ascontiguousarray(tables.codes, np.int16)
-        self._steps = np.ascontiguousarray(tables.thresholds, np.int64)
-        self._pairs = np.array(pairs, np.uint32).reshape(-1)
+        starts = np.cumsum([0, *map(len, packed)], dtype=np.uint32)
+        rules = np.concatenate(packed) if packed else np.empty(0, RULE)
+        codes, steps = np.ascontiguousarray(tables.codes, np.int16), np.ascontiguousarray(tables.thresholds, np.int64)
+        self.rules = kernels.kernel(path or kernels.path_in_use).Rules(
+            form.size_bytes, self.width, rules, starts, codes, steps, steps.shape[1], np.array(pairs, np.uint32).reshape(-1)
+        )
 
     def translate(self, rows: Bytes, models: Ints, into: Ints | None = None) -> Ints:
         """A row of values for each row, SILENT where it says nothing. `models` are places in the tables, -1 for none."""
         values = np.empty((len(rows), self.width), np.int32) if into is None else into
-        self._kernel.translate(
-            rows, self.form.size_bytes, models, self._rules, self._starts, self._codes, self._steps, self._steps.shape[1],
-            self._pairs, values,
-        )  # fmt: skip
+        self.rules.translate(rows, models, values)
         return values
 
 

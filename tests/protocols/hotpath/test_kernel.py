@@ -119,7 +119,7 @@ def test_wrong_arguments_are_refused_not_followed():
     decoder = Decoder(CLOUDBOXX.binding, path="c", trusting=True)
     frames = CLOUDBOXX.made(4)
     decoder.decode(frames)
-    table, size = decoder._table, CLOUDBOXX.binding.form.size_bytes
+    table, size = decoder.table, CLOUDBOXX.binding.form.size_bytes
     rows, status, ids = np.empty((4, size), np.uint8), np.empty(4, np.uint8), np.empty(4, np.int32)
     with pytest.raises(ValueError, match="too small"):
         table.walk(frames, rows[:3], status, ids, None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import modeldb
+import protocols.hotpath
 from lab.corpus import CORPORA, PATHS
 from modeldb.tables import LANES, Tables, tables, translate_rows
 from protocols.hotpath import SILENT, Decoder, Rows, Saying, States, Translator, Writer, records
@@ -164,3 +165,17 @@ def test_numbers_are_written_in_steps_of_their_last_decimal(path: str, steps: in
     zero = np.zeros(1, np.int32)
     line = writer.lines(np.array([[steps]], np.int32), np.ones(1, np.uint64), zero, np.zeros(1, np.int64), zero)
     assert line == b'{"vehicle_id":"A","timestamp":"1970-01-01T00:00:00Z","changed":{"n":%s}}\n' % said.encode()
+
+
+@pytest.mark.skipif("c" not in PATHS, reason="the kernel in C was not built")
+def test_one_call_gives_the_same_records():
+    staged = Pipeline("c", FRAMES)
+    states = States(VEHICLES, staged.translator.width)
+    pipeline = protocols.hotpath.Pipeline(staged.rows.decoder, staged.translator, states)
+    found = pipeline.changes(FRAMES, staged.vehicles, staged.models)
+    assert found is not None
+    assert np.array_equal(found, staged.records)
+    assert np.array_equal(states.shadow, staged.states.shadow)
+    broken = [*FRAMES[:3], FRAMES[3][:-1] + b"?"]
+    assert pipeline.changes(broken, staged.vehicles[:4], staged.models[:4]) is None
+    assert np.array_equal(states.shadow, staged.states.shadow)
