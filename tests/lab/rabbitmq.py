@@ -118,7 +118,7 @@ class RabbitMQNode:
         self._server.thaw()
 
     def write_down(self) -> None:
-        """Have the youngest queues and bindings on disk: RabbitMQ 3.10 writes them later, and killed before that they are gone."""
+        """Have the youngest queues and bindings on disk: RabbitMQ 3.10 writes them later, and killed before that loses them."""
         self.ctl("eval", "mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()].")
 
     def ctl(self, *words: str) -> str:
