@@ -1,6 +1,8 @@
 """Every checksum against its catalogue value and against crcmod, which takes the polynomial itself."""
 
 import zlib
+from functools import reduce
+from operator import xor
 
 import crcmod
 from hypothesis import given
@@ -22,6 +24,11 @@ def test_equal_to_the_oracle(data):
     assert crc16_ccitt_false(data) == CCITT_FALSE(data)
     assert crc16_arc(data) == ARC(data)
     assert crc32_iso_hdlc(data) == zlib.crc32(data)
+
+
+@given(st.binary(max_size=200), st.integers(0, 400))
+def test_bcc_is_the_xor_of_all_bytes_of_short_and_long_data(data, times):
+    assert bcc(data * times) == reduce(xor, data * times, 0)
 
 
 @given(st.binary(max_size=200))
