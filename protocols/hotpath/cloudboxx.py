@@ -18,7 +18,7 @@ from protocols.cloudboxx import (
 )
 from protocols.codec import Frame, Report
 from protocols.hotpath.binding import Binding, Clock, Values, order_of
-from protocols.hotpath.framing import CRC_16_CCITT_FALSE, Framing, Guard, GuardKind, SumKind
+from protocols.hotpath.framing import CRC_16_CCITT_FALSE, Framing, Guard, GuardKind, SumKind, Window
 from protocols.hotpath.plans import Datum, Part, Plan
 from protocols.hotpath.rows import Lane, RowForm
 from protocols.seal import SEAL_SIZE_BYTES
@@ -94,7 +94,7 @@ BINDING = Binding(
         tag_trail=CRC_SIZE_BYTES,
     ),
     FORM,
-    windows=(),
+    windows=(Window(24, (1 << 64) - 1),),  # the presence bitmap,
     guards=(Guard("captured.milliseconds", GuardKind.RANGE, 0, 999),),
     parts=_parts,
     frame=_frame,

@@ -153,6 +153,9 @@ static void forget(table_t *t, uint32_t id) {
     while (*link != plan)
         link = &(*link)->next;
     *link = plan->next;
+    for (uint32_t i = 0; i < QUICK; i++)
+        if (t->quick[i] == plan)
+            t->quick[i] = NULL;
     free(plan);
     t->plan[id] = NULL, t->n--;
     if (--group->plans == 0) {

@@ -5,7 +5,7 @@ Each function does on whole columns what its namesake in kernel.c does row by ro
 
 import hmac
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -76,6 +76,7 @@ class Table:
         self.plans: list[_Plan | None] = [None] * capacity
         self.now = 0
         self._index: tuple[Array, ...] | None = None
+        self._stretches: dict[int, list[tuple[int, int, int, int]]] = {}
         width, *rest = (self.f[name] for name in _NUMBERS[13:18])
         self.sum = bcc if self.f["sum_kind"] == SumKind.XOR else _SUMS.get((width, *rest), crc16.arc)
 
@@ -89,6 +90,7 @@ class Table:
         back = _places(lays, len(part)) if lays else None
         self.plans[id] = _Plan(part, mask, context & self.f["context_mask"], constant, head, source, back, self.now)
         self._index = None
+        self._stretches = {}
 
     def remove(self, id: int, /) -> None:
         """Forget a plan. Raises KeyError."""
@@ -96,6 +98,7 @@ class Table:
             raise KeyError("no such plan")
         self.plans[id] = None
         self._index = None
+        self._stretches = {}
 
     def used(self) -> list[int]:
         """In which walk each plan was used last; -1 where there is none."""
@@ -145,15 +148,17 @@ class Table:
             good = np.flatnonzero(status[:n] == Status.VOUCHED)
             contexts = words[begins[good] + self.f["context_at"]] & np.uint64(self.f["context_mask"])
             found = self._find(data, words, begins[good], sizes[good], contexts, sized=True)
-            rows[:n] = 0
-            ids[:n] = -1
             known = found >= 0
             status[good[~known]] = Status.UNKNOWN
             good, found = good[known], found[known]
             filled = self._filled(data, begins[good], found)
             held = self._guarded(filled)
             status[good[~held]] = Status.DOUBTFUL
-            rows[good[held]], ids[good[held]] = filled[held], found[held]
+            if len(good) == n and held.all():
+                rows[:n], ids[:n] = filled, found
+            else:
+                rows[:n], ids[:n] = 0, -1
+                rows[good[held]], ids[good[held]] = filled[held], found[held]
             written = n
             if starts is not None:
                 starts[: n + 1] = 0
@@ -228,6 +233,12 @@ class Table:
     # Plans --------------------------------------------------------------------------------------------------------------
 
     @property
+    def _runs(self) -> Mapping[int, list[tuple[int, int, int, int]]]:
+        if not self._stretches:
+            self._stretches = {at: _runs(plan.source) for at, plan in enumerate(self.plans) if plan is not None}
+        return self._stretches
+
+    @property
     def _sizes(self) -> Array:
         return self._indexed()[0]
 
@@ -278,7 +289,7 @@ class Table:
         found = np.full(len(at), -1, np.int32)
         if not len(at):
             return found
-        sizes, _, _, of, keys, owners, checks, masks, wanted = self._indexed()
+        sizes, _, _, of, keys, owners, *_ = self._indexed()
         if not len(keys):
             return found
         key = self._keys(words, at, left, contexts)
@@ -289,16 +300,29 @@ class Table:
             plan = owners[first[open_] + nth]
             fits = sizes[plan] == left[open_] if sized else sizes[plan] <= left[open_]
             open_, plan = open_[fits], plan[fits]
-            right = np.ones(len(open_), np.bool_)
-            for word in np.flatnonzero(masks[plan].any(axis=0)).tolist() if len(plan) else ():
-                right &= (words[at[open_] + checks[plan, word]] & masks[plan, word]) == wanted[plan, word]
-            right &= contexts[open_] == of[plan]
+            right = self._fit(words, at[open_], plan) & (contexts[open_] == of[plan])
             found[open_[right]] = plan[right]
-        for each in np.unique(found[found >= 0]).tolist():
+        for each in _kinds(found[found >= 0]):
             plan_used = self.plans[each]
             assert plan_used is not None
             plan_used.used = self.now
         return found
+
+    def _fit(self, words: Array, at: Array, plans: Array) -> Array:
+        """Whether the structure of each part is its plan's."""
+        *_, checks, masks, wanted = self._indexed()
+        right = np.ones(len(plans), np.bool_)
+        kinds = _kinds(plans)
+        if len(plans) < MANY * len(kinds):
+            for word in np.flatnonzero(masks[plans].any(axis=0)).tolist():
+                right &= (words[at + checks[plans, word]] & masks[plans, word]) == wanted[plans, word]
+            return right
+        for plan in kinds:
+            chosen = np.flatnonzero(plans == plan) if len(kinds) > 1 else slice(None)
+            begins = at[chosen]
+            for word in np.flatnonzero(masks[plan]).tolist():
+                right[chosen] &= (words[begins + checks[plan, word]] & masks[plan, word]) == wanted[plan, word]
+        return right
 
     def _filled(self, data: Array, at: Array, plans: Array) -> Array:
         """Rows: each byte from where its plan says, upon the plan's constant row."""
@@ -306,19 +330,20 @@ class Table:
             return np.zeros((0, self.row_size), np.uint8)
         _, source, constant, *_ = self._indexed()
         rows: Array = constant[plans]
-        kinds = np.unique(plans).tolist()
+        kinds = _kinds(plans)
         if len(plans) < MANY * len(kinds):
             places = source[plans]
             rows |= np.where(places >= 0, data[at[:, None] + np.maximum(places, 0)], 0).astype(np.uint8)
             return rows
         for plan in kinds:
             chosen = np.flatnonzero(plans == plan) if len(kinds) > 1 else slice(None)
-            columns = np.flatnonzero(source[plan] >= 0)
-            part = np.lib.stride_tricks.sliding_window_view(data, int(self._sizes[plan]))[at[chosen]]
-            if isinstance(chosen, slice):
-                rows[:, columns] = part[:, source[plan][columns]]
-            else:
-                rows[chosen[:, None], columns] = part[:, source[plan][columns]]
+            parts = np.lib.stride_tricks.sliding_window_view(data, int(self._sizes[plan]))[at[chosen]]
+            filled = rows if isinstance(chosen, slice) else rows[chosen]
+            for to, begin, length, step in self._runs[plan]:
+                end = begin + step * length
+                filled[:, to : to + length] = parts[:, begin : end if end >= 0 else None : step]
+            if not isinstance(chosen, slice):
+                rows[chosen] = filled
         return rows
 
     def _guarded(self, rows: Array) -> Array:
@@ -378,6 +403,26 @@ class Table:
             at = len(frame) - f["sum_at"]
             frame[at : at + f["sum_width"]] = found.to_bytes(f["sum_width"], "big" if f["sum_big"] else "little")
         return bytes(frame)
+
+
+def _kinds(plans: Array) -> list[int]:
+    """Which numbers there are."""
+    return np.flatnonzero(np.bincount(plans)).tolist() if len(plans) else []
+
+
+def _runs(source: Array) -> list[tuple[int, int, int, int]]:
+    """Stretches of a row whose bytes stand side by side in the part: to, from, length, and 1 forwards or -1 backwards."""
+    runs: list[tuple[int, int, int, int]] = []
+    for to in np.flatnonzero(source >= 0).tolist():
+        here = int(source[to])
+        if runs:
+            begin, first, length, step = runs[-1]
+            direction = here - (first + step * (length - 1))
+            if to == begin + length and (direction == step or (length == 1 and direction == -1)):
+                runs[-1] = (begin, first, length + 1, direction)
+                continue
+        runs.append((to, here, 1, 1))
+    return runs
 
 
 def _dates_hold(dates: Array) -> Array:

@@ -16,6 +16,7 @@ enum { GUARD_RANGE, GUARD_TEXT, GUARD_DATE };
 #define WINDOWS 8
 #define GUARDS 24
 #define BUCKETS 8192
+#define QUICK 1024
 #define PART_LIMIT 2048
 
 typedef struct {
@@ -70,6 +71,7 @@ typedef struct {
     guard_t guard[GUARDS];
     uint64_t length_mask, sum_mask;
     plan_t **plan;                                             /* by id */
+    plan_t *quick[QUICK];                                      /* found last with such windows: mostly the right one */
     group_t *groups[BUCKETS];
     plan_t *bucket[BUCKETS];
     int busy;                                                  /* walks under way without the GIL */
@@ -125,17 +127,20 @@ static inline uint64_t hash_of(const group_t *g, const uint8_t *p) {
     return mixed(hash);
 }
 
-static inline plan_t *found(const table_t *t, const uint8_t *p, size_t left, uint64_t context, plan_t *guess) {
+static inline plan_t *found(table_t *t, const uint8_t *p, size_t left, uint64_t context, plan_t *guess) {
     if (guess && fits(t, guess, p, left, context))
         return guess;
     uint64_t key = key_of(t, p, left, context);
+    plan_t **quick = &t->quick[key % QUICK];
+    if (*quick && fits(t, *quick, p, left, context))
+        return *quick;
     for (const group_t *g = t->groups[key % BUCKETS]; g; g = g->next) {
         if (g->key != key || g->size > left)
             continue;
         uint64_t hash = hash_of(g, p);
         for (plan_t *plan = t->bucket[hash % BUCKETS]; plan; plan = plan->next)
             if (plan->hash == hash && plan->group == g && fits(t, plan, p, left, context))
-                return plan;
+                return *quick = plan;
     }
     return NULL;
 }
