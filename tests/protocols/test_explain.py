@@ -295,11 +295,20 @@ def test_gbt32960_fields_have_units_and_words():
     assert later["body.items.0.body.motors.0.torque"].meaning == "0 N.m"
 
 
+def test_what_is_read_in_the_end_stands_for_what_was_tried_before():
+    fields = named(only(framed(b"##\x02\x01", b"\x05\0\x06\xf4\x05\x0a\x02\x62\x5d\x0c"), "gbt32960"))  # items without a time
+    assert fields["body.items.0.type"].offset == 24
+    assert fields["body.items.0.body.longitude"].meaning == "116.65537 deg"
+
+
 def report(items: bytes, edition: int) -> bytes:
     """A realtime frame with these items."""
-    content = bytes((26, 1, 30, 21, 22, 5)) + items
-    start = b"##" if edition == 2016 else b"$$"
-    return with_bcc(start + b"\x02\xfe" + b"LTELE00P0N0000017" + b"\x01" + len(content).to_bytes(2, "big") + content + b"\0")
+    return framed(b"##\x02\xfe" if edition == 2016 else b"$$\x02\xfe", bytes((26, 1, 30, 21, 22, 5)) + items)
+
+
+def framed(start: bytes, content: bytes) -> bytes:
+    """A GB/T 32960.3 frame in plain text; `start` is sync, command and flag."""
+    return with_bcc(start + b"LTELE00P0N0000017" + b"\x01" + len(content).to_bytes(2, "big") + content + b"\0")
 
 
 def test_autoapi_fields_go_by_the_names_of_their_properties():
