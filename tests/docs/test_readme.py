@@ -49,7 +49,7 @@ def shell(command: str, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_two_minutes_of_a_newcomer(demonstration: Server, tmp_path: Path):
     wait_until(lambda: "VehicleStateRecorded" in demonstration.output, EVENTS_LIMIT_S, "the first event")
     assert re.search(r"API docs +http://127\.0\.0\.1:\d+/docs", demonstration.output)
