@@ -345,3 +345,11 @@ def test_a_forged_frame_is_told_where_the_unit_and_its_key_are_known():
 
 def test_what_is_not_finite_can_still_be_said():
     assert plain([float("nan"), float("-inf"), b"\xff", b"OK\0"]) == ["nan", "-inf", "ff", "OK"]
+
+
+@pytest.mark.parametrize("protocol", load())
+def test_what_is_wrong_behind_a_right_frame_is_counted_from_the_payloads_start(protocol: str):
+    first = max(good(protocol)[:10], key=len)
+    found = explained(first + first[: len(first) // 2], protocol)
+    assert found[0].error is None
+    assert len(first) <= wrong(found[1]).offset <= len(first) + len(first) // 2
