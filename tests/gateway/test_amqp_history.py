@@ -76,7 +76,7 @@ async def test_events_older_than_the_look_back_are_found(
 ) -> None:
     older = [event() for _ in range(400)]
     await publisher.publish(older)
-    await asyncio.sleep(1.1)  # a stream is entered at whole seconds
+    await asyncio.sleep(2.1)  # a stream is entered at whole seconds: half a second ago may mean one and a half
     newer = [event() for _ in range(400)]
     await publisher.publish(newer)
     monkeypatch.setattr(history, "LOOK_BACK_S", (0.0, 0.5, 3600.0))
@@ -115,18 +115,23 @@ async def test_a_reader_that_leaves_in_the_middle_hangs_up(
                 half_read.set()
                 await asyncio.sleep(3600)
 
-    reading = asyncio.create_task(read_and_stand_still())
-    await asyncio.wait_for(half_read.wait(), WAIT_S)
-    reading.cancel()
-    await asyncio.wait({reading})
     vhost = amqp_url.rpartition("/")[2]
 
-    def queues_with_readers() -> int:
-        return len(rabbitmq_node.management("GET", f"/consumers/{vhost}"))
+    def readers() -> int:
+        connections = rabbitmq_node.management("GET", f"/vhosts/{vhost}/connections")
+        return sum("reader" in each.get("client_properties", {}).get("connection_name", "") for each in connections)
 
-    async with asyncio.timeout(WAIT_S):
-        while await asyncio.to_thread(queues_with_readers):
-            await asyncio.sleep(0.1)
+    async def become(count: int) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while await asyncio.to_thread(readers) != count:
+                await asyncio.sleep(0.1)
+
+    reading = asyncio.create_task(read_and_stand_still())
+    await asyncio.wait_for(half_read.wait(), WAIT_S)
+    await become(1)
+    reading.cancel()
+    await asyncio.wait({reading})
+    await become(0)
 
 
 async def test_a_rabbitmq_that_is_away_is_told() -> None:
