@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from gateway.app import Gateway
 from gateway.settings import Settings
 
 ADDRESS_FILE = "gateway.json"
+BROKER_FILE = "broker-url"
+"""The gateway's own login at the units' broker: `teleloop record` listens with it."""
+
 GRACE_S = 2
 """How long requests that are under way may take to end once the gateway stops."""
 
@@ -74,7 +77,10 @@ async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: N
                 await asyncio.sleep(0.01)
             host, port = listening.getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            with _announced(settings.data / ADDRESS_FILE, _addresses(gateway, url)):
+            with (
+                _announced(settings.data / BROKER_FILE, gateway.logins.url),
+                _announced(settings.data / ADDRESS_FILE, json.dumps({**_addresses(gateway, url), "pid": os.getpid()})),
+            ):
                 try:
                     yield Serving(gateway, url)
                 finally:
@@ -91,10 +97,12 @@ def _addresses(gateway: Gateway, url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _announced(path: Path, addresses: Mapping[str, Any]) -> Iterator[None]:
-    """Say in the data folder where the API and the units' ways in are, for the command line of the same machine."""
+def _announced(path: Path, text: str) -> Iterator[None]:
+    """Say something in the data folder while the gateway runs, for the command line of the same user of this machine."""
     said = path.with_suffix(".new")
-    said.write_text(json.dumps({**addresses, "pid": os.getpid()}) + "\n")
+    said.unlink(missing_ok=True)
+    with os.fdopen(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
     said.replace(path)
     try:
         yield

@@ -25,7 +25,7 @@ _HEAD = struct.Struct("<8sHHI")  # magic, version, zero, size of the JSON behind
 _BLOCK = struct.Struct("<4sIIIqI")  # sync, packed size, raw size, records, first time, CRC of the packed bytes; then its own CRC
 _CRC = struct.Struct("<I")
 BLOCK_HEAD_BYTES: Final = _BLOCK.size + _CRC.size
-HEADER_LIMIT_BYTES: Final = 1 << 16
+HEADER_LIMIT_BYTES: Final = 1 << 20
 RAW_LIMIT_BYTES: Final = (1 << 28) + (1 << 17)
 """One record with the longest payload that MQTT can carry (section 2.2.3): what a block may unpack to."""
 

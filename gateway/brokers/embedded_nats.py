@@ -128,7 +128,8 @@ def _rights(name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
             topic = f"v1.{brand}.{unit}"
             return {"allow": [f"{topic}.up", f"{topic}.presence"]}, {"allow": [f"{topic}.down", QOS1_DELIVERY]}
         case [user] if user == GATEWAY_USER:
-            return {"allow": ["v1.*.*.down"]}, {"allow": ["v1.*.*.up", "v1.*.*.presence", QOS1_DELIVERY]}
+            heard = [f"v1.*.*.{channel}" for channel in ("up", "presence", "down")]  # the last for `teleloop record`
+            return {"allow": ["v1.*.*.down"]}, {"allow": [*heard, QOS1_DELIVERY]}
         case _:
             assert name == PROBE_USER
             return {"deny": [">"]}, {"deny": [">"]}

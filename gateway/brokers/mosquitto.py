@@ -20,8 +20,8 @@ pattern read v1/%u/down
 
 
 def access_rules(gateway_user: str) -> str:
-    """The acl_file: what the gateway may do, and what each unit may."""
-    rules = ("read v1/+/+/up", "read v1/+/+/presence", "write v1/+/+/down")
+    """The acl_file: what the gateway may do, and what each unit may. Reading what it writes is for `teleloop record`."""
+    rules = ("read v1/+/+/up", "read v1/+/+/presence", "readwrite v1/+/+/down")
     return "\n".join((f"user {gateway_user}", *(f"topic {rule}" for rule in rules), UNIT_RULES))
 
 
