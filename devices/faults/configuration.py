@@ -1,0 +1,67 @@
+"""What was set up wrongly before the unit was ever switched on."""
+
+from dataclasses import replace
+
+import modeldb
+from devices.faults.fault import Ailment, Fault, FaultUnsuited
+from devices.flash import Flash
+
+
+class _OtherModel(Ailment):
+    def begins(self, now_ms: int) -> None:
+        terminal, mine = self.terminal, self.terminal.config.translation
+        others = [model.units[mine.brand.name] for model in modeldb.load().available(mine.brand.name)]
+        others = [each for each in others if _says(each) != _says(mine)]
+        if not others:
+            raise FaultUnsuited(f"{mine.brand.name} has one way to say things only: no model is the wrong one")
+        self._right = terminal.config
+        terminal.config = replace(terminal.config, translation=self.rng.choice(others), model_configuration=0)
+        terminal.reboot(now_ms)
+
+    def ends(self, now_ms: int) -> None:
+        self.terminal.config = self._right
+        self.terminal.reboot(now_ms)
+
+
+def _says(translation: object) -> tuple[str, ...]:
+    return tuple(repr(rule) for rule in translation.rules)  # type: ignore[attr-defined]
+
+
+class WrongModel(Fault):
+    """The workshop chose another vehicle from its list."""
+
+    name = "wrong_model"
+    sentence = "the unit is configured for another model of its brand, and reads the vehicle's signals by that model's table"
+    level = "configuration"
+    per = "unit"
+    usual_rate = 1.0
+    expected = ("held", "in_order", "unavoidable")
+    ailment = _OtherModel
+
+
+class _OtherSecret(Ailment):
+    def begins(self, now_ms: int) -> None:
+        terminal = self.terminal
+        self._right = terminal.config
+        terminal.config = replace(terminal.config, seal_key=self.rng.randbytes(32))
+        terminal.restart_with(Flash(sequence=terminal.flash.sequence), now_ms)
+
+    def ends(self, now_ms: int) -> None:
+        self.terminal.config = self._right
+        self.terminal.restart_with(Flash(sequence=self.terminal.flash.sequence), now_ms)
+
+
+class WrongSecret(Fault):
+    """The unit was given the seal key of another one; what it sealed with that is never heard."""
+
+    name = "wrong_secret"
+    sentence = "the unit seals with a key that is not its own"
+    level = "configuration"
+    per = "unit"
+    usual_rate = 1.0
+    expected = ("refused:forged", "quarantined", "no_false_change")
+    protocols = frozenset({"cloudboxx"})
+    ailment = _OtherSecret
+
+
+FAULTS: tuple[type[Fault], ...] = (WrongModel, WrongSecret)

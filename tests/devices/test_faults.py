@@ -1,0 +1,51 @@
+"""Faults by name: each is described, has an expectation, and refuses what it cannot be."""
+
+import typing
+
+import pytest
+
+from devices.faults import ALL, FaultUnsuited, by_name, parse
+from devices.faults.fault import EXPECTATIONS, Expected
+from devices.flash import Flash
+from devices.terminal import Terminal
+from devices.vehicle import Vehicle
+from lab.firmware import DEV_KIT, Bench
+
+
+def test_there_are_many_and_each_says_what_it_is_and_what_is_expected():
+    assert len(ALL) >= 22
+    for name, kind in ALL.items():
+        assert kind.name == name
+        assert len(kind.sentence.split()) > 3
+        assert kind.expected, name
+        assert set(kind.expected) <= set(EXPECTATIONS), name
+    assert set(EXPECTATIONS) == set(typing.get_args(Expected))
+
+
+def test_a_fault_is_asked_for_by_name_and_rate():
+    assert by_name("bad_crc").rate == by_name("bad_crc").usual_rate
+    assert parse("duplicate:0.25").rate == 0.25
+    assert parse("gnss_jump:30").rate == 30
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("bad_crd", "no fault is called 'bad_crd'"),
+        ("bad_crc:much", "wanted as a number, not 'much'"),
+        ("bad_crc:1.5", "per payload, 0 to 1, not 1.5"),
+        ("bad_crc:-1", "not -1"),
+        ("bad_crc:nan", "nan"),
+        ("cloned_unit:1e9", "per hour, 0 to 3600"),
+        ("wrong_model:0.5", "has no rate"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_error(said: str, why: str):
+    with pytest.raises(ValueError, match=why):
+        parse(said)
+
+
+def test_a_fault_that_makes_no_sense_for_a_protocol_says_so():
+    config = Bench().config
+    with pytest.raises(FaultUnsuited, match="flipped_seal is for cloudboxx, not for teltonika"):
+        Terminal("teltonika", config, Flash(), Vehicle.of(DEV_KIT, "CLOUDBOXX"), faults=[by_name("flipped_seal")])
