@@ -3,12 +3,16 @@
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from devices.behaviour import NEUTRAL, Behaviour
 from devices.flash import Flash, Store, volatile
 from devices.vehicle import Vehicle
 from modeldb.model import Translation
 from protocols.codec import UnitId
+
+if TYPE_CHECKING:
+    from devices.power import Phase, ResetCause
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class UnitConfig:
     """What a unit is delivered with. `command_keys` are K_cmd by key generation; keys are in no repr.
 
     `translation` is how the unit says what it senses. A unit that does not start `synchronised` waits for the gateway's time;
-    `clock_error_ms` is how far its clock is off. `entropy` gives random bytes.
+    `clock_error_ms` is how far its clock is off. `entropy` gives random bytes. `cards` are the RFID cards that open the vehicle.
     """
 
     unit: UnitId
@@ -40,6 +44,8 @@ class UnitConfig:
     synchronised: bool = True
     clock_error_ms: int = 0
     entropy: Callable[[int], bytes] = secrets.token_bytes
+    behaviour: Behaviour = NEUTRAL
+    cards: frozenset[str] = frozenset()
 
 
 class Firmware(Protocol):
@@ -49,8 +55,38 @@ class Firmware(Protocol):
     passes through, and nothing goes out or moves.
     """
 
+    config: UnitConfig
     vehicle: Vehicle
     flash: Flash
+    phase: "Phase"
+    reset_cause: "ResetCause"
+    resets: int
+    coverage: bool
+
+    @property
+    def wants_line(self) -> bool:
+        """Whether whoever holds its line should keep it, or try to get one."""
+
+    def dial_ms(self, now_ms: int) -> int | None:
+        """When it next tries to get a line; None: it has one, or wants none."""
+
+    def dial_failed(self, now_ms: int, *, refused: bool = False) -> None:
+        """No line was to be had; `refused`: its login was not accepted."""
+
+    def reset(self, cause: "ResetCause", now_ms: int) -> None:
+        """Lose what is not in flash, with the line, and boot."""
+
+    def hang(self, now_ms: int) -> None:
+        """The program stands still until the watchdog bites."""
+
+    def switch_off(self, now_ms: int) -> None:
+        """Somebody pulls its plug."""
+
+    def switch_on(self, now_ms: int) -> None:
+        """Power is back."""
+
+    def cover(self, covered: bool, now_ms: int) -> None:
+        """There is a network, or there is none any more."""
 
     def connected(self, now_ms: int) -> list[bytes]:
         """The line to the broker stands."""

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 import modeldb
+from devices.behaviour import behaviour_of
 from devices.firmware import Firmware, Intervals, UnitConfig, switch_on
 from devices.flash import Flash, volatile
 from devices.flashfile import FlashFile
@@ -26,12 +27,6 @@ CONNECTS_PER_S = 400
 
 HANDSHAKES = 64
 """Connects under way at the same time."""
-
-BACKOFF_FIRST_S = 1.0
-BACKOFF_LIMIT_S = 60.0
-REFUSED_BACKOFF_FIRST_S = 5.0
-REFUSED_BACKOFF_LIMIT_S = 300.0
-"""A login that is refused today may be provisioned tomorrow; until then it should not load the broker."""
 
 FLASH_RETRY_MS = 1_000
 TICKS_PER_TURN = 200
@@ -120,7 +115,7 @@ class Fleet:
     def start(self) -> None:
         """Switch every unit on."""
         for member in self.members:
-            member.connecting = asyncio.create_task(self._stay_connecting(member))
+            self._let(member, member.firmware.tick)
 
     async def stop(self) -> None:
         """Say `offline` for every unit and disconnect, within a few seconds."""
@@ -162,39 +157,56 @@ class Fleet:
             {record.generation: bytes.fromhex(record.command_key)},
             model_configuration=zlib.crc32(model.id.encode()),
             intervals=self._intervals,
+            behaviour=behaviour_of(record.brand),
         )
         kept = self._flash_file.load(record.unit) if self._flash_file else None
         store = self._flash_file.store_of(record.unit) if self._flash_file else volatile
         return Member(record, switch_on(brand.protocol, config, kept or Flash.factory(self._now_ms()), vehicle, store))
 
-    async def _stay_connecting(self, member: Member) -> None:
-        """Try until the unit is connected: slower each time, and at the pace of the fleet."""
-        for attempt in itertools.count():
+    async def _dial(self, member: Member) -> None:
+        """Try for a line whenever the unit does, at the pace of the fleet, until it has one or wants none."""
+        while (due_ms := member.firmware.dial_ms(self._now_ms())) is not None:
+            await asyncio.sleep(max(0.0, (due_ms - self._now_ms()) / 1000))
             await self._turn_to_connect()
-            line = Line(
-                self._broker,
-                member.record.unit,
-                member.record.password,
-                lambda payload: self._received(member, payload),
-                lambda: self._line_lost(member),
-            )
+            if not member.firmware.wants_line:
+                break
             try:
-                async with self._handshakes:
-                    await line.open()
-            except LoginRefusedError as error:
-                self.tally.logins_refused += 1
-                first_s, limit_s, reason = REFUSED_BACKOFF_FIRST_S, REFUSED_BACKOFF_LIMIT_S, str(error)
+                member.line = await self._open(member)
             except LineError as error:
-                self.tally.connect_failures += 1
-                first_s, limit_s, reason = BACKOFF_FIRST_S, BACKOFF_LIMIT_S, str(error)
+                refused = isinstance(error, LoginRefusedError)
+                self.tally.logins_refused += refused
+                self.tally.connect_failures += not refused
+                member.firmware.dial_failed(self._now_ms(), refused=refused)
+                self._let(member, member.firmware.tick)
+                log.debug("not connected", unit=str(member.record.unit), reason=str(error))
             else:
-                member.line, member.connecting = line, None
                 self.tally.connects += 1
+                member.connecting = None
                 self._let(member, member.firmware.connected)
                 return
-            self._let(member, member.firmware.tick)
-            log.debug("not connected", unit=str(member.record.unit), reason=reason, attempt=attempt)
-            await asyncio.sleep(min(first_s * 2 ** min(attempt, 10), limit_s) * random.uniform(0.5, 1.0))
+        member.connecting = None
+
+    async def _open(self, member: Member) -> Line:
+        line = Line(
+            self._broker,
+            member.record.unit,
+            member.record.password,
+            lambda payload: self._received(member, payload),
+            lambda: self._line_lost(member),
+        )
+        async with self._handshakes:
+            await line.open()
+        return line
+
+    def _see_to_line(self, member: Member) -> None:
+        """A unit that lost its power, program or network has no line; one that looks for a line gets one."""
+        if member.line is not None and not member.firmware.wants_line:
+            line, member.line = member.line, None
+            self.tally.lines_lost += 1
+            line.drop()
+        idle = member.line is None and member.connecting is None and not self._stopping
+        if idle and member.firmware.dial_ms(self._now_ms()) is not None:
+            member.connecting = asyncio.create_task(self._dial(member))
 
     async def _turn_to_connect(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -205,12 +217,7 @@ class Fleet:
         member.line = None
         self.tally.lines_lost += 1
         member.firmware.disconnected(self._now_ms())
-        if not self._stopping:
-            member.connecting = asyncio.create_task(self._come_back(member))
-
-    async def _come_back(self, member: Member) -> None:
-        await asyncio.sleep(random.uniform(0.1, BACKOFF_FIRST_S))
-        await self._stay_connecting(member)
+        self._see_to_line(member)
 
     def _received(self, member: Member, payload: bytes) -> None:
         self.tally.payloads_received += 1
@@ -230,6 +237,7 @@ class Fleet:
                 member.line.publish(payload)
                 self.tally.payloads_sent += 1
                 self.tally.bytes_sent += len(payload)
+        self._see_to_line(member)
         self._schedule(member, max(earliest_ms, member.firmware.next_tick(now_ms)))
 
     def _flash_failed(self, member: Member, error: OSError) -> None:

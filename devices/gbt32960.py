@@ -4,7 +4,7 @@ An answer gives back the command and the time of what it answers, so that is how
 does not answer valid reports (annex B.2.1, the brand's `answers` false), a report that went out counts as arrived.
 """
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,11 +13,12 @@ from devices.firmware import UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.gate import Gate, obey_code
 from devices.journal import SEQUENCE_MODULUS, Journal
+from devices.power import PoweredUnit
 from devices.reports import Reports
 from devices.rtc import Rtc
 from devices.senses import Senses, iccid
 from devices.vehicle import Vehicle
-from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, ProtocolError, Reason
+from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, ProtocolError
 from protocols.gbt32960 import LOGIN, OK, PROTOCOL, REALTIME, REISSUE, REPORTS, TIME_SYNC, unix_ms
 from protocols.gbt32960_session import SEQUENCE_LIMIT, heartbeat, login, logout, reissued, report, result, time_sync
 
@@ -54,68 +55,78 @@ class _Sent:
     sequence: int
 
 
-class Gbt32960Unit:
+class Gbt32960Unit(PoweredUnit):
     """One on-board terminal that is switched on. See `devices.firmware.Firmware` for the calls.
 
     The journal holds each report as the realtime frame that was captured; sent again, or late, it goes out as a reissue.
     """
 
-    def __init__(self, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile) -> None:
-        self.config, self.flash, self.vehicle = config, flash, vehicle
+    def __init__(self, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile, reset_cause: int = 0) -> None:
+        super().__init__(config, flash, vehicle, store, reset_cause)
         self._unit = config.unit.telematics_unit_id
-        self._senses = Senses(config.translation, vehicle)
-        self._reports = Reports(vehicle, self._senses, config.intervals, REPORT_LIMIT_S)
+        self.senses = Senses(config.translation, vehicle)
         self.rtc = Rtc(config.clock_error_ms, config.synchronised)
-        self.journal = Journal(flash, config.journal_capacity)
         self.gate = Gate(self._unit, config.command_keys, flash, store, self.rtc, config.entropy)
-        self.refused: Counter[Reason] = Counter()
-        self._store = store
         self._answered = config.translation.brand.answers
-        self._online = self._logged_in = self._unsaved = False
+        self._boot()
+
+    def _boot(self) -> None:
+        self.senses.forget()
+        self._reports = Reports(self.vehicle, self.senses, self.config.intervals, self.behaviour, REPORT_LIMIT_S)
+        self.journal = Journal(self.flash, self.config.journal_capacity)
+        self._logged_in = self._unsaved = False
         self._login_at = 0
         self._login_tries = 0
         self._sync_at = 0
         self._asked_time = False
         self._waiting: deque[_Sent] = deque(maxlen=WAITING_LIMIT)
-        self._stale: set[int] = set(flash.journal)
+        self._stale: set[int] = set(self.flash.journal)
 
     def connected(self, now_ms: int) -> list[bytes]:
         """The line stands: log in. Reports are stored until that is answered."""
-        self._reports.wake(now_ms)
-        self._online, self._login_at, self._login_tries = True, now_ms, 0
+        if not self._line_up(now_ms):
+            return []
+        self._login_at, self._login_tries = now_ms, 0
         self.journal.line_lost()
         return self.tick(now_ms)
 
-    def disconnected(self, now_ms: int) -> None:
-        """The line is gone; reports are stored, and those under way are to be reissued."""
-        self._online = self._logged_in = self._asked_time = False
+    def _line_lost(self, now_ms: int) -> None:
+        """Reports are stored, and those under way are to be reissued."""
+        self._logged_in = self._asked_time = False
         self._waiting.clear()
         self._stale.update(self.flash.journal)
 
     def leaving(self, now_ms: int) -> list[bytes]:
         """Log out."""
-        if not (self._online and self._logged_in):
+        if not (self.has_line and self._logged_in):
             return []
         self._logged_in = False
         return [PROTOCOL.encode(logout(self._unit, self._clock_ms(now_ms), self.flash.login_number))]
 
     def tick(self, now_ms: int) -> list[bytes]:
         """Look at the vehicle, report what is due, send what may go, ask again where no answer came."""
-        self._reports.wake(now_ms)
+        if not self._live(now_ms):
+            return []
+        self._reports.wake(now_ms, self.resting)
         if self._reports.state_is_due(now_ms):
             self._capture(now_ms)
         return self._send(now_ms)
 
     def next_tick(self, now_ms: int) -> int:
         """The next report, heartbeat, retry, or change of the vehicle by its own life."""
-        moments: list[int | None] = [self._reports.next_ms(now_ms)]
-        if self._online:
+        power = self._power_moments(now_ms)
+        if not self.runs and power is not None:
+            return max(now_ms, power)
+        moments: list[int | None] = [power, self._reports.next_ms(now_ms)]
+        if self.has_line:
             session = (self._sync_at, self.journal.next_due_ms(now_ms)) if self._logged_in else (self._login_at,)
             moments += session
         return max(now_ms, min(moment for moment in moments if moment is not None))
 
     def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
         """Take in answers and control commands; everything else is dropped and counted."""
+        if not self._live(now_ms):
+            return []
         self._reports.wake(now_ms)
         if len(payload) > PAYLOAD_LIMIT_BYTES:
             self.refused["oversized"] += 1
@@ -134,12 +145,13 @@ class Gbt32960Unit:
         if frame.unit != self._unit:
             raise ProtocolError("identity_mismatch", 4, "vin", expected=self._unit, found=str(frame.unit))
         if frame.kind == "command" and "envelope" in frame.facts:
+            self._wake_up(now_ms)
             response = self.gate.admit(frame.facts["envelope"], now_ms, partial(obey_code, self.vehicle))
             return [] if response is None else [self._result(response, now_ms)]
         if frame.kind != "answer":
             raise ProtocolError("forged", 2, "command", expected="an answer, or a command in an envelope", found=frame.kind)
         command, flag = frame.facts["command"], frame.facts["flag"]
-        if command == LOGIN and flag == OK and self._online and not self._logged_in:
+        if command == LOGIN and flag == OK and self.has_line and not self._logged_in:
             self._logged_in, self._sync_at = True, now_ms
         elif command == TIME_SYNC and flag == OK and "time" in frame.facts["body"]:
             self._take_time(unix_ms(frame.facts["body"]["time"]), now_ms)
@@ -179,7 +191,7 @@ class Gbt32960Unit:
     def _capture(self, now_ms: int) -> int:
         """Put a report into the journal; its number there."""
         self._reports.state_told(now_ms)
-        frame = report(self._unit, self._clock_ms(now_ms), self._senses.all())
+        frame = report(self._unit, self._clock_ms(now_ms), self.senses.all())
         self.journal.make_room()
         self.flash.sequence = (self.flash.sequence + 1) % SEQUENCE_MODULUS
         self.journal.append(self.flash.sequence, PROTOCOL.encode(frame))
@@ -194,7 +206,7 @@ class Gbt32960Unit:
             self._unsaved = False
 
     def _send(self, now_ms: int) -> list[bytes]:
-        said = self._session(now_ms) if self._online else []
+        said = self._session(now_ms) if self.has_line else []
         due = self.journal.due(now_ms) if self._logged_in else []
         self._save()
         payloads: list[bytearray] = []

@@ -109,6 +109,13 @@ class Line:
         if self._open:
             self._client.publish(self._up, payload, qos=1)
 
+    def drop(self) -> None:
+        """Let go without a word: the broker finds out by itself and sends the will. `on_lost` is not called."""
+        self._open = False
+        connection = self._client._connection
+        if connection is not None:
+            connection._transport.abort()
+
     async def close(self) -> None:
         """Say `offline` and disconnect: the broker keeps the session and does not send the will."""
         if self._open:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 METERS_PER_DEGREE = 111_195.0
 """A degree of latitude on a sphere of 6,371.0 km."""
@@ -10,11 +11,36 @@ METERS_PER_DEGREE = 111_195.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A point of a route. WGS 84 degrees; `heading` in degrees clockwise from north, 0 <= heading < 360."""
+    """A point of a route. WGS 84 degrees; `heading` in degrees clockwise from north, 0 <= heading < 360.
+
+    `altitude_m` is None where the route does not know it, `limit_kmh` where nothing limits the speed; `grade` is the tangent of
+    the slope, positive uphill.
+    """
 
     latitude: float
     longitude: float
     heading: float
+    altitude_m: float | None = None
+    limit_kmh: float | None = None
+    grade: float = 0.0
+
+
+class Route(Protocol):
+    """A way along which a vehicle drives; what is passed follows from the distance alone.
+
+    A closed one goes round and round; on an open one the vehicle stops at `length_m`, and stays there.
+    """
+
+    @property
+    def length_m(self) -> float:
+        """Once along it."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it ends where it begins."""
+
+    def at(self, distance_m: float) -> Place:
+        """The place after `distance_m` from its beginning."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +56,7 @@ class Loop:
     along_m: float = 1200.0
     across_m: float = 700.0
     radius_m: float = 60.0
+    closed = True
 
     @cached_property
     def length_m(self) -> float:

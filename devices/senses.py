@@ -1,6 +1,7 @@
 """What a unit reads of its vehicle and of itself, in raw signals."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from devices.vehicle import LAMPS, State, Vehicle
@@ -24,24 +25,32 @@ CAUSE_OF = {key: cause for cause, keys in _CAUSES.items() for key in keys}
 
 
 class Senses:
-    """The vehicle through one unit's eyes: raw signals as the model says them, and which of them have news."""
+    """The vehicle through one unit's eyes: raw signals as the model says them, and which of them have news.
+
+    `read` gives the vehicle's state as the unit gets it; whoever wants it to come from elsewhere, a bus, sets it.
+    """
 
     def __init__(self, translation: Translation, vehicle: Vehicle) -> None:
-        self._translation, self._vehicle = translation, vehicle
+        self._translation = translation
+        self.read: Callable[[], State] = vehicle.state
         self._watched = tuple(key for key in vehicle.properties if PROPERTIES[key].event is not None)
+        self.forget()
+
+    def forget(self) -> None:
+        """A reset: nothing counts as told."""
         self._told: tuple[Any, ...] | None = None
         self._signals: Signals = {}
 
     def all(self) -> Signals:
         """Every signal; counts as told."""
-        state = self._vehicle.state()
+        state = self.read()
         self._told = self._watch(state)
         self._signals = dict(self._translation.invert(state))
         return self._signals
 
     def change(self) -> Signals | None:
         """If a named property (enum, lamp, bool) is not as told last: the signals that changed, the position, the cause."""
-        state = self._vehicle.state()
+        state = self.read()
         seen = self._watch(state)
         if seen == self._told or self._told is None:
             return None
@@ -53,7 +62,7 @@ class Senses:
 
     def has_news(self) -> bool:
         """Whether a named property (enum, lamp, bool) is not as told last."""
-        return self._told is not None and self._watch(self._vehicle.state()) != self._told
+        return self._told is not None and self._watch(self.read()) != self._told
 
     def _watch(self, state: State) -> tuple[Any, ...]:
         return tuple(state[key] for key in self._watched)
@@ -61,8 +70,7 @@ class Senses:
 
 def own_facts(vehicle: Vehicle) -> dict[str, int]:
     """What the unit knows without the vehicle's bus: its receiver, modem and supply, and what it last told the locks."""
-    place = vehicle.route.at(vehicle.distance_m)
-    supply_volts = vehicle.onboard_voltage - 0.15
+    place = vehicle.place
     return {
         "latitude": round(place.latitude * 1e7),
         "longitude": round(place.longitude * 1e7),
@@ -72,7 +80,7 @@ def own_facts(vehicle: Vehicle) -> dict[str, int]:
         "satellites": vehicle.satellites,
         "gnss_fix": 3,
         "gnss_hdop": 9,
-        "supply_voltage": round(supply_volts * 1000),
+        "supply_voltage": round(vehicle.supply_voltage * 1000),
         "backup_voltage": 4_050,
         "unit_temperature": round(250 + 40 * math.sin(vehicle.distance_m / 5_000)),
         "rssi": vehicle.signal_dbm,

@@ -4,7 +4,7 @@ Answers carry no number: the n-th answer answers the n-th packet. So a unit that
 is answered before that login is answered is of the past.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +14,12 @@ from devices.firmware import UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.gate import Gate, obey_code
 from devices.journal import SEQUENCE_MODULUS, Journal
+from devices.power import PoweredUnit
 from devices.reports import Reports
 from devices.rtc import Rtc
 from devices.senses import Senses
 from devices.vehicle import Vehicle
-from protocols.codec import PAYLOAD_LIMIT_BYTES, ProtocolError, Reason
+from protocols.codec import PAYLOAD_LIMIT_BYTES, ProtocolError
 from protocols.teltonika import PROTOCOL
 from protocols.teltonika_layouts import CODEC_8E, CODEC_12, RESPONSE
 from protocols.teltonika_session import Answer, avl, login, message, read_answer, record
@@ -41,23 +42,25 @@ class _Sent:
     sequences: tuple[int, ...]
 
 
-class TeltonikaUnit:
+class TeltonikaUnit(PoweredUnit):
     """One tracker that is switched on. See `devices.firmware.Firmware` for the calls.
 
     The journal holds each record as a packet of one; a batch is put together when it goes out.
     """
 
-    def __init__(self, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile) -> None:
-        self.config, self.flash, self.vehicle = config, flash, vehicle
+    def __init__(self, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile, reset_cause: int = 0) -> None:
+        super().__init__(config, flash, vehicle, store, reset_cause)
         self._imei = config.unit.telematics_unit_id
-        self._senses = Senses(config.translation, vehicle)
-        self._reports = Reports(vehicle, self._senses, config.intervals)
+        self.senses = Senses(config.translation, vehicle)
         self.rtc = Rtc(config.clock_error_ms, config.synchronised)
-        self.journal = Journal(flash, config.journal_capacity)
         self.gate = Gate(self._imei, config.command_keys, flash, store, self.rtc, config.entropy)
-        self.refused: Counter[Reason] = Counter()
-        self._store = store
-        self._online = self._logged_in = False
+        self._boot()
+
+    def _boot(self) -> None:
+        self.senses.forget()
+        self._reports = Reports(self.vehicle, self.senses, self.config.intervals, self.behaviour)
+        self.journal = Journal(self.flash, self.config.journal_capacity)
+        self._logged_in = False
         self._waiting: deque[_Sent] = deque()
         self._batch: tuple[int, ...] = ()
         self._retry_at = 0
@@ -65,14 +68,15 @@ class TeltonikaUnit:
 
     def connected(self, now_ms: int) -> list[bytes]:
         """The line stands: log in. Records wait for the answer."""
+        if not self._line_up(now_ms):
+            return []
         self._reports.wake(now_ms)
-        self._online, self._retries = True, 0
+        self._retries = 0
         self._observe(now_ms)
         return [self._log_in(now_ms)]
 
-    def disconnected(self, now_ms: int) -> None:
-        """The line is gone; the journal fills."""
-        self._online = self._logged_in = False
+    def _line_lost(self, now_ms: int) -> None:
+        self._logged_in = False
         self._waiting.clear()
 
     def leaving(self, now_ms: int) -> list[bytes]:
@@ -81,19 +85,26 @@ class TeltonikaUnit:
 
     def tick(self, now_ms: int) -> list[bytes]:
         """Look at the vehicle, record what is due, send what may go, log in again where no answer came."""
-        self._reports.wake(now_ms)
+        if not self._live(now_ms):
+            return []
+        self._reports.wake(now_ms, self.resting)
         self._observe(now_ms)
         return self._send(now_ms)
 
     def next_tick(self, now_ms: int) -> int:
         """The next record, keep-alive, retry, or change of the vehicle by its own life."""
+        power = self._power_moments(now_ms)
+        if not self.runs and power is not None:
+            return max(now_ms, power)
         due_ms = self._reports.next_ms(now_ms)
-        if self._online and self._waits:
+        if self.has_line and self._waits:
             due_ms = min(due_ms, self._retry_at)
-        return max(now_ms, due_ms)
+        return max(now_ms, due_ms if power is None else min(power, due_ms))
 
     def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
         """Take in an answer, or Codec 12 commands; everything else is dropped and counted."""
+        if not self._live(now_ms):
+            return []
         self._reports.wake(now_ms)
         if len(payload) > PAYLOAD_LIMIT_BYTES:
             self.refused["oversized"] += 1
@@ -145,6 +156,7 @@ class TeltonikaUnit:
             except ProtocolError as error:
                 self.refused[error.reason] += 1
                 continue
+            self._wake_up(now_ms)
             response = self.gate.admit(frame.facts["envelope"], now_ms, partial(obey_code, self.vehicle))
             if response is not None:
                 said.append(self._result(response, now_ms))
@@ -167,14 +179,14 @@ class TeltonikaUnit:
     def _capture(self, now_ms: int) -> int:
         """Put a record into the journal, as it will be sent for ever; its number there."""
         self._reports.state_told(now_ms)
-        said = record(CODEC_8E, self.rtc.read(now_ms), fix(self.vehicle) | self._senses.all())
+        said = record(CODEC_8E, self.rtc.read(now_ms), fix(self.vehicle) | self.senses.all())
         self.journal.make_room()
         self.flash.sequence = (self.flash.sequence + 1) % SEQUENCE_MODULUS
         self.journal.append(self.flash.sequence, PROTOCOL.encode(avl(CODEC_8E, [said])))
         return self.flash.sequence
 
     def _send(self, now_ms: int) -> list[bytes]:
-        if not self._online:
+        if not self.has_line:
             return []
         beat = [PROTOCOL.encode(_KEEP_ALIVE)] if self._reports.heartbeat_is_due(now_ms) else []
         if now_ms < self._retry_at or not self._waits:
@@ -204,7 +216,7 @@ _KEEP_ALIVE = PROTOCOL.decode(b"\xff")
 
 def fix(vehicle: Vehicle) -> dict[str, int]:
     """What every record says of the receiver's fix."""
-    place = vehicle.route.at(vehicle.distance_m)
+    place = vehicle.place
     return {
         "longitude": round(place.longitude * 1e7),
         "latitude": round(place.latitude * 1e7),

@@ -4,7 +4,6 @@ No socket, no clock, no task: time is an argument, so that resends, expiry and r
 new `Unit` on the same flash and vehicle.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -13,11 +12,12 @@ from devices.firmware import Intervals, UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.gate import Gate, obey_code
 from devices.journal import SEQUENCE_MODULUS, Journal, ahead
+from devices.power import PoweredUnit
 from devices.rtc import Rtc
 from devices.senses import Senses, iccid, own_facts
 from devices.vehicle import Vehicle
 from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING, PROTOCOL
-from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Reason, Report
+from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Report
 
 PAYLOAD_BYTES = 16 * 1024
 """Frames are sent together up to this size: a quarter of what a payload may be."""
@@ -31,26 +31,27 @@ FEATURES = 0b111
 RESULT_CODE: Final = CODES["result"]
 
 
-class Unit:
-    """One CloudBoxx that is switched on. See `devices.firmware.Firmware` for the calls.
+class Unit(PoweredUnit):
+    """One CloudBoxx that is switched on. See `devices.firmware.Firmware` for the calls, `devices.power` for its phases.
 
     `refused` counts frames from the air that were dropped, by reason; `gate` the commands.
     """
 
     def __init__(self, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile, reset_cause: int = 0) -> None:
-        self.config, self.flash, self.vehicle = config, flash, vehicle
-        self._store, self._reset_cause = store, reset_cause
+        super().__init__(config, flash, vehicle, store, reset_cause)
         self._id = config.unit.telematics_unit_id
         self._peer = Peer(self._id, (config.seal_key,))
-        self._senses = Senses(config.translation, vehicle)
+        self.senses = Senses(config.translation, vehicle)
         self.rtc = Rtc(config.clock_error_ms, config.synchronised)
-        self.journal = Journal(flash, config.journal_capacity)
         self.gate = Gate(self._id, config.command_keys, flash, store, self.rtc, config.entropy)
-        self.refused: Counter[Reason] = Counter()
-        self._online = self._unsaved = False
-        self._booted_at: int | None = None
+        self._boot()
+
+    def _boot(self) -> None:
+        self.journal = Journal(self.flash, self.config.journal_capacity)
+        self.senses.forget()
+        self._unsaved = False
         self._state_at: int | None = None
-        self._heartbeat_at = 0
+        self._heartbeat_at: int | None = None
         self._hello: int | None = None
         self._gap_told_at: int | None = None
 
@@ -61,17 +62,13 @@ class Unit:
 
     def connected(self, now_ms: int) -> list[bytes]:
         """The line stands: say hello, then what has been waiting, oldest first."""
-        self._wake(now_ms)
-        self._online = True
+        if not self._line_up(now_ms):
+            return []
         self.journal.line_lost()
         if self._hello is None or self._hello not in self.journal:
             self._hello = self._capture_hello(now_ms)
         self._observe(now_ms)
         return self._send(now_ms)
-
-    def disconnected(self, now_ms: int) -> None:
-        """The line is gone; the journal fills."""
-        self._online = False
 
     def leaving(self, now_ms: int) -> list[bytes]:
         """This protocol has no word for it: the journal keeps what is not acknowledged."""
@@ -79,22 +76,27 @@ class Unit:
 
     def tick(self, now_ms: int) -> list[bytes]:
         """Look at the vehicle, report what is due, send what may go."""
-        self._wake(now_ms)
+        if not self._live(now_ms):
+            return []
         self._observe(now_ms)
         return self._send(now_ms)
 
     def next_tick(self, now_ms: int) -> int:
         """The next report, resend, or change of the vehicle by its own life."""
-        if self._booted_at is None or self._state_at is None:
+        power = self._power_moments(now_ms)
+        if not self.runs and power is not None:
+            return max(now_ms, power)
+        if self._state_at is None:
             return now_ms
-        moments = [self._state_due_ms, self._heartbeat_due_ms, self.vehicle.next_change_ms]
-        if self._online:
+        moments = [power, self._state_due_ms, self._heartbeat_due_ms, self.vehicle.next_change_ms]
+        if self.has_line:
             moments.append(self.journal.next_due_ms(now_ms))
         return max(now_ms, min(moment for moment in moments if moment is not None))
 
     def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
         """Take in what came down: frames of the gateway, each on its own; everything else is dropped and counted."""
-        self._wake(now_ms)
+        if not self._live(now_ms):
+            return []
         if len(payload) > PAYLOAD_LIMIT_BYTES:
             self.refused["oversized"] += 1
             return []
@@ -106,11 +108,6 @@ class Unit:
             except ProtocolError as error:
                 self.refused[error.reason] += 1
         return self._send(now_ms)
-
-    def _wake(self, now_ms: int) -> None:
-        if self._booted_at is None:
-            self._booted_at = self._heartbeat_at = now_ms
-        self.vehicle.advance(now_ms)
 
     def _take(self, frame: Frame, now_ms: int) -> None:
         match frame.kind:
@@ -153,6 +150,7 @@ class Unit:
             self._capture_heartbeat(now_ms, urgent=True)
 
     def _take_command(self, sealed: bytes, now_ms: int) -> None:
+        self._wake_up(now_ms)
         self._observe(now_ms)
         response = self.gate.admit(sealed, now_ms, partial(obey_code, self.vehicle))
         if response is not None:
@@ -161,20 +159,23 @@ class Unit:
 
     @property
     def _state_due_ms(self) -> int | None:
-        if self._state_at is None:
+        if self._state_at is None or self.resting:
             return None
         return self._state_at + 1000 * (self.intervals.driving_s if self.vehicle.ignition else self.intervals.parked_s)
 
     @property
     def _heartbeat_due_ms(self) -> int:
-        return self._heartbeat_at + 1000 * self.intervals.heartbeat_s
+        asleep_s = self.behaviour.sleep_heartbeat_s if self.resting else 0
+        return (self._heartbeat_at or self.booted_at or 0) + 1000 * (asleep_s or self.intervals.heartbeat_s)
 
     def _observe(self, now_ms: int) -> None:
         """Capture what there is to tell: a change at once, a state and a heartbeat when they are due."""
+        if self._hello is None:
+            self._hello = self._capture_hello(now_ms)
         due = self._state_due_ms
-        if due is None or now_ms >= due:
+        if self._state_at is None or (due is not None and now_ms >= due):
             self._capture_state(now_ms)
-        elif (told := self._senses.change()) is not None:
+        elif (told := self.senses.change()) is not None:
             self._capture("event", now_ms, signals=told)
         if now_ms >= self._heartbeat_due_ms:
             self._capture_heartbeat(now_ms)
@@ -182,12 +183,12 @@ class Unit:
     def _capture_state(self, now_ms: int, *, urgent: bool = False) -> None:
         self._state_at = now_ms
         own = own_facts(self.vehicle) | {
-            "reset_cause": self._reset_cause,
+            "reset_cause": self.reset_cause,
             "uptime": self._uptime_s(now_ms),
             "journal_depth": len(self.journal),
             "forgotten_frames": self.flash.forgotten,
         }
-        self._capture("state", now_ms, signals=own | self._senses.all(), urgent=urgent)
+        self._capture("state", now_ms, signals=own | self.senses.all(), urgent=urgent)
 
     def _capture_hello(self, now_ms: int) -> int:
         major, minor, patch = self.config.firmware
@@ -197,7 +198,7 @@ class Unit:
             "model_configuration": self.config.model_configuration,
             "features": FEATURES,
             "iccid": iccid(self._id),
-            "reset_cause": self._reset_cause,
+            "reset_cause": self.reset_cause,
         }
         return self._capture("hello", now_ms, facts, urgent=True)
 
@@ -208,7 +209,7 @@ class Unit:
         self._capture("heartbeat", now_ms, facts, urgent=urgent)
 
     def _uptime_s(self, now_ms: int) -> int:
-        return max(0, now_ms - (self._booted_at or 0)) // 1000
+        return max(0, now_ms - (self.booted_at or 0)) // 1000
 
     def _capture(
         self,
@@ -237,7 +238,7 @@ class Unit:
         if self._unsaved:
             self._store(self.flash)
             self._unsaved = False
-        due = self.journal.due(now_ms) if self._online else []
+        due = self.journal.due(now_ms) if self.has_line else []
         self.journal.sent((sequence for sequence, _ in due), now_ms)
         payloads: list[bytearray] = []
         for _, data in due:

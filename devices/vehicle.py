@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from devices.actuators import ACTS
-from devices.route import Loop
+from devices.route import Loop, Place, Route
 from modeldb.model import VehicleModel
 
 State = dict[str, Any]
@@ -41,7 +41,8 @@ class Vehicle:
 
     `properties` are the keys that its model can say, `commands` the names of the commands that it is fitted for; `kind` is
     the model's type (CAR, MOPED, ...). `executed` counts the commands carried out, by name. The key that starts it is not
-    the fob that a shared vehicle keeps in a holder.
+    the fob that a shared vehicle keeps in a holder. Without `checks_ignition` its unit does not look at the ignition before
+    it acts: the locks then do not follow, and only what is read from them says so. `stuck` names actuators that do not move.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Vehicle:
     def _put_on_road(self, rng: random.Random, latitude: float, longitude: float) -> None:
         around = Loop(latitude, longitude, bearing=rng.uniform(0, 360))
         start = around.at(rng.uniform(0, around.length_m))
-        self.route = Loop(
+        self.route: Route = Loop(
             start.latitude,
             start.longitude,
             bearing=rng.uniform(0, 360),
@@ -125,6 +126,9 @@ class Vehicle:
         self.plugged = False
         self.charging = False
         self.abs_enabled = True
+        self.checks_ignition = True
+        self.stuck: set[str] = set()
+        self.forced_supply_volts: float | None = None
         self.warnings: set[str] = set()
         self.failed_sensors: set[str] = set()
 
@@ -149,6 +153,16 @@ class Vehicle:
     def onboard_voltage(self) -> float:
         """Of the low-voltage battery, in volts: charged while the ignition is on."""
         return self.system_voltage * (1.175 if self.ignition else 1.04)
+
+    @property
+    def supply_voltage(self) -> float:
+        """At the unit's supply pins, in volts: the battery's less the cable's drop, unless `forced_supply_volts` is set."""
+        return self.onboard_voltage - 0.15 if self.forced_supply_volts is None else self.forced_supply_volts
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self.route.at(self.distance_m)
 
     @property
     def signal_dbm(self) -> int:
@@ -213,15 +227,18 @@ class Vehicle:
         if command not in self.commands or command not in ACTS:
             return "not_fitted"
         refusal, act = ACTS[command]
-        if (word := refusal(self)) is not None:
+        word = refusal(self)
+        if word is not None and (word != "ignition_on" or self.checks_ignition):
             return word
         act(self)
         self.executed[command] += 1
         return None
 
     def set_lock(self, locked: bool) -> None:
-        """What the unit does to the central lock."""
-        self.locked = self.commanded_lock = locked
+        """What the unit does to the central lock: it does not follow while the ignition is on, or where it is stuck."""
+        self.commanded_lock = locked
+        if not self.ignition and "central_lock" not in self.stuck:
+            self.locked = locked
 
     def set_top_case_lock(self, locked: bool) -> None:
         """What the unit does to the top case."""
@@ -250,7 +267,7 @@ def _either(attribute: str, true: str, false: str) -> Callable[[Vehicle], str]:
 
 
 def _position(vehicle: Vehicle) -> dict[str, float]:
-    place = vehicle.route.at(vehicle.distance_m)
+    place = vehicle.place
     return {"lat": place.latitude, "lon": place.longitude}
 
 
@@ -275,7 +292,7 @@ _SHOWN: Mapping[str, Callable[[Vehicle], Any]] = {
     "charging_status": _either("charging", "CHARGING", "NOT_CHARGING"),
     "doors_status": _either("doors_open", "OPEN", "CLOSED"),
     "driving_enabled": lambda vehicle: vehicle.driving_enabled,
-    "heading_in_degrees": lambda vehicle: vehicle.route.at(vehicle.distance_m).heading,
+    "heading_in_degrees": lambda vehicle: vehicle.place.heading,
     "headlights_status": _either("headlights", "ON", "OFF"),
     "ignition": _either("ignition", "ON", "OFF"),
     "mileage_in_kilometers": lambda vehicle: vehicle.odometer_km,
@@ -286,7 +303,7 @@ _SHOWN: Mapping[str, Callable[[Vehicle], Any]] = {
     "satellites_in_use": lambda vehicle: vehicle.satellites,
     "speed_in_kilometers_per_hour": lambda vehicle: vehicle.speed_kmh,
     "state_of_charge_or_fuel_level_in_percent": lambda vehicle: vehicle.energy_percent,
-    "telematics_unit_supply_voltage_in_volts": lambda vehicle: vehicle.onboard_voltage - 0.15,
+    "telematics_unit_supply_voltage_in_volts": lambda vehicle: vehicle.supply_voltage,
     "top_case_lid": _either("top_case_open", "OPEN", "CLOSED"),
     "top_case_lock": _either("top_case_locked", "LOCKED", "UNLOCKED"),
     "vehicle_key_status": _either("key_inserted", "IN", "OUT"),

@@ -255,7 +255,7 @@ async def test_the_fleet_command_stops_cleanly_within_five_seconds(
 ) -> None:
     async with listening(broker.url) as gateway:
         with fleet_process(tmp_path / "fleet", broker.url, records(10, "EE")) as process:
-            await eventually(lambda: list(gateway.presence.values()) == ["online"] * 10, 20, "ten units online")
+            await eventually(lambda: list(gateway.presence.values()) == ["online"] * 10, 60, "ten units online")
             assert process.process is not None
             process.send(how)
             assert await asyncio.to_thread(process.process.wait, 5) == 0
@@ -270,7 +270,7 @@ async def test_a_killed_fleet_goes_on_where_it_was(broker: MosquittoBroker, tmp_
         for run in (1, 2, 3):
             with fleet_process(tmp_path / "fleet", broker.url, ours) as process:
                 await eventually(
-                    lambda run=run: all(gateway.kinds(record.unit).count("hello") >= run for record in ours), 20, "hello of all"
+                    lambda run=run: all(gateway.kinds(record.unit).count("hello") >= run for record in ours), 60, "hello of all"
                 )
                 process.kill()
                 wait_until(lambda: not process.running, 5, "the fleet killed")
