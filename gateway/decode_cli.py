@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.decode_recording import Messages, holds_a_recording
 from gateway.decoding import Decoded, decoded, protocol_names
 from gateway.registry.errors import BrandUnknown, ModelUnknown
 from modeldb import ModelError
@@ -45,11 +46,16 @@ def decode(
 ) -> None:
     """Explain a frame byte by byte. Exit code 0: all is well; 1: a frame is bad; 2: usage.
 
-    Spaces, line breaks, colons and 0x between the digits do not matter. Several frames in a row are told apart.
+    Spaces, line breaks, colons and 0x between the digits do not matter. Several frames in a row are told apart. A recording of
+    `teleloop record` is explained message by message.
     """
     try:
         seal_key = None if key is None else unhexed(key)
-        found = _decoded(_payloads(frame), {"protocol": protocol, "brand": brand, "model": model, "year": year, "key": seal_key})
+        meant = {"protocol": protocol, "brand": brand, "model": model, "year": year, "key": seal_key}
+        if _is_file(frame) and holds_a_recording(Path(frame)):
+            _decode_recording(Messages(Path(frame), meant), as_json)
+            return
+        found = _decoded(_payloads(frame), meant)
     except ModelUnknown as error:
         candidates = [f"  {each.id}  {each.title}, from {each.start_of_production}" for each in error.candidates]
         _stop("\n".join([str(error), *candidates]))
@@ -61,6 +67,27 @@ def decode(
     else:
         _print(found)
     if not all(each.ok for each in found):
+        raise typer.Exit(FAILED)
+
+
+def _decode_recording(messages: Messages, as_json: bool) -> None:
+    """Message by message, however long it is. A torn end or a damaged stretch is said, and is no failure of a frame."""
+    ok, separator = True, "[\n"
+    for message in messages:
+        ok = ok and all(each.ok for each in message.frames)
+        if not as_json:
+            typer.secho(message.title, bold=True)
+            _print(message.frames)
+            typer.echo("")
+            continue
+        for document in message.documents():
+            typer.echo(separator + json.dumps(document, ensure_ascii=False), nl=False)
+            separator = ",\n"
+    if as_json:
+        typer.echo("[]" if separator == "[\n" else "\n]")
+    for error in messages.damage:
+        typer.echo(f"from byte {error.offset} of the recording: {error.found or error.reason}; it is left out", err=True)
+    if not ok:
         raise typer.Exit(FAILED)
 
 
