@@ -216,7 +216,7 @@ _KEEP_ALIVE = PROTOCOL.decode(b"\xff")
 
 def fix(vehicle: Vehicle) -> dict[str, int]:
     """What every record says of the receiver's fix."""
-    place = vehicle.place
+    place = vehicle.here
     return {
         "longitude": round(place.longitude * 1e7),
         "latitude": round(place.latitude * 1e7),

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable
 from typing import Any, cast
 
+from devices import power
 from devices.faults.fault import Ailment, Fault, ResetCause
 from devices.firmware import Firmware, UnitConfig, switch_on
 from devices.flash import Flash, Store, volatile
@@ -47,6 +48,11 @@ class Seen:
     def at(self, distance_m: float) -> Any:
         """Where the receiver says that the vehicle is."""
         return self.place(self._vehicle.route.at(distance_m))
+
+    @property
+    def here(self) -> Any:
+        """Where it is, or where the receiver believes it to be."""
+        return self._vehicle.here if self.place is None else self.place(self._vehicle.here)
 
     def state(self) -> dict[str, Any]:
         """The truth, with the receiver's place in it."""
@@ -144,8 +150,7 @@ class Terminal:
         self.firmware = self.boot(self.config, flash)
         if hasattr(before, "rtc") and self.spoken:
             self.firmware.rtc = before.rtc  # type: ignore[attr-defined]
-        if hasattr(self.firmware, "_reset_cause"):
-            self.firmware._reset_cause = cause
+        self.firmware.reset_cause = power.ResetCause(cause)
         self.restarts += 1
 
     def lose_line(self, now_ms: int, of: Firmware | None = None) -> None:

@@ -160,7 +160,7 @@ class Vehicle:
         return self.onboard_voltage - 0.15 if self.forced_supply_volts is None else self.forced_supply_volts
 
     @property
-    def place(self) -> Place:
+    def here(self) -> Place:
         """Where it is."""
         return self.route.at(self.distance_m)
 
@@ -267,7 +267,7 @@ def _either(attribute: str, true: str, false: str) -> Callable[[Vehicle], str]:
 
 
 def _position(vehicle: Vehicle) -> dict[str, float]:
-    place = vehicle.place
+    place = vehicle.here
     return {"lat": place.latitude, "lon": place.longitude}
 
 
@@ -292,7 +292,7 @@ _SHOWN: Mapping[str, Callable[[Vehicle], Any]] = {
     "charging_status": _either("charging", "CHARGING", "NOT_CHARGING"),
     "doors_status": _either("doors_open", "OPEN", "CLOSED"),
     "driving_enabled": lambda vehicle: vehicle.driving_enabled,
-    "heading_in_degrees": lambda vehicle: vehicle.place.heading,
+    "heading_in_degrees": lambda vehicle: vehicle.here.heading,
     "headlights_status": _either("headlights", "ON", "OFF"),
     "ignition": _either("ignition", "ON", "OFF"),
     "mileage_in_kilometers": lambda vehicle: vehicle.odometer_km,
