@@ -5,6 +5,7 @@ A write returns when the file would survive the process being killed (write-ahea
 
 import sqlite3
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -18,6 +19,19 @@ CREATE TABLE IF NOT EXISTS frame (
     UNIQUE (unit, sequence)
 );
 """
+
+
+class FlashKeeper(Protocol):
+    """Where a fleet's units have their flash: a file, or somebody who watches what is written."""
+
+    def load(self, unit: UnitId) -> Flash | None:
+        """The unit's flash as stored last, None for a unit that is new here."""
+
+    def store_of(self, unit: UnitId) -> Store:
+        """The store for this unit's firmware."""
+
+    def close(self) -> None:
+        """Nothing is written any more."""
 
 
 class FlashFileError(OSError):

@@ -16,7 +16,7 @@ import modeldb
 from devices.behaviour import behaviour_of
 from devices.firmware import Firmware, Intervals, UnitConfig, switch_on
 from devices.flash import Flash, volatile
-from devices.flashfile import FlashFile
+from devices.flashfile import FlashKeeper
 from devices.life import moving
 from devices.mqtt import BrokerAddress, Line, LineError, LoginRefusedError
 from devices.unitsfile import UnitRecord
@@ -82,7 +82,7 @@ class Fleet:
         *,
         seed: int = 0,
         intervals: Intervals = Intervals(),  # noqa: B008 - frozen
-        flash_file: FlashFile | None = None,
+        flash_file: FlashKeeper | None = None,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._broker = BrokerAddress.parse(broker)

@@ -1,9 +1,7 @@
 """The gateway as its users have it: a process of its own, reached over HTTP; and units on real MQTT connections."""
 
 import asyncio
-import json
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -12,62 +10,19 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiomqtt
-import httpx2
 
+from bench.lab.gateway import GatewayProcess as LabGateway
 from devices.firmware import Intervals, UnitConfig, switch_on
 from devices.flash import Flash
 from devices.vehicle import Vehicle
-from lab.process import Server, wait_until
 from modeldb import load
 from protocols.codec import UnitId
 
-START_TIMEOUT_S = 30.0
 T = TypeVar("T")
 
 
-class GatewayProcess(Server):
-    """`teleloop gateway` with an embedded broker and its data in `folder`/data, unless `environment` says otherwise."""
-
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None, command: list[str] | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.data = folder / "data"
-        settings = {"TELELOOP_DATA": str(self.data), "TELELOOP_HTTP": "127.0.0.1:0", "TELELOOP_MQTT_PORT": "0"}
-        super().__init__(command or [sys.executable, "-m", "teleloop", "gateway"], folder, settings | dict(environment or {}))
-
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
-        (self.data / "gateway.json").unlink(missing_ok=True)
-        super().start()
-        wait_until(self._announced, START_TIMEOUT_S, "the gateway")
-
-    def _announced(self) -> bool:
-        if not self.running:
-            raise RuntimeError(f"the gateway ended: {self.output[-3000:]}")
-        return (self.data / "gateway.json").exists()
-
-    @property
-    def url(self) -> str:
-        """Where its API answers."""
-        return str(json.loads((self.data / "gateway.json").read_text())["url"])
-
-    @property
-    def units_broker(self) -> str:
-        """Where units connect."""
-        return str(json.loads((self.data / "gateway.json").read_text())["units_broker"])
-
-    @property
-    def token(self) -> str:
-        """The API token that it made at its first start."""
-        return (self.data / "api-token").read_text().strip()
-
-    def client(self) -> httpx2.Client:
-        """A client of its API."""
-        return httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=40)
-
-    def call(self, method: str, path: str, **request: Any) -> httpx2.Response:
-        """One request."""
-        with self.client() as client:
-            return client.request(method, path, **request)
+class GatewayProcess(LabGateway):
+    """The laboratory's gateway, with what tests ask of it."""
 
     def add(self, unit: UnitId, model_id: str) -> "Added":
         """Add a vehicle with this unit; 201 is expected."""
@@ -81,13 +36,6 @@ class GatewayProcess(Server):
         answer = self.call("GET", f"/vehicles/{vehicle_id}/latest-vehicle-state")
         assert answer.status_code == 200, answer.text
         return {key: said["value"] for key, said in answer.json().items()}
-
-    def counted(self, name: str, **labels: str) -> float:
-        """A counter of /metrics."""
-        wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
-        sample = f"{name}{{{wanted}}}" if wanted else name
-        lines = self.call("GET", "/metrics").text.splitlines()
-        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.rsplit(" ", 1)[0] == sample), 0.0)
 
 
 class Added(dict[str, Any]):

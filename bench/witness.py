@@ -1,0 +1,184 @@
+"""Writes down what simulated units capture and what is acknowledged, by watching their flash.
+
+    witness = Witness(ledger, {unit: vehicle_id, ...})
+    fleet = Fleet(records, broker, flash_file=witness)     # every store of a unit's flash passes by
+    ...
+    witness.settle()                                       # before the ledger is read
+
+Frames are only kept while the run lasts; what they say is looked at in `settle`, so that the units' cost is not the bench's.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from bench.ledger import Ledger, event_id
+from devices.flash import Flash, Store, volatile
+from devices.flashfile import FlashKeeper
+from devices.journal import SEQUENCE_MODULUS, ahead
+from protocols import load
+from protocols.codec import Frame, Protocol, ProtocolError, UnitId
+
+STEPS = 64
+"""New sequence numbers that are walked one by one; after a longer leap the whole journal is looked through."""
+
+CLOUDBOXX_TAIL_BYTES = 10
+CLOUDBOXX_REPORTS = (2, 3)
+"""Types of the frames with a report: state and event."""
+
+
+@dataclass(slots=True)
+class _Watch:
+    """One unit. `held` are the reports in its journal as far as they were noted, oldest first."""
+
+    unit: UnitId
+    vehicle_id: str
+    protocol: str
+    flash: Flash | None = None
+    last: int = 0
+    forgotten: int = 0
+    held: dict[int, None] = field(default_factory=dict)
+
+
+class Witness:
+    """Stands where a fleet has its flash file, and passes on to `keeps` (none: the flash lasts as long as the process)."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vehicles: Mapping[UnitId, str],
+        protocols: Mapping[str, str] | None = None,
+        keeps: FlashKeeper | None = None,
+    ) -> None:
+        """`vehicles` says which vehicle a unit is attached to, `protocols` what each brand speaks (none: asked of modeldb)."""
+        self.ledger = ledger
+        self._vehicles, self._keeps = vehicles, keeps
+        self._protocols = protocols or brand_protocols()
+        self._codecs: Mapping[str, Protocol] = load()
+        self._watches: dict[UnitId, _Watch] = {}
+        self._noted: list[tuple[_Watch, int, bytes]] = []
+        self._forgotten: list[tuple[UnitId, int]] = []
+
+    def load(self, unit: UnitId) -> Flash | None:
+        """The flash that the unit starts from; what is in its journal counts as captured."""
+        flash = self._keeps.load(unit) if self._keeps else None
+        watch = self._watch(unit)
+        watch.flash = flash
+        if flash is not None:
+            watch.last, watch.forgotten = flash.sequence, flash.forgotten
+            for sequence, data in flash.journal.items():
+                self._note(watch, sequence, data)
+        return flash
+
+    def store_of(self, unit: UnitId) -> Store:
+        """The store for this unit's firmware."""
+        watch = self._watch(unit)
+        keep = self._keeps.store_of(unit) if self._keeps else volatile
+
+        def store(flash: Flash) -> None:
+            keep(flash)
+            self._look(watch, flash)
+
+        return store
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        if self._keeps is not None:
+            self._keeps.close()
+
+    @property
+    def captured(self) -> int:
+        """Frames noted so far, of every kind."""
+        return len(self._noted) + len(self.ledger)
+
+    def settle(self) -> None:
+        """Bring the ledger up to date: what was captured, what is acknowledged, what was forgotten, what still waits."""
+        noted, self._noted = self._noted, []
+        for watch, sequence, data in noted:
+            for event, at_ms in self._reports(watch, data):
+                self.ledger.attempt(watch.unit, sequence, event, at_ms)
+        forgotten, self._forgotten = set(self._forgotten), []
+        for unit, sequence in forgotten:
+            self.ledger.explain(unit, sequence, "forgotten")
+        for entry in self.ledger:
+            if entry.cause != "forgotten" and not entry.acknowledged:
+                flash = self._watches[entry.unit].flash if entry.unit in self._watches else None
+                entry.acknowledged = flash is not None and entry.sequence not in flash.journal
+
+    def _watch(self, unit: UnitId) -> _Watch:
+        watch = self._watches.get(unit)
+        if watch is None:
+            protocol = self._protocols[unit.brand]
+            watch = self._watches[unit] = _Watch(unit, self._vehicles.get(unit, ""), protocol)
+        return watch
+
+    def _look(self, watch: _Watch, flash: Flash) -> None:
+        watch.flash = flash
+        if flash.forgotten != watch.forgotten:
+            self._find_forgotten(watch, flash)
+        if flash.sequence == watch.last:
+            return
+        steps = ahead(flash.sequence, watch.last)
+        fresh: Iterator[int] | range
+        if 0 < steps <= STEPS:
+            fresh = (sequence % SEQUENCE_MODULUS for sequence in range(watch.last + 1, watch.last + steps + 1))
+        else:
+            fresh = iter([sequence for sequence in flash.journal if sequence not in watch.held])
+        for sequence in fresh:
+            data = flash.journal.get(sequence)
+            if data is not None:
+                self._note(watch, sequence, data)
+        watch.last = flash.sequence
+        if len(watch.held) > 2 * len(flash.journal) + STEPS:
+            watch.held = {sequence: None for sequence in watch.held if sequence in flash.journal}
+
+    def _note(self, watch: _Watch, sequence: int, data: bytes) -> None:
+        watch.held[sequence] = None
+        self._noted.append((watch, sequence, data))
+
+    def _find_forgotten(self, watch: _Watch, flash: Flash) -> None:
+        """A full journal drops its oldest: of those gone since the last look, the last ones, for Acks come before captures."""
+        dropped, watch.forgotten = flash.forgotten - watch.forgotten, flash.forgotten
+        oldest = next(iter(flash.journal), None)
+        gone = [sequence for sequence in watch.held if sequence not in flash.journal]
+        if oldest is not None:
+            gone = [sequence for sequence in gone if ahead(sequence, oldest) < 0]
+        self._forgotten += [(watch.unit, sequence) for sequence in gone[-dropped:]]
+        watch.held = {sequence: None for sequence in watch.held if sequence in flash.journal}
+
+    def _reports(self, watch: _Watch, data: bytes) -> Iterator[tuple[str, int]]:
+        """The event and capture time of each report in a frame."""
+        if watch.protocol == "cloudboxx":
+            found = _cloudboxx_record(data)
+            if found is not None:
+                yield event_id(watch.vehicle_id, found[0]), found[1]
+            return
+        yield from events_of(self._codecs[watch.protocol], watch.vehicle_id, data)
+
+
+def _cloudboxx_record(data: bytes) -> tuple[bytes, int] | None:
+    """The record and capture time of a frame with a report, cut out as protocols/cloudboxx.md says: 100 times a parse's speed."""
+    if data[2] not in CLOUDBOXX_REPORTS:
+        return None
+    at_ms = int.from_bytes(data[16:20], "little") * 1000 + int.from_bytes(data[20:22], "little")
+    return data[2:3] + data[12:-CLOUDBOXX_TAIL_BYTES], at_ms
+
+
+def events_of(protocol: Protocol, vehicle_id: str, payload: bytes) -> Iterator[tuple[str, int]]:
+    """The id and capture time of each event that a payload's reports become; a report without a time has no id to foretell."""
+    for cut in protocol.split(payload):
+        if cut.error is not None:
+            continue
+        try:
+            frame: Frame = protocol.decode(cut.data)
+        except ProtocolError:
+            continue
+        for report in frame.reports:
+            if report.captured_at is not None:
+                yield event_id(vehicle_id, report.record), report.captured_at
+
+
+def brand_protocols() -> dict[str, str]:
+    """What each brand of the model database speaks."""
+    import modeldb
+
+    return {name: brand.protocol for name, brand in modeldb.load().brands.items()}
