@@ -161,9 +161,12 @@ async def test_a_lost_unit_is_reported_by_its_will(site: Site, as_unit: Connect,
 
 async def test_no_secret_is_on_the_disk(site: Site, tmp_path: Path) -> None:
     await site.logins.put({ONE: SECRET})
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(str(ONE).encode() in path.read_bytes() for path in files)
-    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+    written = []
+    for path in tmp_path.rglob("*"):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # a broker at work throws files away
+            written.append(path.read_bytes())
+    assert any(str(ONE).encode() in each for each in written)
+    assert not any(SECRET.encode() in each for each in written)
 
 
 @pytest.mark.parametrize("bad", ["A+", "#", "A/B", "A.B", "A B", "A\nB", "A:B", ""])
