@@ -58,7 +58,7 @@ class AutoApiUnit(PoweredUnit):
         power = self._power_moments(now_ms)
         if not self.runs and power is not None:
             return max(now_ms, power)
-        due_ms = self._reports.next_ms(now_ms) if self.has_line else now_ms + 1000 * self.config.intervals.heartbeat_s
+        due_ms = self._reports.next_ms(now_ms) if self.has_line else now_ms + round(1000 * self.config.intervals.heartbeat_s)
         return max(now_ms, due_ms if power is None else min(power, due_ms))
 
     def receive(self, payload: bytes, now_ms: int) -> list[bytes]:

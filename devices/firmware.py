@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Intervals:
     """How often a unit reports, in seconds: a state while driving and while parked, and a heartbeat."""
 
-    driving_s: int = 10
-    parked_s: int = 60
-    heartbeat_s: int = 900
+    driving_s: float = 10
+    parked_s: float = 60
+    heartbeat_s: float = 900
 
 
 @dataclass(frozen=True, slots=True)

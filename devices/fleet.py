@@ -29,6 +29,9 @@ HANDSHAKES = 64
 """Connects under way at the same time."""
 
 FLASH_RETRY_MS = 1_000
+PUNCTUAL_MS = 10_000
+"""How late a tick may be and still stand for the moment at which it was due: a busy process does not thin out what units report."""
+
 TICKS_PER_TURN = 200
 """Units that are ticked before the loop looks at its sockets again."""
 
@@ -63,12 +66,16 @@ class Tally:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One unit of the fleet. `due_ms` is its place in the heap of ticks; `line` is None while it has no connection."""
+    """One unit of the fleet. `due_ms` is its place in the heap of ticks; `line` is None while it has no connection.
+
+    `at_ms` is the latest moment that it was told of: its time never goes back.
+    """
 
     record: UnitRecord
     firmware: Firmware
     line: Line | None = None
     due_ms: int | None = None
+    at_ms: int = 0
     connecting: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
 
@@ -112,10 +119,14 @@ class Fleet:
         """Commands that the vehicles carried out."""
         return sum(member.firmware.vehicle.executed.total() for member in self.members)
 
-    def start(self) -> None:
-        """Switch every unit on."""
-        for member in self.members:
-            self._let(member, member.firmware.tick)
+    def start(self, spread_s: float = 0.0) -> None:
+        """Switch every unit on, one after the other within `spread_s`."""
+        now_ms = self._now_ms()
+        for place, member in enumerate(self.members):
+            if spread_s:
+                self._schedule(member, now_ms + round(1000 * spread_s * place / len(self.members)))
+            else:
+                self._let(member, member.firmware.tick)
 
     async def stop(self) -> None:
         """Say `offline` for every unit and disconnect, within a few seconds."""
@@ -223,9 +234,9 @@ class Fleet:
         self.tally.payloads_received += 1
         self._let(member, member.firmware.receive, payload)
 
-    def _let(self, member: Member, act: Callable[..., Iterable[bytes]], *given: Any) -> None:
+    def _let(self, member: Member, act: Callable[..., Iterable[bytes]], *given: Any, at_ms: int | None = None) -> None:
         """Let the unit do one thing, and send what comes of it. If its flash cannot be written, nothing goes out."""
-        now_ms = self._now_ms()
+        now_ms = member.at_ms = max(member.at_ms, self._now_ms() if at_ms is None else at_ms)
         earliest_ms = now_ms
         try:
             payloads = act(*given, now_ms)
@@ -272,5 +283,5 @@ class Fleet:
             due_ms, _, member = heapq.heappop(self._heap)
             if member.due_ms == due_ms:
                 member.due_ms = None
-                self._let(member, member.firmware.tick)
+                self._let(member, member.firmware.tick, at_ms=round(due_ms) if now_ms - due_ms < PUNCTUAL_MS else now_ms)
         self._arm()

@@ -22,9 +22,9 @@ class Reports:
     ) -> None:
         self._vehicle, self._senses = vehicle, senses
         limit_s = state_every_s or max(intervals.driving_s, intervals.parked_s)
-        self._driving_ms = 1000 * min(intervals.driving_s, limit_s)
-        self._parked_ms = 1000 * min(intervals.parked_s, limit_s)
-        self._heartbeat_ms = 1000 * intervals.heartbeat_s
+        self._driving_ms = round(1000 * min(intervals.driving_s, limit_s))
+        self._parked_ms = round(1000 * min(intervals.parked_s, limit_s))
+        self._heartbeat_ms = round(1000 * intervals.heartbeat_s)
         self._asleep_ms = 1000 * behaviour.sleep_heartbeat_s or self._heartbeat_ms
         self._resting = False
         self._state_at: int | None = None

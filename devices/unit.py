@@ -161,12 +161,12 @@ class Unit(PoweredUnit):
     def _state_due_ms(self) -> int | None:
         if self._state_at is None or self.resting:
             return None
-        return self._state_at + 1000 * (self.intervals.driving_s if self.vehicle.ignition else self.intervals.parked_s)
+        return self._state_at + round(1000 * (self.intervals.driving_s if self.vehicle.ignition else self.intervals.parked_s))
 
     @property
     def _heartbeat_due_ms(self) -> int:
         asleep_s = self.behaviour.sleep_heartbeat_s if self.resting else 0
-        return (self._heartbeat_at or self.booted_at or 0) + 1000 * (asleep_s or self.intervals.heartbeat_s)
+        return (self._heartbeat_at or self.booted_at or 0) + round(1000 * (asleep_s or self.intervals.heartbeat_s))
 
     def _observe(self, now_ms: int) -> None:
         """Capture what there is to tell: a change at once, a state and a heartbeat when they are due."""
