@@ -15,15 +15,39 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from devices.faults import ALL, parse
+from devices.faults.fault import EXPECTATIONS
 from devices.firmware import Intervals
 from devices.flashfile import FlashFile, FlashFileError
 from devices.fleet import Fleet
+from devices.line import LINES, line_named
 from devices.unitsfile import UnitsFileError, read_units
 
 app = typer.Typer(no_args_is_help=True, help="Simulated units.")
 
 SETUP_FAILED = 2
 STATUS_INTERVAL_S = 1.0
+
+
+def _list(faults: list[str]) -> list[str]:
+    """`--fault list` and the end: what can go wrong, and what a gateway is expected to do about it."""
+    if "list" in faults:
+        width = max(map(len, ALL))
+        for name, kind in sorted(ALL.items(), key=lambda each: (each[1].level, each[0])):
+            brands = "" if kind.protocols is None else f" ({', '.join(sorted(kind.protocols))})"
+            usual = "" if kind.per == "unit" else f", usually {kind.usual_rate:g} per {kind.per}"
+            typer.echo(f"{name:{width}}  {kind.level}: {kind.sentence}{usual}{brands}")
+            typer.echo(f"{'':{width}}  the gateway " + "; ".join(EXPECTATIONS[each] for each in kind.expected))
+        raise typer.Exit
+    return faults
+
+
+def _list_lines(name: str) -> str:
+    if name == "list":
+        for line in LINES.values():
+            typer.echo(f"{line.name:12} {line.sentence}")
+        raise typer.Exit
+    return name
 
 
 @app.command()
@@ -35,11 +59,23 @@ def fleet(
     parked_interval: Annotated[int, typer.Option(min=1, max=65535, help="Seconds between states while parked.")] = 60,
     heartbeat: Annotated[int, typer.Option(min=1, max=65535, help="Seconds between heartbeats.")] = 900,
     flash: Annotated[Path | None, typer.Option(help="Folder that keeps the units' memory between runs.", file_okay=False)] = None,
+    fault: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME[:RATE]",
+            help="What goes wrong with every unit that it can go wrong with; may be given again. `list` shows all.",
+            callback=_list,
+            is_eager=True,
+        ),
+    ] = [],  # noqa: B006 - typer's way
+    line: Annotated[
+        str, typer.Option(help="What the cellular line is like: `list` shows all.", callback=_list_lines, is_eager=True)
+    ] = "perfect",
     report: Annotated[str | None, typer.Option(help="`json`: one document on stdout at the end.")] = None,
 ) -> None:
     """Simulate the units of a file on real connections until Ctrl-C.
 
-    Example: teleloop fleet --units units.json --broker mqtt://127.0.0.1:1883
+    Example: teleloop fleet --units units.json --broker mqtt://127.0.0.1:1883 --fault duplicate:0.2 --line slow
     """
     if report not in (None, "json"):
         raise typer.BadParameter("only json is known", param_hint="--report")
@@ -53,6 +89,8 @@ def fleet(
             seed=seed,
             intervals=Intervals(driving_interval, parked_interval, heartbeat),
             flash_file=flash_file,
+            line=line_named(line),
+            faults=[parse(each) for each in fault],
         )
     except (UnitsFileError, FlashFileError, ValueError) as error:
         console.print(f"[red]{error}[/red]")
@@ -130,4 +168,6 @@ def _report(fleet: Fleet, seed: int) -> dict[str, Any]:
         "frames_forgotten": sum(flash.forgotten for flash in flashes),
         "commands_executed": fleet.executed,
         "seed": seed,
+        "faults": sorted({name for member in fleet.members for name in member.firmware.ailments}),
+        "restarts": sum(member.firmware.restarts for member in fleet.members),
     }

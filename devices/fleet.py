@@ -14,11 +14,14 @@ import structlog
 
 import modeldb
 from devices.behaviour import behaviour_of
-from devices.firmware import Firmware, Intervals, UnitConfig, switch_on
+from devices.faults import Fault, FaultUnsuited
+from devices.firmware import Intervals, UnitConfig
 from devices.flash import Flash, volatile
 from devices.flashfile import FlashKeeper
 from devices.life import moving
-from devices.mqtt import BrokerAddress, Line, LineError, LoginRefusedError
+from devices.line import PERFECT, LineModel
+from devices.mqtt import BrokerAddress, Connection, Dial, Line, LineError, LoginRefusedError
+from devices.terminal import Terminal
 from devices.unitsfile import UnitRecord
 from devices.vehicle import Vehicle
 
@@ -72,8 +75,8 @@ class Member:
     """
 
     record: UnitRecord
-    firmware: Firmware
-    line: Line | None = None
+    firmware: Terminal
+    line: Connection | None = None
     due_ms: int | None = None
     at_ms: int = 0
     connecting: "asyncio.Task[None] | None" = field(default=None, repr=False)
@@ -91,11 +94,17 @@ class Fleet:
         intervals: Intervals = Intervals(),  # noqa: B008 - frozen
         flash_file: FlashKeeper | None = None,
         now_ms: Callable[[], int] | None = None,
+        line: LineModel = PERFECT,
+        faults: Sequence[Fault] = (),
+        dial: Dial = Line,
     ) -> None:
+        """`line` and `faults` are every unit's; `dial` makes their connections. Raises ValueError, also for a fault of no use."""
         self._broker = BrokerAddress.parse(broker)
+        self._line_model, self._faults, self._make_line, self._seed = line, tuple(faults), dial, seed
         self._intervals, self._flash_file, self._now_ms = intervals, flash_file, now_ms or steady_clock()
         self._dice = random.Random(seed)
         self.members = [self._made(record, seed + place) for place, record in enumerate(records)]
+        self._introduce()
         self.tally = Tally()
         self._heap: list[tuple[int, int, Member]] = []
         self._places = itertools.count()
@@ -149,6 +158,17 @@ class Fleet:
         if self._flash_file is not None:
             self._flash_file.close()
 
+    def _introduce(self) -> None:
+        """Each unit knows of another one of its brand; and no fault was asked for in vain."""
+        spoken = {member.firmware.protocol for member in self.members}
+        for fault in self._faults:
+            if self.members and not any(fault.suits(protocol) for protocol in spoken):
+                suited = ", ".join(sorted(fault.protocols or ()))
+                raise FaultUnsuited(f"none of the units can have {fault.name}: it is for {suited}")
+        for member, following in zip(self.members, self.members[1:] + self.members[:1], strict=True):
+            if following is not member and following.record.brand == member.record.brand:
+                member.firmware.neighbour = following.record.unit
+
     def _made(self, record: UnitRecord, seed: int) -> Member:
         database = modeldb.load()
         try:
@@ -172,7 +192,10 @@ class Fleet:
         )
         kept = self._flash_file.load(record.unit) if self._flash_file else None
         store = self._flash_file.store_of(record.unit) if self._flash_file else volatile
-        return Member(record, switch_on(brand.protocol, config, kept or Flash.factory(self._now_ms()), vehicle, store))
+        flash = kept or Flash.factory(self._now_ms())
+        faults = [fault for fault in self._faults if fault.suits(brand.protocol)]
+        terminal = Terminal(brand.protocol, config, flash, vehicle, store, line=self._line_model, faults=faults, seed=self._seed)
+        return Member(record, terminal)
 
     async def _dial(self, member: Member) -> None:
         """Try for a line whenever the unit does, at the pace of the fleet, until it has one or wants none."""
@@ -197,8 +220,8 @@ class Fleet:
                 return
         member.connecting = None
 
-    async def _open(self, member: Member) -> Line:
-        line = Line(
+    async def _open(self, member: Member) -> Connection:
+        line = self._make_line(
             self._broker,
             member.record.unit,
             member.record.password,
@@ -215,6 +238,7 @@ class Fleet:
             line, member.line = member.line, None
             self.tally.lines_lost += 1
             line.drop()
+            member.firmware.disconnected(self._now_ms())
         idle = member.line is None and member.connecting is None and not self._stopping
         if idle and member.firmware.dial_ms(self._now_ms()) is not None:
             member.connecting = asyncio.create_task(self._dial(member))

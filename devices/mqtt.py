@@ -8,13 +8,14 @@ still had in its queue are in the unit's journal anyway.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import gmqtt
 from gmqtt.mqtt.constants import MQTTv311
 from gmqtt.mqtt.handler import MQTTConnectError
 
+from devices.faults.fault import Stray
 from protocols.codec import UnitId
 
 KEEPALIVE_S = 18
@@ -54,6 +55,26 @@ class BrokerAddress:
             raise ValueError(f"the broker is wanted as mqtt://host:port or mqtts://host:port, not {url!r}")
         tls = parts.scheme == "mqtts"
         return cls(parts.hostname, parts.port or (8883 if tls else 1883), tls)
+
+
+class Connection(Protocol):
+    """A unit's connection to a broker, from one `open` to one loss."""
+
+    async def open(self) -> None:
+        """Connect, listen on `down`, say `online`. Raises LoginRefusedError or LineError; then nothing is left open."""
+
+    def publish(self, payload: bytes) -> None:
+        """Send a payload on `up`, or where a Stray goes; on a lost line it is dropped."""
+
+    def drop(self) -> None:
+        """Lose the line without a word, so that the broker sends the will. `on_lost` is not called."""
+
+    async def close(self) -> None:
+        """Say `offline` and disconnect."""
+
+
+Dial = Callable[[BrokerAddress, UnitId, str, Callable[[bytes], None], Callable[[], None]], Connection]
+"""Makes a connection: broker, unit, password, what is called with each payload that comes down, what is called on loss."""
 
 
 class Line:
@@ -107,7 +128,8 @@ class Line:
     def publish(self, payload: bytes) -> None:
         """Send a payload on `up`, QoS 1. The gateway's Ack tells of its arrival, not PUBACK. On a lost line it is dropped."""
         if self._open:
-            self._client.publish(self._up, payload, qos=1)
+            topic = f"v1/{payload.unit.brand}/{payload.unit.telematics_unit_id}/up" if isinstance(payload, Stray) else self._up
+            self._client.publish(topic, payload, qos=1)
 
     def drop(self) -> None:
         """Let go without a word: the broker finds out by itself and sends the will. `on_lost` is not called."""

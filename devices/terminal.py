@@ -9,11 +9,11 @@ import random
 from collections.abc import Iterable
 from typing import Any, cast
 
-from devices import power
-from devices.faults.fault import Ailment, Fault, ResetCause
+from devices.faults.fault import Ailment, Fault
 from devices.firmware import Firmware, UnitConfig, switch_on
 from devices.flash import Flash, Store, volatile
 from devices.line import PERFECT, LineModel, Link, Whereabouts
+from devices.power import Phase, ResetCause
 from devices.vehicle import Vehicle
 from protocols.codec import UnitId
 
@@ -58,7 +58,7 @@ class Seen:
         """The truth, with the receiver's place in it."""
         state: dict[str, Any] = self._vehicle.state()
         if self.place is not None and "position" in state:
-            place = self.at(self._vehicle.distance_m)
+            place = self.here
             state["position"] = {"lat": place.latitude, "lon": place.longitude}
             if "heading_in_degrees" in state:
                 state["heading_in_degrees"] = place.heading
@@ -94,9 +94,8 @@ class Terminal:
         self._began_m = vehicle.distance_m
         self.link = Link(line, random.Random(f"{seed}/{config.unit}/line"))
         self.firmware: Firmware = self.boot(config, flash)
-        self.restarts = 0
-        self.online = False
-        self.drops = self.spoken = False
+        self._restarts = 0
+        self._drops = self.online = self.spoken = False
         self.neighbour: UnitId | None = None
         self.ailments: dict[str, Ailment] = {}
         self._pending = [fault.at_work(self, seed) for fault in faults]
@@ -105,8 +104,28 @@ class Terminal:
 
     @property
     def flash(self) -> Flash:
-        """The firmware's."""
+        """The firmware's, as are the next ones."""
         return self.firmware.flash
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is between off and online."""
+        return self.firmware.phase
+
+    @property
+    def reset_cause(self) -> ResetCause:
+        """Why it booted last."""
+        return self.firmware.reset_cause
+
+    @property
+    def resets(self) -> int:
+        """How often it has booted anew."""
+        return self.restarts
+
+    @property
+    def coverage(self) -> bool:
+        """Whether it knows of a network."""
+        return self.firmware.coverage
 
     def boot(self, config: UnitConfig, flash: Flash) -> Firmware:
         """Firmware of this unit, as it starts."""
@@ -128,7 +147,7 @@ class Terminal:
     def boot_elsewhere(self, flash: Flash) -> Firmware:
         """Firmware of the same unit in another vehicle of the same model, which stands still somewhere else."""
         vehicle = self.vehicle
-        place = vehicle.route.at(vehicle.distance_m)
+        place = vehicle.here
         other = Vehicle(
             properties=vehicle.properties,
             commands=vehicle.commands,
@@ -139,24 +158,21 @@ class Terminal:
         )
         return switch_on(self.protocol, self.config, flash, other, volatile)
 
-    def reboot(self, now_ms: int, cause: ResetCause = 0) -> None:
-        """Power is gone and back: the firmware starts anew on the flash as it was stored. The line is lost with it."""
-        self.restart_with(Flash.load(self.flash.dump()), now_ms, cause)
-
-    def restart_with(self, flash: Flash, now_ms: int, cause: ResetCause = 0) -> None:
-        """As `reboot`, with another content of the flash."""
-        before = self.firmware
+    def reboot(self, now_ms: int, cause: ResetCause = ResetCause.POWER) -> None:
+        """What is not in its flash is gone, and the line with it; `cause` is told afterwards."""
         self.lose_line(now_ms)
+        self.firmware.reset(cause, now_ms)
+
+    def restart_with(self, flash: Flash, now_ms: int) -> None:
+        """Power is gone and back, and the unit is another inside: as `config` says now, with that flash."""
+        self.lose_line(now_ms)
+        self._restarts += self.firmware.resets + 1
         self.firmware = self.boot(self.config, flash)
-        if hasattr(before, "rtc") and self.spoken:
-            self.firmware.rtc = before.rtc  # type: ignore[attr-defined]
-        self.firmware.reset_cause = power.ResetCause(cause)
-        self.restarts += 1
 
     def lose_line(self, now_ms: int, of: Firmware | None = None) -> None:
         """The connection is gone without a word; whoever drives the unit closes it, and opens another."""
         if self.online:
-            self.online, self.drops = False, True
+            self.online, self._drops = False, True
             (of or self.firmware).disconnected(now_ms)
         self._on_the_way.clear()
 
@@ -165,19 +181,53 @@ class Terminal:
         if self.online:
             heapq.heappush(self._on_the_way, (self.link.up_at(len(payload), now_ms), next(self._places), "up", payload))
 
-    def reachable(self, now_ms: int) -> bool:
-        """Whether a connection can be made, or stay."""
-        self._begin(now_ms)
-        return not self.drops and self._covered(now_ms)
+    @property
+    def restarts(self) -> int:
+        """How often it has started anew."""
+        return self._restarts + self.firmware.resets
 
-    def line_closed(self) -> None:
-        """The connection that was lost is closed now; another may be opened."""
-        self.drops = False
+    @property
+    def wants_line(self) -> bool:
+        """Whether whoever holds its line should keep it, or try to get one."""
+        return not self._drops and self.firmware.wants_line
+
+    def dial_ms(self, now_ms: int) -> int | None:
+        """When it next tries to get a line; None: it has one, or wants none."""
+        return None if self._drops else self.firmware.dial_ms(now_ms)
+
+    def dial_failed(self, now_ms: int, *, refused: bool = False) -> None:
+        """No line was to be had."""
+        self.firmware.dial_failed(now_ms, refused=refused)
+
+    def reset(self, cause: ResetCause, now_ms: int) -> None:
+        """Lose what is not in flash, with the line, and boot."""
+        self.reboot(now_ms, cause)
+
+    def hang(self, now_ms: int) -> None:
+        """The program stands still until the watchdog bites."""
+        self.firmware.hang(now_ms)
+
+    def switch_off(self, now_ms: int) -> None:
+        """Somebody pulls its plug."""
+        self.lose_line(now_ms)
+        self.firmware.switch_off(now_ms)
+
+    def switch_on(self, now_ms: int) -> None:
+        """Power is back."""
+        self.firmware.switch_on(now_ms)
+
+    def cover(self, covered: bool, now_ms: int) -> None:
+        """Its link is cut until it is said to be there again, or is there again."""
+        if covered:
+            self.link.mend()
+        else:
+            self.link.cut(now_ms)
+        self._look_for_coverage(now_ms)
 
     def connected(self, now_ms: int) -> list[bytes]:
         """The line stands."""
         self._begin(now_ms)
-        self.online, self.drops, self.spoken = True, False, True
+        self.online, self._drops, self.spoken = True, False, True
         self.link.reset()
         said = self.firmware.connected(now_ms)
         for ailment in tuple(self.ailments.values()):
@@ -187,7 +237,7 @@ class Terminal:
     def disconnected(self, now_ms: int) -> None:
         """The line is gone, and with it what was on its way."""
         self.lose_line(now_ms)
-        self.drops = False
+        self._drops = False
 
     def leaving(self, now_ms: int) -> list[bytes]:
         """The line is about to be closed in good order."""
@@ -205,8 +255,7 @@ class Terminal:
         """Let time pass: what arrives now, then what the firmware and what is wrong with it have to say."""
         self._begin(now_ms)
         self.vehicle.advance(now_ms)
-        if self.online and not self._covered(now_ms):
-            self.lose_line(now_ms)
+        self._look_for_coverage(now_ms)
         said = self.firmware.tick(now_ms)
         for ailment in tuple(self.ailments.values()):
             said = said + ailment.tick(now_ms)
@@ -230,13 +279,19 @@ class Terminal:
             self.ailments[ailment.fault.name] = ailment
             ailment.begins(now_ms)
 
+    def _look_for_coverage(self, now_ms: int) -> None:
+        covered = self._covered(now_ms)
+        if covered is not self.firmware.coverage:
+            if not covered:
+                self.lose_line(now_ms)
+            self.firmware.cover(covered, now_ms)
+
     def _covered(self, now_ms: int) -> bool:
         where = None
         if self.link.model.follows_the_road:
-            place = self.vehicle.route.at(self.vehicle.distance_m)
+            place = self.vehicle.here
             where = Whereabouts(place.latitude, place.longitude, self.vehicle.distance_m - self._began_m)
-        stands = self.link.stands(now_ms, where)
-        return stands and not any(ailment.bars(now_ms) for ailment in self.ailments.values())
+        return self.link.stands(now_ms, where)
 
     def _hear(self, payload: bytes, now_ms: int) -> list[bytes]:
         heard = [payload]

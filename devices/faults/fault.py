@@ -58,12 +58,6 @@ EXPECTATIONS: Mapping[Expected, str] = {
     "true": "shows the vehicle's truth in the end",
 }
 
-ResetCause = Literal[0, 1, 2, 3, 4]
-"""Why a unit started, as a CloudBoxx says it: power, watchdog, brown-out, update, command."""
-
-WATCHDOG: ResetCause = 1
-BROWN_OUT: ResetCause = 2
-
 ACKNOWLEDGED = frozenset({"cloudboxx", "teltonika"})
 """Protocols whose units keep a frame until the gateway says that it holds it."""
 
@@ -115,10 +109,6 @@ class Ailment:
     def next_ms(self, now_ms: int) -> int | None:
         """When `tick` will next have something to do; None: not by itself."""
         return None
-
-    def bars(self, now_ms: int) -> bool:
-        """Whether it keeps the unit off the line."""
-        return False
 
     def dice(self) -> bool:
         """Whether it strikes this time, by the fault's rate."""
@@ -182,11 +172,15 @@ class Fault:
     def __repr__(self) -> str:
         return f"{self.name}:{self.rate:g}"
 
+    def suits(self, protocol: str) -> bool:
+        """Whether units that speak `protocol` can have it."""
+        return self.protocols is None or protocol in self.protocols
+
     def at_work(self, terminal: "Terminal", seed: int) -> Ailment:
         """This fault on one unit. Raises FaultUnsuited."""
         protocol = terminal.protocol
-        if self.protocols is not None and protocol not in self.protocols:
-            raise FaultUnsuited(f"{self.name} is for {', '.join(sorted(self.protocols))}, not for {protocol}")
+        if not self.suits(protocol):
+            raise FaultUnsuited(f"{self.name} is for {', '.join(sorted(self.protocols or ()))}, not for {protocol}")
         return self.ailment(self, terminal, random.Random(f"{seed}/{terminal.config.unit}/{self.name}"))
 
     def expects(self, protocol: str) -> tuple[Expected, ...]:

@@ -64,7 +64,7 @@ class _Frozen(Ailment):
     def begins(self, now_ms: int) -> None:
         vehicle = self.terminal.vehicle
         vehicle.advance(now_ms)
-        frozen = vehicle.route.at(vehicle.distance_m)
+        frozen = vehicle.here
         self.terminal.seen.place = lambda place: frozen
 
     def ends(self, now_ms: int) -> None:

@@ -1,51 +1,43 @@
 """What happens to the unit's supply."""
 
-from devices.faults.fault import BROWN_OUT, WATCHDOG, Fault, Recurring, ResetCause
+from devices.faults.fault import Fault, Recurring
+from devices.power import ResetCause
 
 LOOP_TIMES = 5
 LOOP_EVERY_MS = 8_000
-BOOT_MS = 4_000
 
 
 class _Restarts(Recurring):
-    """The unit starts anew, `times` over, and is off the line while it starts."""
+    """The unit starts anew, `times` over."""
 
     times = 1
-    cause: ResetCause = WATCHDOG
+    cause = ResetCause.WATCHDOG
 
     def begins(self, now_ms: int) -> None:
         super().begins(now_ms)
-        self._left, self._next_at, self._booting_until = 0, 0, 0
+        self._left, self._next_at = 0, 0
 
     def strike(self, now_ms: int) -> list[bytes]:
-        self._left, self._next_at = self.times, now_ms
-        self._restart_if_due(now_ms)
+        if not self._left:
+            self._left, self._next_at = self.times, now_ms
         return []
 
     def tick(self, now_ms: int) -> list[bytes]:
-        self._restart_if_due(now_ms)
-        return super().tick(now_ms)
-
-    def next_ms(self, now_ms: int) -> int | None:
-        moments = [super().next_ms(now_ms), self._next_at if self._left else None]
-        if self._booting_until > now_ms:
-            moments.append(self._booting_until)
-        return min((each for each in moments if each is not None), default=None)
-
-    def bars(self, now_ms: int) -> bool:
-        return now_ms < self._booting_until
-
-    def _restart_if_due(self, now_ms: int) -> None:
+        said = super().tick(now_ms)
         if self._left and now_ms >= self._next_at:
             self._left -= 1
             self._next_at = now_ms + LOOP_EVERY_MS
-            self._booting_until = now_ms + BOOT_MS
             self.terminal.reboot(now_ms, self.cause)
+        return said
+
+    def next_ms(self, now_ms: int) -> int | None:
+        moments = (super().next_ms(now_ms), self._next_at if self._left else None)
+        return min((each for each in moments if each is not None), default=None)
 
 
 class _Loop(_Restarts):
     times = LOOP_TIMES
-    cause: ResetCause = BROWN_OUT
+    cause = ResetCause.BROWN_OUT
 
 
 class BrownOutLoop(Fault):
