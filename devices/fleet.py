@@ -33,7 +33,7 @@ HANDSHAKES = 64
 
 FLASH_RETRY_MS = 1_000
 PUNCTUAL_MS = 10_000
-"""How late a tick may be and still stand for the moment at which it was due: a busy process does not thin out what units report."""
+"""How late a tick may be and still stand for the moment when it was due: a busy process does not thin out what units report."""
 
 TICKS_PER_TURN = 200
 """Units that are ticked before the loop looks at its sockets again."""
