@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+import bench.conformance.cli
 import bench.record_cli
 import devices.cli
 import gateway.cli
@@ -43,7 +44,7 @@ FLEET_STOP_S = 4.0
 UNITS_FILE = "units.json"
 
 app = typer.Typer(no_args_is_help=True, help="Telematics firmware simulator and gateway: one API for all brands of units.")
-for folder in (gateway.cli, gateway.decode_cli, devices.cli, modeldb.cli, bench.record_cli):
+for folder in (gateway.cli, gateway.decode_cli, devices.cli, modeldb.cli, bench.record_cli, bench.conformance.cli):
     app.add_typer(folder.app)
 
 console = Console(stderr=True, highlight=False)

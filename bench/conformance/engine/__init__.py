@@ -1,0 +1,1 @@
+"""What pytest runs: one test, once for each requirement."""
