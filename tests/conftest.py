@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.mosquitto import MosquittoBroker, mosquitto
+from lab.postgresql import MIGRATED, PostgresqlServer, postgresql
 from lab.rabbitmq import RabbitMQNode, rabbitmq
 
 
@@ -27,3 +28,16 @@ def mosquitto_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosqu
     """An open Mosquitto for the whole run: everybody may do everything. Use client ids and topics of your own."""
     with mosquitto(tmp_path_factory.mktemp("mosquitto") / "broker") as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """One PostgreSQL for the whole run."""
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: PostgresqlServer) -> str:
+    """A database for this test alone, with the newest schema."""
+    return postgresql_server.url(postgresql_server.database(MIGRATED))

@@ -4,15 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-PACKAGES = {"mosquitto": "mosquitto", "rabbitmqctl": "rabbitmq-server"}
+PACKAGES = {"mosquitto": "mosquitto", "rabbitmqctl": "rabbitmq-server", "initdb": "postgresql"}
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 """Debian puts servers where a normal user's PATH does not look."""
 
 
 def missing() -> list[str]:
     """The packages whose programs are not here."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), SYSTEM_PATH))
+    postgresql = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), SYSTEM_PATH, *postgresql))
     return sorted({package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None})
 
 

@@ -1,4 +1,4 @@
-"""A registry on a real SQLite file, with a clock that the test sets."""
+"""A registry on a real SQLite file, and on a real PostgreSQL, with a clock that the test sets."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -36,9 +36,10 @@ def database_file(tmp_path: Path) -> Path:
     return tmp_path / "teleloop.db"
 
 
-@pytest.fixture
-async def store(database_file: Path) -> AsyncIterator[Store]:
-    store = Store.in_file(database_file)
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, database_file: Path) -> AsyncIterator[Store]:
+    url = f"sqlite:///{database_file}" if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+    store = Store(url)
     await store.open()
     yield store
     await store.close()

@@ -8,6 +8,7 @@ from gateway.registry.listing import VehicleFilter
 from gateway.store import Store
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", list(FILTERS))
 async def test_the_plan_of_every_filter_walks_an_index_and_sorts_nothing(store: Store, name: str) -> None:
     async with store.reading() as connection:

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ async def main() -> None:
 
 asyncio.run(main())
 """
+
+
+@pytest.fixture
+async def store(database_file: Path) -> AsyncIterator[Store]:
+    """In a file alone: what is the same on PostgreSQL is in test_postgresql.py."""
+    store = Store.in_file(database_file)
+    await store.open()
+    yield store
+    await store.close()
 
 
 async def test_the_migrations_make_the_tables(store: Store) -> None:
