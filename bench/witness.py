@@ -57,6 +57,7 @@ class Witness:
         self._watches: dict[UnitId, _Watch] = {}
         self._noted: list[tuple[_Watch, int, bytes]] = []
         self._forgotten: list[tuple[UnitId, int]] = []
+        self.newest: dict[UnitId, bytes] = {}
 
     def load(self, unit: UnitId) -> Flash | None:
         """The flash that the unit starts from; what is in its journal counts as captured."""
@@ -90,12 +91,17 @@ class Witness:
         """Frames noted so far, of every kind."""
         return len(self._noted) + len(self.ledger)
 
-    def settle(self) -> None:
-        """Bring the ledger up to date: what was captured, what is acknowledged, what was forgotten, what still waits."""
+    def collect(self) -> None:
+        """Bring the ledger up to date with what was captured; cheap enough to be asked every second."""
         noted, self._noted = self._noted, []
         for watch, sequence, data in noted:
             for event, at_ms in self._reports(watch, data):
                 self.ledger.attempt(watch.unit, sequence, event, at_ms)
+                self.newest[watch.unit] = data
+
+    def settle(self) -> None:
+        """Bring the ledger up to date: what was captured, what is acknowledged, what was forgotten, what still waits."""
+        self.collect()
         forgotten, self._forgotten = set(self._forgotten), []
         for unit, sequence in forgotten:
             self.ledger.explain(unit, sequence, "forgotten")

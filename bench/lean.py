@@ -1,0 +1,251 @@
+"""The lean generator: recorded drives of CloudBoxx units, said again with a seal, number and time of their own.
+
+A stateful unit costs more than the gateway does, and would hide what the gateway can take. These units keep what is not
+acknowledged and say it again on their next line; they sense nothing and obey nothing.
+"""
+
+import asyncio
+import contextlib
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import modeldb
+from bench.account import Added
+from bench.ledger import Ledger, event_id
+from bench.mqtt_wire import LeanLine
+from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.flash import Flash
+from devices.life import moving
+from devices.vehicle import Vehicle
+from modeldb.model import VehicleModel
+from protocols.checksums import crc16_ccitt_false
+from protocols.cloudboxx import SYNC
+from protocols.codec import UnitId
+from protocols.seal import seal
+
+DRIVE_FRAMES = 16
+DRIVE_STEP_MS = 10_000
+JOURNAL = 1_000
+HANDSHAKES = 128
+ACK, STATE = 0x81, 0x02
+_MOMENT = struct.Struct("<IIH")
+_OLDEST = struct.Struct("<I")
+_ACK = struct.Struct("<II")
+
+
+def drive(brand: str, model: VehicleModel, seed: int) -> list[bytes]:
+    """State frames of a simulated drive, 10 s apart."""
+    config = UnitConfig(UnitId(brand, "0" * 16), model.units[brand], bytes(32), {1: bytes(32)}, intervals=Intervals(1, 1, 900))
+    flash = Flash.factory(0)
+    vehicle = Vehicle.of(model, brand, seed=seed, life=moving, latitude=50.94, longitude=6.96)
+    unit = switch_on(modeldb.load().brands[brand].protocol, config, flash, vehicle)
+    frames: dict[int, bytes] = {}
+    now_ms = 1_795_446_000_000
+    while len(frames) < DRIVE_FRAMES:
+        unit.tick(now_ms)
+        now_ms += DRIVE_STEP_MS
+        frames |= {sequence: data for sequence, data in flash.journal.items() if data[2] == STATE}
+    return list(frames.values())[:DRIVE_FRAMES]
+
+
+@dataclass(slots=True, eq=False)
+class LeanUnit:
+    """One unit. `kept` are its frames without an Ack, by sequence number."""
+
+    added: Added
+    frames: Sequence[bytes]
+    key: bytes
+    sequence: int
+    turn: int = 0
+    line: LeanLine | None = None
+    connecting: "asyncio.Task[None] | None" = None
+    kept: dict[int, bytes] = field(default_factory=dict)
+    batch: list[bytes] = field(default_factory=list)
+    last: bytes = b""
+
+    @property
+    def unit(self) -> UnitId:
+        return self.added.record.unit
+
+
+class LeanFleet:
+    """A `bench.source.Source` of such units. `batch` frames go together in one payload."""
+
+    def __init__(
+        self, ledger: Ledger, added: Sequence[Added], broker: str, *, batch: int = 1, connects_per_s: float = 1_000
+    ) -> None:
+        parts = urlsplit(broker)
+        if parts.scheme != "mqtt":
+            raise ValueError("the lean generator speaks mqtt://, not " + broker)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 1883
+        self._ledger, self._batch, self._pace = ledger, batch, connects_per_s
+        self._handshakes = asyncio.Semaphore(HANDSHAKES)
+        self._next_connect = 0.0
+        self._stopping = False
+        models = modeldb.load().models
+        drives: dict[str, list[bytes]] = {}
+        self._members: list[LeanUnit] = []
+        for place, each in enumerate(added):
+            record = each.record
+            if record.vehicle_model_id not in drives:
+                drives[record.vehicle_model_id] = drive(record.brand, models[record.vehicle_model_id], place)
+            frames = drives[record.vehicle_model_id]
+            first = int(time.time()) % (1 << 31)
+            self._members.append(LeanUnit(each, frames, bytes.fromhex(record.seal_key), first, place))
+        self.units = [member.unit for member in self._members]
+        self.sent = self.connects = self.connect_failures = 0
+        self.forgotten = 0
+        self._ids: list[tuple[LeanUnit, int, bytes, int]] = []
+
+    @property
+    def online(self) -> int:
+        """Units with a line."""
+        return sum(member.line is not None and member.line.up for member in self._members)
+
+    @property
+    def waiting(self) -> int:
+        """Frames without an Ack."""
+        return sum(len(member.kept) for member in self._members)
+
+    async def start(self, progress: Callable[[int], None]) -> None:
+        """Connect all."""
+        for member in self._members:
+            self._connect(member)
+        while any(member.connecting is not None for member in self._members) and self.connect_failures < 10 * len(self._members):
+            progress(self.online)
+            await asyncio.sleep(0.05)
+        progress(self.online)
+
+    def _connect(self, member: LeanUnit) -> None:
+        if not self._stopping and member.connecting is None:
+            member.connecting = asyncio.create_task(self._stay_connecting(member))
+
+    async def _stay_connecting(self, member: LeanUnit) -> None:
+        loop, delay_s = asyncio.get_running_loop(), 0.5
+        while True:
+            now = loop.time()
+            self._next_connect = max(now, self._next_connect) + 1 / self._pace
+            await asyncio.sleep(self._next_connect - now)
+            try:
+                async with self._handshakes, asyncio.timeout(15):
+                    _, line = await loop.create_connection(lambda: self._line(member), self._host, self._port)
+                    await line.opened()
+            except (OSError, TimeoutError):
+                self.connect_failures += 1
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, 8.0)
+                continue
+            member.line, member.connecting = line, None
+            self.connects += 1
+            for data in member.kept.values():
+                line.publish(data)
+            return
+
+    def _line(self, member: LeanUnit) -> LeanLine:
+        record = member.added.record
+        return LeanLine(str(record.unit), record.password, lambda data: self._heard(member, data), lambda: self._lost(member))
+
+    def _lost(self, member: LeanUnit) -> None:
+        member.line = None
+        self._connect(member)
+
+    def _heard(self, member: LeanUnit, data: bytes) -> None:
+        if data[:2] != SYNC or len(data) < 34 or data[2] != ACK:
+            return
+        cumulative, bitmap = _ACK.unpack_from(data, 24)
+        kept = member.kept
+        while kept and (oldest := next(iter(kept))) <= cumulative:
+            del kept[oldest]
+        while bitmap:
+            bit = (bitmap & -bitmap).bit_length() - 1
+            kept.pop(cumulative + 1 + bit, None)
+            bitmap &= bitmap - 1
+
+    def say(self, place: int, at_s: float) -> None:
+        """The next frame of the drive, as captured at `at_s`."""
+        member = self._members[place]
+        member.sequence += 1
+        member.turn += 1
+        at_ms = round(at_s * 1000)
+        data = self._sealed(member, at_ms)
+        member.kept[member.sequence] = member.last = data
+        if len(member.kept) > JOURNAL:
+            self._forget(member)
+        self._ids.append((member, member.sequence, data, at_ms))
+        self.sent += 1
+        if self._batch > 1:
+            member.batch.append(data)
+            if len(member.batch) < self._batch:
+                return
+            data, member.batch = b"".join(member.batch), []
+        if member.line is not None:
+            member.line.publish(data)
+
+    def _sealed(self, member: LeanUnit, at_ms: int) -> bytes:
+        said = bytearray(member.frames[member.turn % len(member.frames)][:-10])
+        said[4:12] = bytes.fromhex(member.unit.telematics_unit_id)
+        _MOMENT.pack_into(said, 12, member.sequence, at_ms // 1000, at_ms % 1000)
+        _OLDEST.pack_into(said, 32, next(iter(member.kept), member.sequence))
+        data = bytes(said)
+        data += seal(data, member.key)
+        return data + crc16_ccitt_false(data).to_bytes(2, "little")
+
+    def _forget(self, member: LeanUnit) -> None:
+        oldest = next(iter(member.kept))
+        del member.kept[oldest]
+        self.forgotten += 1
+        self.collect()
+        self._ledger.explain(member.unit, oldest, "forgotten")
+
+    def storm(self) -> None:
+        """All lines are gone at once, without a word."""
+        for member in self._members:
+            if member.line is not None:
+                line, member.line = member.line, None
+                line.drop()
+                self._connect(member)
+
+    def collect(self) -> None:
+        """Bring the ledger up to date."""
+        noted, self._ids = self._ids, []
+        for member, sequence, data, at_ms in noted:
+            identity = event_id(member.added.record.vehicle_id, data[2:3] + data[12:-10])
+            self._ledger.attempt(member.unit, sequence, identity, at_ms)
+
+    def nudge(self) -> None:
+        """Say again what nobody has acknowledged, and what waits for its batch to be full."""
+        for member in self._members:
+            member.batch = []
+            if member.line is not None:
+                for data in list(member.kept.values()):
+                    member.line.publish(data)
+
+    def ping(self) -> None:
+        """Keep quiet lines open."""
+        for member in self._members:
+            if member.line is not None:
+                member.line.ping()
+
+    async def stop(self) -> None:
+        """Leave; what is not kept any more is acknowledged."""
+        self._stopping = True
+        self.collect()
+        kept = {(member.unit, sequence) for member in self._members for sequence in member.kept}
+        for entry in self._ledger:
+            if entry.cause != "forgotten" and (entry.unit, entry.sequence) not in kept:
+                entry.acknowledged = True
+        for member in self._members:
+            if member.connecting is not None:
+                member.connecting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await member.connecting
+            if member.line is not None:
+                member.line.close()
+        await asyncio.sleep(0.2)
+
+    def last_frames(self) -> Mapping[int, bytes]:
+        """The newest frame of each unit."""
+        return {place: member.last for place, member in enumerate(self._members) if member.last}

@@ -1,0 +1,149 @@
+"""Stateful units as a source of load: `devices.fleet` with its firmware, journals and vehicles, paced from outside."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bench.account import Added
+from bench.ledger import Ledger
+from bench.witness import Witness
+from devices.faults import parse
+from devices.firmware import Intervals
+from devices.fleet import Connection, Fleet, Member
+
+WHENEVER_ASKED = Intervals(0.001, 0.001, 3_600)
+"""Whenever a unit is looked at, a state is due: so the pace is the bench's."""
+
+BOOT_EVERY_S = 0.5
+WAIT_FOR_LINES_S = 120.0
+
+
+class _Batched:
+    """A line that holds payloads back until there are enough of them for one."""
+
+    def __init__(self, line: Connection, batch: int) -> None:
+        self._line, self._batch, self._held = line, batch, list[bytes]()
+
+    def publish(self, payload: bytes) -> None:
+        self._held.append(payload)
+        if len(self._held) >= self._batch:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._held:
+            self._line.publish(b"".join(self._held))
+            self._held.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._line, name)
+
+
+class _Paced(Fleet):
+    """A fleet whose units are looked at when the bench says so, not by their own timers."""
+
+    batch = 1
+
+    def _schedule(self, member: Member, due_ms: int) -> None:
+        member.due_ms = due_ms
+
+    async def _open(self, member: Member) -> Connection:
+        line = await super()._open(member)
+        return _Batched(line, self.batch) if self.batch > 1 else line  # type: ignore[return-value]
+
+    def look(self, member: Member, at_ms: int) -> None:
+        self._let(member, member.firmware.tick, at_ms=at_ms)
+
+    def lose_line(self, member: Member) -> None:
+        if member.line is not None:
+            member.line.drop()
+            self._line_lost(member)
+
+
+class StatefulFleet:
+    """A `bench.source.Source` of simulated units. `faults` (NAME or NAME:rate) are mixed in."""
+
+    def __init__(
+        self, ledger: Ledger, added: Sequence[Added], broker: str, *, seed: int = 0, batch: int = 1, faults: Sequence[str] = ()
+    ) -> None:
+        self._vehicles = {each.record.unit: each.record.vehicle_id for each in added}
+        self.witness = Witness(ledger, self._vehicles)
+        self._fleet = _Paced(
+            [each.record for each in added],
+            broker,
+            seed=seed,
+            intervals=WHENEVER_ASKED,
+            flash_file=self.witness,
+            faults=[parse(fault) for fault in faults],
+        )
+        self._fleet.batch = batch
+        self._ledger = ledger
+        self.units = [member.record.unit for member in self._fleet.members]
+        self.sent = 0
+
+    @property
+    def connects(self) -> int:
+        """Lines that came up so far."""
+        return self._fleet.tally.connects
+
+    @property
+    def connect_failures(self) -> int:
+        """Tries for a line that failed."""
+        return self._fleet.tally.connect_failures + self._fleet.tally.logins_refused
+
+    @property
+    def online(self) -> int:
+        """Units with a line."""
+        return self._fleet.online
+
+    @property
+    def waiting(self) -> int:
+        """Frames in the journals."""
+        return self._fleet.waiting
+
+    async def start(self, progress: Callable[[int], None]) -> None:
+        """Switch all on and wait until they have a line."""
+        self._fleet.start()
+        give_up, look_at = time.monotonic() + WAIT_FOR_LINES_S, time.monotonic() + BOOT_EVERY_S
+        while self.online < len(self.units) and time.monotonic() < give_up:
+            progress(self.online)
+            await asyncio.sleep(0.05)
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + BOOT_EVERY_S
+                for member in self._fleet.members:
+                    if member.line is None and not member.firmware.wants_line:
+                        self._fleet.look(member, time.time_ns() // 1_000_000)
+        progress(self.online)
+
+    def say(self, place: int, at_s: float) -> None:
+        """The unit looks at its vehicle: a state is due."""
+        self._fleet.look(self._fleet.members[place], round(at_s * 1000))
+        self.sent += 1
+
+    def storm(self) -> None:
+        """All lines are gone at once, without a word."""
+        for member in self._fleet.members:
+            self._fleet.lose_line(member)
+
+    def collect(self) -> None:
+        """Bring the ledger up to date with what was captured."""
+        self.witness.collect()
+
+    def nudge(self) -> None:
+        """Let the units that still wait look whether something is to be sent again."""
+        now_ms = time.time_ns() // 1_000_000
+        for member in self._fleet.members:
+            if isinstance(member.line, _Batched):
+                member.line.flush()
+            if member.firmware.flash.journal:
+                self._fleet.look(member, now_ms)
+
+    async def stop(self) -> None:
+        """Leave; bring the ledger up to date with what is acknowledged."""
+        self.witness.settle()
+        await self._fleet.stop()
+
+    def last_frames(self) -> Mapping[int, bytes]:
+        """The newest frame with a report of each unit."""
+        places = {unit: place for place, unit in enumerate(self.units)}
+        return {places[unit]: data for unit, data in self.witness.newest.items() if unit in places}
