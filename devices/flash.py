@@ -12,7 +12,8 @@ class Flash(msgspec.Struct, kw_only=True):
     how many a full journal dropped. `counter` and `request` are those of the last authentic command, stored before it is acted
     on, `response` the envelope that answered it (empty: the unit lost power in between). `settled_ms` is the gateway's time in
     the newest time or config frame taken, `intervals_s` what a config frame set. `login_day` (days since 1970 where the unit is)
-    and `login_number` are those of the last login of a protocol that counts them daily.
+    and `login_number` are those of the last login of a protocol that counts them daily; `captured_ms` is the time of the last
+    report of a protocol that tells reports apart by it.
     """
 
     sequence: int = 0
@@ -25,6 +26,7 @@ class Flash(msgspec.Struct, kw_only=True):
     intervals_s: tuple[int, int, int] | None = None
     login_day: int = 0
     login_number: int = 0
+    captured_ms: int = 0
 
     def dump(self) -> bytes:
         """All of it as bytes."""

@@ -1,14 +1,17 @@
 """A GB/T 32960.3 unit's firmware (2016), sans-io: login, time, realtime reports, reissue of what was stored, commands.
 
-An answer gives back the command and the time of what it answers, so that is how an answer finds its report. Where the platform
-does not answer valid reports (annex B.2.1, the brand's `answers` false), a report that went out counts as arrived.
+An answer gives back the command and the time of what it answers, so that is how an answer finds its report. A time is a whole
+second: no two reports say the same one, or the second could be taken for the first come again. Where the platform does not
+answer valid reports (annex B.2.1, the brand's `answers` false), a report that went out counts as arrived.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from devices.alarms import SECOND_MS, AlarmWatch, graded
 from devices.firmware import UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.gate import Gate, obey_code
@@ -34,6 +37,9 @@ TIME_SYNC_MS = 24 * 3600_000
 TIME_SYNC_RETRY_MS = 60_000
 CLOCK_TOLERANCE_MS = 2_000
 """The standard's times are whole seconds: a clock that is no further off is left alone."""
+
+SET_BACK_MS = 60_000
+"""A last report further ahead of the clock than this was made before the clock was set back."""
 
 PAYLOAD_BYTES = 16 * 1024
 WAITING_LIMIT = 256
@@ -68,6 +74,7 @@ class Gbt32960Unit(PoweredUnit):
         self.rtc = Rtc(config.clock_error_ms, config.synchronised)
         self.gate = Gate(self._unit, config.command_keys, flash, store, self.rtc, config.entropy)
         self._answered = config.translation.brand.answers
+        self._says_alarms = "alarm_flags" in config.translation.invert(vehicle.state())
         self._boot()
 
     def _boot(self) -> None:
@@ -81,6 +88,8 @@ class Gbt32960Unit(PoweredUnit):
         self._asked_time = False
         self._waiting: deque[_Sent] = deque(maxlen=WAITING_LIMIT)
         self._stale: set[int] = set(self.flash.journal)
+        self._alarms = AlarmWatch()
+        self._reported_at = self._second_at = 0
 
     def connected(self, now_ms: int) -> list[bytes]:
         """The line stands: log in. Reports are stored until that is answered."""
@@ -108,16 +117,19 @@ class Gbt32960Unit(PoweredUnit):
         if not self._live(now_ms):
             return []
         self._reports.wake(now_ms, self.resting)
-        if self._reports.state_is_due(now_ms):
-            self._capture(now_ms)
+        self._observe(now_ms)
         return self._send(now_ms)
 
     def next_tick(self, now_ms: int) -> int:
-        """The next report, heartbeat, retry, or change of the vehicle by its own life."""
+        """The next report, heartbeat, retry, second that is kept, or change of the vehicle by its own life."""
         power = self._power_moments(now_ms)
         if not self.runs and power is not None:
             return max(now_ms, power)
-        moments: list[int | None] = [power, self._reports.next_ms(now_ms)]
+        moments: list[int | None] = [power, self._second_at or self._reports.next_ms(now_ms)]
+        if self._watches and not self._second_at:
+            moments.append(self._alarms.sampled_ms + SECOND_MS)
+        if self._alarms.is_close(now_ms) and not self._second_at:
+            moments.append(self._reported_at + SECOND_MS)
         if self.has_line:
             session = (self._sync_at, self.journal.next_due_ms(now_ms)) if self._logged_in else (self._login_at,)
             moments += session
@@ -188,15 +200,49 @@ class Gbt32960Unit(PoweredUnit):
     def _clock_ms(self, now_ms: int) -> int:
         return min(max(self.rtc.read(now_ms), FIRST_MS), LAST_MS)
 
+    def _said_ms(self, now_ms: int) -> int:
+        """The time of a report that is made now: the clock's second, or the next that no report has said."""
+        second_ms, last_ms = self._clock_ms(now_ms) // SECOND_MS * SECOND_MS, self.flash.captured_ms
+        taken = 0 <= last_ms - second_ms <= SET_BACK_MS
+        return min(last_ms + SECOND_MS, LAST_MS) if taken else second_ms
+
+    @property
+    def _watches(self) -> bool:
+        return self._says_alarms and self.vehicle.ignition
+
+    def _observe(self, now_ms: int) -> None:
+        """Report what is due. What happens in a second that has its report waits for the next: only a command's does not."""
+        close = self._alarms.is_close(now_ms) and now_ms >= self._reported_at + SECOND_MS
+        self._second_at = 0
+        if close or self._reports.state_is_due(now_ms):
+            ahead_ms = self._said_ms(now_ms) - self._clock_ms(now_ms)
+            if ahead_ms > 0:
+                self._second_at = now_ms + ahead_ms
+            else:
+                self._capture(now_ms)
+        elif self._watches and self._alarms.sample_is_due(now_ms):
+            self._alarms.keep(now_ms, self._said_ms(now_ms), self._report(now_ms, self.senses.look()))
+
+    def _report(self, now_ms: int, signals: Mapping[str, Any]) -> bytes:
+        return PROTOCOL.encode(report(self._unit, self._said_ms(now_ms), graded(signals)))
+
     def _capture(self, now_ms: int) -> int:
-        """Put a report into the journal; its number there."""
+        """Put a report into the journal, behind the seconds before it if it begins an alarm; its number there."""
         self._reports.state_told(now_ms)
-        frame = report(self._unit, self._clock_ms(now_ms), self.senses.all())
+        said_ms, signals = self._said_ms(now_ms), self.senses.all()
+        data = self._report(now_ms, signals)
+        for before in self._alarms.reported(now_ms, said_ms, graded(signals).get("alarm_level", 0)):
+            self._stale.add(self._kept(before))
+        self._reported_at, self.flash.captured_ms = now_ms, said_ms
+        sequence = self._kept(data)
+        if not self._logged_in:
+            self._stale.add(sequence)
+        return sequence
+
+    def _kept(self, data: bytes) -> int:
         self.journal.make_room()
         self.flash.sequence = (self.flash.sequence + 1) % SEQUENCE_MODULUS
-        self.journal.append(self.flash.sequence, PROTOCOL.encode(frame))
-        if not self._logged_in:
-            self._stale.add(self.flash.sequence)
+        self.journal.append(self.flash.sequence, data)
         self._unsaved = True
         return self.flash.sequence
 

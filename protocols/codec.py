@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import construct
 
-from protocols.trace import Leaf, dotted, parsing, trace
+from protocols.trace import Leaf, dotted, parsing, stopped_at
 
 PAYLOAD_LIMIT_BYTES = 64 * 1024
 """The longest MQTT payload a unit may send; longer is refused as `oversized`."""
@@ -219,7 +219,7 @@ def parse(declaration: "construct.Construct[Any, Any]", data: bytes, at: int = 0
     except ProtocolError:
         raise
     except Exception as error:  # construct leaks struct.error, KeyError, OverflowError, ... from user input
-        raise _named(error, trace(declaration, data).stopped_at) from error
+        raise _named(error, stopped_at(declaration, data)) from error
 
 
 def build(declaration: "construct.Construct[Any, Any]", value: Any) -> bytes:

@@ -123,9 +123,11 @@ class Teltonika(Protocol):
 
     def dismiss(self, data: bytes, error: ProtocolError) -> bytes | None:
         """The count of records that the packet says it has, where its CRC holds: so the unit lets go of them."""
-        if error.reason not in NOT_UNDERSTOOD or not data.startswith(PREAMBLE) or measure_any(data) != len(data):
+        if error.reason not in NOT_UNDERSTOOD or not data.startswith(PREAMBLE):
             return None
         try:
+            if measure_any(data) != len(data):
+                return None
             check_crc(data)
         except ProtocolError:
             return None

@@ -131,14 +131,23 @@ def dotted(path: str) -> str:
     return ".".join(part.strip() for part in path.split("->")[1:])
 
 
-def trace(declaration: Any, data: bytes) -> Trace:
-    """Parse `data` and watch. Raises nothing: what construct raised is in the trace."""
-    with watch() as traces:
-        try:
-            with parsing(declaration, 0) as begun:
-                value = declaration.parse(data)
-                if begun is not None:
-                    begun.value = value
-        except Exception:  # it is in the trace
-            pass
-    return traces[0]
+class _Last(list[Leaf]):
+    """Leaves of which only the last is kept."""
+
+    def append(self, leaf: Leaf) -> None:
+        self[:] = [leaf]
+
+
+def stopped_at(declaration: Any, data: bytes) -> int:
+    """The offset behind the last leaf of `data` that can be read; however many there are, one is held at a time."""
+    watched = Trace(declaration, leaves=_Last())
+    token = _watching.set([watched])
+    _hook()
+    try:
+        declaration.parse(data)
+    except Exception:  # that it raises is why it is asked
+        pass
+    finally:
+        _unhook()
+        _watching.reset(token)
+    return watched.stopped_at

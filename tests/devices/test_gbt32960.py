@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.thirdparty import PublicBench, kinds, records
+from lab.thirdparty import DATABASE, PublicBench, kinds, records
 from protocols.codec import Frame
 from protocols.gbt32960 import ERROR, REALTIME, REISSUE, time_fields
 
@@ -139,3 +139,91 @@ def test_an_answer_for_another_vehicle_is_dropped() -> None:
     other = replace(login, unit="LGXCE6CD0MA654321")
     assert bench.hear(bench.protocol.answer(other, 0) or b"") == []
     assert bench.unit.refused == {"identity_mismatch": 1}
+
+
+# Whole seconds, and the seconds around an alarm --------------------------------------------------------------------------
+
+
+def moments(said: list[Frame]) -> list[int]:
+    return [frame.captured_at or 0 for frame in said if frame.kind == "state"]
+
+
+def test_no_two_reports_say_the_same_second_however_soon_commands_follow() -> None:
+    bench = terminal()
+    bench.settle(bench.connect())
+    said = []
+    for counter, name in enumerate(("enable-driving", "disable-driving", "enable-driving"), 1):
+        bench.now += 20
+        said += bench.hear(bench.request(name, counter))
+    assert moments(said) == [bench.now // 1000 * 1000 + 1000 * after for after in (1, 2, 3)]
+    assert len({frame.reports[0].record for frame in said if frame.reports}) == 3
+
+
+def test_what_changes_in_a_second_that_has_its_report_is_said_in_the_next() -> None:
+    bench = terminal()
+    bench.settle(bench.connect())
+    (first,) = bench.tick(30)
+    bench.vehicle.locked = False
+    assert bench.tick(0.4) == []
+    assert bench.unit.next_tick(bench.now) == bench.now + 600
+    (second,) = (frame for frame in bench.tick(0.6) if frame.kind == "state")
+    assert moments([first, second]) == [bench.now - 1000, bench.now]
+
+
+def test_a_clock_that_was_set_back_says_its_own_time_and_a_reboot_repeats_no_second() -> None:
+    bench = terminal()
+    bench.settle(bench.connect())
+    bench.unit.rtc.set(bench.now - 3_600_000, bench.now)
+    (report,) = bench.tick(30)
+    assert moments([report]) == [bench.now - 3_600_000]
+    bench.unit.disconnected(bench.now)
+    bench.switch_on()
+    bench.unit.rtc.set(bench.now - 3_600_000, bench.now)
+    assert bench.unit.next_tick(bench.now) <= bench.now
+    said = bench.settle(bench.connect()) + bench.settle(bench.tick(1))
+    assert len(set(moments(said))) == len({frame.reports[0].record for frame in said if frame.reports})
+
+
+def driving(bench: PublicBench, seconds: int) -> list[Frame]:
+    """So many seconds, each looked at when the unit asked to be."""
+    said, until = [], bench.now + 1000 * seconds
+    while (next_ms := bench.unit.next_tick(bench.now)) <= until:
+        assert next_ms > bench.now or bench.now == until - 1000 * seconds
+        said += bench.settle(bench.tick(max((next_ms - bench.now) / 1000, 0.001)))
+    bench.now = until
+    return said
+
+
+def test_around_an_alarm_of_level_3_every_second_is_reported_and_those_before_it_are_reissued() -> None:
+    bench = terminal()
+    bench.settle(bench.connect())
+    bench.vehicle.driving_enabled = bench.vehicle.ignition = True
+    bench.settle(bench.tick(2))
+    quiet = [frame for frame in driving(bench, 65) if frame.kind == "state"]
+    assert commands(quiet) == [REALTIME] * len(quiet)
+    bench.vehicle.warnings.add("brake_warning_indicator")
+    began = bench.now
+    said = [frame for frame in driving(bench, 40) if frame.kind == "state"]
+    alarm = next(frame for frame in said if frame.facts["command"] == REALTIME)
+    before = [frame for frame in said if frame.facts["command"] == REISSUE]
+    levels = {frame.captured_at: frame.reports[0].signals["alarm_level"] for frame in (*quiet, *said)}
+    assert levels[alarm.captured_at] == 3
+    assert (alarm.captured_at or 0) - began <= 1000
+    assert all(levels[at] == 0 for at in levels if at < (alarm.captured_at or 0))
+    seconds = {(at - (alarm.captured_at or 0)) // 1000 for at in levels}
+    assert set(range(-29, 31)) <= seconds
+    assert 20 <= len(before) <= 30
+    assert moments(before) == sorted(set(moments(before)))
+    assert max(moments(before)) < (alarm.captured_at or 0)
+    after = [at for at in moments(said) if at > (alarm.captured_at or 0) + 30_000]
+    assert len(after) <= 3  # the alarm lasts, and reports are as usual again
+    assert not bench.unit.flash.journal
+
+
+def test_a_vehicle_that_cannot_say_alarms_keeps_no_seconds() -> None:
+    benches = (PublicBench("GBT32960", model) for model in DATABASE.available("GBT32960"))
+    bench = next(bench for bench in benches if "brake_warning_indicator" not in bench.vehicle.properties)
+    bench.settle(bench.connect())
+    bench.vehicle.ignition = True
+    bench.settle(bench.tick(1))
+    assert bench.unit.next_tick(bench.now) >= bench.now + 9_000
