@@ -14,6 +14,7 @@ import structlog
 
 import modeldb
 from devices.behaviour import behaviour_of
+from devices.columns import Columns
 from devices.faults import Fault, FaultUnsuited
 from devices.firmware import Intervals, UnitConfig
 from devices.flash import Flash, volatile
@@ -103,6 +104,7 @@ class Fleet:
         self._line_model, self._faults, self._make_line, self._seed = line, tuple(faults), dial, seed
         self._intervals, self._flash_file, self._now_ms = intervals, flash_file, now_ms or steady_clock()
         self._dice = random.Random(seed)
+        self.columns = Columns(len(records))
         self.members = [self._made(record, seed + place) for place, record in enumerate(records)]
         self._introduce()
         self.tally = Tally()
@@ -176,11 +178,15 @@ class Fleet:
             translation = model.units[record.brand]
         except KeyError as error:
             raise ValueError(f"{record.unit}: the model database does not know {error}") from error
-        place = {
-            "latitude": 50.9375 + self._dice.uniform(-1, 1) * SPREAD_DEGREES if record.latitude is None else record.latitude,
-            "longitude": 6.9603 + self._dice.uniform(-1, 1) * SPREAD_DEGREES if record.longitude is None else record.longitude,
-        }
-        vehicle = Vehicle.of(model, record.brand, seed=seed, life=moving if record.moving else None, **place)
+        vehicle = Vehicle.of(
+            model,
+            record.brand,
+            seed=seed,
+            latitude=50.9375 + self._dice.uniform(-1, 1) * SPREAD_DEGREES if record.latitude is None else record.latitude,
+            longitude=6.9603 + self._dice.uniform(-1, 1) * SPREAD_DEGREES if record.longitude is None else record.longitude,
+            life=moving if record.moving else None,
+            columns=self.columns,
+        )
         config = UnitConfig(
             record.unit,
             translation,

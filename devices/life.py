@@ -6,9 +6,10 @@ Set off, drive a few minutes, park, lock, stand, set off again. Who comes in bet
 import random
 from collections.abc import Iterator
 
-from devices.vehicle import CHARGE_PERCENT_PER_S, Vehicle
+from devices.vehicle import Vehicle
 
 LOW_ENERGY_PERCENT = 35.0
+FULL_PERCENT = 99.9
 
 
 def moving(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
@@ -78,7 +79,8 @@ def _stand(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
     if vehicle.energy_percent < LOW_ENERGY_PERCENT:
         if vehicle.electric:
             vehicle.plugged = vehicle.charging = True
-            yield (100.0 - vehicle.energy_percent) / CHARGE_PERCENT_PER_S
+            while vehicle.charging and vehicle.energy_percent < FULL_PERCENT:
+                yield 60.0
             vehicle.charging = False
         else:
             vehicle.energy_percent = vehicle.adblue_percent = 100.0

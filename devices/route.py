@@ -1,9 +1,13 @@
-"""Where a simulated vehicle drives: a rectangle with rounded corners; place and heading follow from the distance alone."""
+"""Where a simulated vehicle drives: place, heading, slope and what limits its speed follow from the distance alone."""
 
 import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 METERS_PER_DEGREE = 111_195.0
 """A degree of latitude on a sphere of 6,371.0 km."""
@@ -25,6 +29,23 @@ class Place:
     grade: float = 0.0
 
 
+class Leg(NamedTuple):
+    """A stretch on which nothing changes, up to `end_m`: at most `limit_kmh`, `out_kmh` at its end, then a stop of `stop_s`."""
+
+    end_m: float
+    limit_kmh: float
+    out_kmh: float
+    grade: float
+    stop_s: float
+
+
+FREE = Leg(math.inf, math.inf, math.inf, 0.0, 0.0)
+"""Nothing limits the speed."""
+
+ENDED = Leg(math.inf, 0.0, 0.0, 0.0, 0.0)
+"""Here it goes no further."""
+
+
 class Route(Protocol):
     """A way along which a vehicle drives; what is passed follows from the distance alone.
 
@@ -40,7 +61,13 @@ class Route(Protocol):
         """Whether it ends where it begins."""
 
     def at(self, distance_m: float) -> Place:
-        """The place after `distance_m` from its beginning."""
+        """The place when the vehicle has driven `distance_m` in all."""
+
+    def leg(self, distance_m: float) -> Leg:
+        """The leg that begins or goes on there; `end_m` counts as `distance_m` does."""
+
+    def ended(self, distance_m: float) -> bool:
+        """Whether the vehicle has arrived where an open one ends."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +109,14 @@ class Loop:
                 break
         return self._placed(east, north, heading)
 
+    def leg(self, distance_m: float) -> Leg:
+        """Nothing limits the speed."""
+        return FREE
+
+    def ended(self, distance_m: float) -> bool:
+        """Never."""
+        return False
+
     def _placed(self, east: float, north: float, heading: float) -> Place:
         turned_east, turned_north = _moved(0.0, 0.0, self.bearing, north, east)
         shrink = max(0.01, math.cos(math.radians(self.latitude)))
@@ -98,3 +133,178 @@ def _moved(east: float, north: float, heading: float, ahead: float, right: float
         east + ahead * math.sin(angle) + right * math.cos(angle),
         north + ahead * math.cos(angle) - right * math.sin(angle),
     )
+
+
+BRAKING = 1.4
+"""m/s², which every vehicle can: how early a way asks to slow down for a leg ahead."""
+
+CORNERS = ((150.0, 5.0), (60.0, 15.0), (25.0, 30.0))
+"""Turning by more than so many degrees is done at no more than so many km/h."""
+
+DEFAULT_LIMIT_KMH = 50.0
+
+
+class Point(NamedTuple):
+    """A point that a way goes through; `altitude_m` is None where it is not known."""
+
+    latitude: float
+    longitude: float
+    altitude_m: float | None = None
+
+
+class Way:
+    """A way through points. `limits_kmh` is for the legs between them, `stops` the seconds that are waited at a point.
+
+    An open one ends with its last point. A closed one returns to its first; if that is not said twice, one more leg leads there.
+    """
+
+    __slots__ = ("_altitudes", "_ends", "_from_m", "_latitudes", "_limits", "_longitudes", "_outs", "_stops", "closed", "name")
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        *,
+        limits_kmh: Sequence[float] | None = None,
+        stops: Mapping[int, float] | None = None,
+        closed: bool = False,
+        from_m: float = 0.0,
+        name: str = "",
+    ) -> None:
+        """Raises ValueError for a way that leads nowhere."""
+        limits = list(limits_kmh or [DEFAULT_LIMIT_KMH] * (len(points) - 1))
+        if closed and points and points[0][:2] != points[-1][:2]:
+            points, limits = [*points, points[0]], [*limits, limits[-1] if limits else DEFAULT_LIMIT_KMH]
+        lengths = [_apart(one, other) for one, other in pairwise(points)]
+        if sum(lengths) < 1.0:
+            raise ValueError("a way needs two points that are a metre apart or more")
+        points, limits, lengths, stops = _without_repeats(points, limits, lengths, stops or {})
+        known = all(point.altitude_m is not None for point in points)
+        self._latitudes = array("d", (point.latitude for point in points))
+        self._longitudes = array("d", (point.longitude for point in points))
+        self._altitudes = array("d", (point.altitude_m or 0.0 for point in points)) if known else array("d")
+        self._limits = array("d", limits)
+        self._ends = array("d", _summed(lengths))
+        self._stops = array("d", (stops.get(place + 1, 0.0) for place in range(len(lengths))))
+        self._outs = array("d", _outs(points, limits, lengths, self._stops, closed))
+        self.closed, self._from_m, self.name = closed, from_m, name
+
+    def begun_at(self, distance_m: float) -> "Way":
+        """The same way for a vehicle that has driven `distance_m` when it sets out on it."""
+        made = Way.__new__(Way)
+        for name in Way.__slots__:
+            setattr(made, name, getattr(self, name))
+        made._from_m = distance_m
+        return made
+
+    @property
+    def length_m(self) -> float:
+        """Once along it."""
+        return self._ends[-1]
+
+    def at(self, distance_m: float) -> Place:
+        """The place when the vehicle has driven `distance_m` in all."""
+        along, _ = self._along(distance_m)
+        leg = min(bisect_right(self._ends, along), len(self._ends) - 1)
+        begins = self._ends[leg - 1] if leg else 0.0
+        share = (along - begins) / (self._ends[leg] - begins)
+        south, north = self._latitudes[leg], self._latitudes[leg + 1]
+        west, east = self._longitudes[leg], self._longitudes[leg + 1]
+        turned = (east - west + 180) % 360 - 180
+        heading = math.degrees(math.atan2(turned * math.cos(math.radians((south + north) / 2)), north - south)) % 360
+        altitude = self._altitudes[leg] + share * self._rise(leg) if self._altitudes else None
+        longitude = (west + share * turned + 180) % 360 - 180
+        return Place(south + share * (north - south), longitude, heading, altitude, self._limits[leg], self._grade(leg))
+
+    def leg(self, distance_m: float) -> Leg:
+        """The leg that begins or goes on there."""
+        along, begun_m = self._along(distance_m)
+        leg = bisect_right(self._ends, along)
+        if leg == len(self._ends):
+            return ENDED
+        return Leg(begun_m + self._ends[leg], self._limits[leg], self._outs[leg], self._grade(leg), self._stops[leg])
+
+    def ended(self, distance_m: float) -> bool:
+        """Whether the vehicle has arrived where an open one ends."""
+        return not self.closed and distance_m - self._from_m >= self.length_m - 1e-6
+
+    def _along(self, distance_m: float) -> tuple[float, float]:
+        """How far along it, and the distance driven when this round of it began."""
+        driven = max(0.0, distance_m - self._from_m)
+        if not self.closed:
+            return min(driven, self.length_m), self._from_m
+        rounds = math.floor(driven / self.length_m)
+        return driven - rounds * self.length_m, self._from_m + rounds * self.length_m
+
+    def _rise(self, leg: int) -> float:
+        return self._altitudes[leg + 1] - self._altitudes[leg]
+
+    def _grade(self, leg: int) -> float:
+        if not self._altitudes:
+            return 0.0
+        steep = self._rise(leg) / (self._ends[leg] - (self._ends[leg - 1] if leg else 0.0))
+        return max(-STEEPEST, min(STEEPEST, steep))
+
+
+STEEPEST = 0.15
+"""Altitudes measured along a way are noisy: no road that is driven here is steeper."""
+
+
+def _apart(one: Point, other: Point) -> float:
+    turned = (other.longitude - one.longitude + 180) % 360 - 180
+    shrink = math.cos(math.radians((one.latitude + other.latitude) / 2))
+    return math.hypot(other.latitude - one.latitude, turned * shrink) * METERS_PER_DEGREE
+
+
+def _bearing(one: Point, other: Point) -> float:
+    turned = (other.longitude - one.longitude + 180) % 360 - 180
+    shrink = math.cos(math.radians((one.latitude + other.latitude) / 2))
+    return math.degrees(math.atan2(turned * shrink, other.latitude - one.latitude))
+
+
+def _without_repeats(
+    points: Sequence[Point], limits: Sequence[float], lengths: Sequence[float], stops: Mapping[int, float]
+) -> tuple[list[Point], list[float], list[float], dict[int, float]]:
+    """Without points that stand for no step: they have no direction. A stop there is kept."""
+    kept, legs, steps, waits = [points[0]], [], [], {}
+    for place, (point, limit, length) in enumerate(zip(points[1:], limits, lengths, strict=True), 1):
+        if length >= 0.01:
+            kept.append(point)
+            legs.append(limit)
+            steps.append(length)
+        if place in stops:
+            waits[len(kept) - 1] = stops[place]
+    return kept, legs, steps, waits
+
+
+def _summed(lengths: Sequence[float]) -> list[float]:
+    total, sums = 0.0, []
+    for length in lengths:
+        total += length
+        sums.append(total)
+    return sums
+
+
+def _outs(
+    points: Sequence[Point], limits: Sequence[float], lengths: Sequence[float], stops: Sequence[float], closed: bool
+) -> list[float]:
+    """How fast each leg may be left, so that every later one can be kept to: from the last one backwards, twice if closed."""
+    last = len(limits) - 1
+    outs = [0.0] * (last + 1)
+    entry = limits[0] if closed else 0.0
+    for _ in range(2 if closed else 1):
+        for leg in range(last, -1, -1):
+            following = leg + 1 if leg < last else 0
+            if leg == last and not closed:
+                outs[leg] = 0.0
+            else:
+                outs[leg] = 0.0 if stops[leg] else min(limits[leg], limits[following], entry, _corner(points, leg, closed))
+            entry = min(limits[leg], 3.6 * math.sqrt((outs[leg] / 3.6) ** 2 + 2 * BRAKING * lengths[leg]))
+    return outs
+
+
+def _corner(points: Sequence[Point], leg: int, closed: bool) -> float:
+    """How fast the corner at the end of a leg may be taken."""
+    following = leg + 1 if leg + 2 < len(points) else 0
+    before = _bearing(points[leg], points[leg + 1])
+    turn = abs((_bearing(points[following], points[following + 1]) - before + 180) % 360 - 180)
+    return next((speed for degrees, speed in CORNERS if turn > degrees), math.inf)

@@ -1,39 +1,56 @@
 """The physical truth of one simulated vehicle: what a perfect observer would see, and what its actuators do.
 
-Pure: it lives by `step`, never by a clock of its own. The same seed gives the same life.
+Pure: it lives by `step`, never by a clock of its own. The same seed gives the same life. Its numbers stand in one row of
+`devices.columns.Columns`, its own or its fleet's.
 """
 
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from datetime import date
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
+from devices import physics, shown
 from devices.actuators import ACTS
+from devices.build import Build, build_of
+from devices.columns import Columns
+from devices.physics import P, S
 from devices.route import Loop, Place, Route
+from devices.shown import LAMPS, SHOWN, TIRES
 from modeldb.model import VehicleModel
+
+__all__ = ["LAMPS", "TIRES", "State", "Vehicle"]
 
 State = dict[str, Any]
 """Property key (`central_lock`) to vocabulary value."""
 
-STRIDE_S = 1.0
-"""How finely motion is integrated."""
+Life = Callable[["Vehicle", random.Random], Iterator[float]]
+"""What its driver does: each `yield` is a pause in seconds, between them things happen."""
 
-ACCELERATION = 1.5
-BRAKING = 2.5
-"""m/s², an unhurried driver."""
+RANGE_SHOWN_KM = 1500.0
+"""The range display has no more digits than it needs."""
 
-LAMPS = (
-    "adblue_level_low_indicator",
-    "brake_fluid_level_low_indicator",
-    "brake_lining_wear_indicator",
-    "brake_warning_indicator",
-    "check_engine_indicator",
-    "engine_oil_level_low_indicator",
-    "tire_pressure_low_indicator",
-)
-TIRES = ("front_left", "front_right", "rear_left", "rear_right")
+DROP_VOLTS = 0.15
+"""What the cable to the unit takes."""
+
+
+@cache
+def _shows(properties: frozenset[str]) -> tuple[tuple[str, Callable[["Vehicle"], Any]], ...]:
+    return tuple((key, SHOWN[key]) for key in sorted(properties) if key in SHOWN)
+
+
+def _number(place: S) -> float:
+    """An attribute that stands in the vehicle's row."""
+    at = int(place)
+    return cast(float, property(lambda self: self._row.item(at), lambda self, value: self._row.__setitem__(at, value)))
+
+
+def _flag(place: S) -> bool:
+    """An attribute that stands in the vehicle's row as 0 or 1."""
+    at = int(place)
+    return cast(bool, property(lambda self: self._row.item(at) > 0, lambda self, value: self._row.__setitem__(at, bool(value))))
 
 
 class Vehicle:
@@ -45,6 +62,20 @@ class Vehicle:
     it acts: the locks then do not follow, and only what is read from them says so. `stuck` names actuators that do not move.
     """
 
+    speed_kmh: float = _number(S.SPEED)
+    target_speed_kmh: float = _number(S.TARGET)
+    distance_m: float = _number(S.DISTANCE)
+    odometer_km: float = _number(S.ODOMETER)
+    energy_percent: float = _number(S.ENERGY)
+    adblue_percent: float = _number(S.ADBLUE)
+    low_battery_charge: float = _number(S.LOW_BATTERY)
+    motor_celsius: float = _number(S.MOTOR_C)
+    outside_celsius: float = _number(S.OUTSIDE_C)
+    ignition: bool = _flag(S.IGNITION)
+    driving_enabled: bool = _flag(S.ENABLED)
+    headlights: bool = _flag(S.LIGHTS)
+    charging: bool = _flag(S.CHARGING)
+
     def __init__(
         self,
         *,
@@ -54,19 +85,30 @@ class Vehicle:
         seed: int = 0,
         latitude: float = 50.9375,
         longitude: float = 6.9603,
-        life: "Callable[[Vehicle, random.Random], Iterator[float]] | None" = None,
+        life: Life | None = None,
+        build: Build | None = None,
+        columns: Columns | None = None,
+        route: Route | None = None,
     ) -> None:
         rng = random.Random(seed)
         self.kind = kind
-        self.properties = tuple(sorted(properties))
+        self._shows = _shows(frozenset(properties))
+        self.properties = tuple(key for key, _ in self._shows)
         self.commands = frozenset(commands)
         self.executed: Counter[str] = Counter()
-        self._now_ms: int | None = None
-        self._put_on_road(rng, latitude, longitude)
+        self.electric = "charging_status" in self.properties
+        self.build = build or build_of(kind, self.electric)
+        self._columns = columns or Columns(1)
+        self._at = self._columns.join(self)
+        self._row = self._columns.state[self._at]
+        self._built = self.build.row()
+        self._columns.built[self._at] = self._built
+        self._route: Route = route or _somewhere(rng, latitude, longitude)
+        self.route = self._route
         self._park()
         self._fill(rng)
         self._life = life(self, rng) if life is not None else None
-        self._life_pause_s = next(self._life, math.inf) if self._life is not None else math.inf
+        self._pause_s = next(self._life, math.inf) if self._life is not None else math.inf
 
     @classmethod
     def of(
@@ -77,7 +119,9 @@ class Vehicle:
         seed: int = 0,
         latitude: float = 50.9375,
         longitude: float = 6.9603,
-        life: "Callable[[Vehicle, random.Random], Iterator[float]] | None" = None,
+        life: Life | None = None,
+        columns: Columns | None = None,
+        route: Route | None = None,
     ) -> "Vehicle":
         """A vehicle of `model` with a unit of `brand`: it shows what that unit can say and does what it can command."""
         translation = model.units[brand]
@@ -89,42 +133,26 @@ class Vehicle:
             latitude=latitude,
             longitude=longitude,
             life=life,
+            build=build_of(model.type, "charging_status" in translation.state_keys, model.file),
+            columns=columns,
+            route=route,
         )
-
-    def _put_on_road(self, rng: random.Random, latitude: float, longitude: float) -> None:
-        around = Loop(latitude, longitude, bearing=rng.uniform(0, 360))
-        start = around.at(rng.uniform(0, around.length_m))
-        self.route: Route = Loop(
-            start.latitude,
-            start.longitude,
-            bearing=rng.uniform(0, 360),
-            along_m=rng.uniform(600, 1800),
-            across_m=rng.uniform(400, 1200),
-        )
-        self.distance_m = 0.0
-        self.odometer_km = round(rng.uniform(500, 90_000), 1)
-        self.speed_kmh = 0.0
-        self.target_speed_kmh = 0.0
-        self.top_speed_kmh = {"MOPED": 45.0, "KICK_SCOOTER": 20.0, "TRUCK": 80.0}.get(self.kind, 100.0)
 
     def _park(self) -> None:
         self.locked = True
         self.commanded_lock: bool | None = None
         self.top_case_locked = True
         self.commanded_top_case_lock: bool | None = None
-        self.driving_enabled = False
-        self.ignition = False
+        self.reserved = False
         self.key_inserted = False
         self.fob_in_holder = True
         self.doors_open: set[str] = set()
         self.windows_open: set[str] = set()
         self.top_case_open = False
         self.battery_compartment_open = False
-        self.parking_brake = True
+        self.parking_brake: bool = True
         self.center_stand_down = True
-        self.headlights = False
         self.plugged = False
-        self.charging = False
         self.abs_enabled = True
         self.checks_ignition = True
         self.stuck: set[str] = set()
@@ -133,16 +161,18 @@ class Vehicle:
         self.failed_sensors: set[str] = set()
 
     def _fill(self, rng: random.Random) -> None:
-        self.electric = "charging_status" in self.properties
+        row, build = self._row, self.build
+        self.odometer_km = round(rng.uniform(500, 90_000), 1)
         self.energy_percent = rng.uniform(40, 95)
-        self.range_at_full_km = {"MOPED": 90.0, "KICK_SCOOTER": 40.0}.get(self.kind, 400.0 if self.electric else 650.0)
         self.adblue_percent = rng.uniform(20, 100)
-        nominal = {"MOPED": 190.0, "KICK_SCOOTER": 300.0, "TRUCK": 800.0}.get(self.kind, 240.0)
-        self.tire_pressure_kpa = {tire: nominal + rng.uniform(-8, 8) for tire in TIRES}
-        self.brake_fluid_due = date(2026 + rng.randrange(3), rng.randrange(1, 13), rng.randrange(1, 29))
-        self.system_voltage = 24.0 if self.kind == "TRUCK" else 12.0
-        self.satellites = rng.randrange(8, 15)
-        self.altitude_m = rng.uniform(20, 300)
+        self.low_battery_charge = rng.uniform(0.85, 1.0)
+        self.outside_celsius = self.motor_celsius = rng.uniform(4, 24)
+        row[S.CONSUMPTION] = build.usual_kwh_per_km
+        row[physics.COLD] = [build.tire_kpa * rng.uniform(0.97, 1.03) for _ in TIRES]
+        self.brake_fluid_due: date = date(2026 + rng.randrange(3), rng.randrange(1, 13), rng.randrange(1, 29))
+        self.system_voltage = build.system_volts
+        self.satellites: int = rng.randrange(8, 15)
+        self._altitude_m = rng.uniform(20, 300)
 
     @property
     def in_motion(self) -> bool:
@@ -150,19 +180,77 @@ class Vehicle:
         return self.speed_kmh > 0.0
 
     @property
-    def onboard_voltage(self) -> float:
-        """Of the low-voltage battery, in volts: charged while the ignition is on."""
-        return self.system_voltage * (1.175 if self.ignition else 1.04)
+    def top_speed_kmh(self) -> float:
+        """What it can do."""
+        return self._built[P.TOP]
+
+    @top_speed_kmh.setter
+    def top_speed_kmh(self, speed: float) -> None:
+        self._built[P.TOP] = self._columns.built[self._at, P.TOP] = speed
 
     @property
-    def supply_voltage(self) -> float:
-        """At the unit's supply pins, in volts: the battery's less the cable's drop, unless `forced_supply_volts` is set."""
-        return self.onboard_voltage - 0.15 if self.forced_supply_volts is None else self.forced_supply_volts
+    def route(self) -> Route:
+        """The way that it is on: where it is follows from `distance_m`."""
+        return self._route
+
+    @route.setter
+    def route(self, route: Route) -> None:
+        self._route = route
+        self._row[S.WAIT] = 0.0
+        self._row[S.LEG_END : S.LEG_STOP + 1] = route.leg(self.distance_m)
+
+    @property
+    def arrived(self) -> bool:
+        """Whether it stands where its way ends."""
+        return self._route.ended(self.distance_m)
 
     @property
     def here(self) -> Place:
         """Where it is."""
-        return self.route.at(self.distance_m)
+        return self._route.at(self.distance_m)
+
+    @property
+    def altitude_m(self) -> float:
+        """Above sea level: the way's where it knows, else what was set."""
+        return self._altitude_m if (known := self.here.altitude_m) is None else known
+
+    @altitude_m.setter
+    def altitude_m(self, altitude: float) -> None:
+        self._altitude_m = altitude
+
+    @property
+    def range_km(self) -> float:
+        """How far it still goes, by what it has taken lately."""
+        usual = self.build.usual_kwh_per_km
+        taken = max(0.5 * usual, float(self._row.item(S.CONSUMPTION)))
+        return min(RANGE_SHOWN_KM, self.energy_percent / 100 * self.build.energy_kwh / taken)
+
+    @property
+    def onboard_voltage(self) -> float:
+        """Of the low-voltage battery, in volts: charged while the ignition is on or the traction battery is being charged."""
+        charge = self.low_battery_charge
+        if self.ignition or self.charging:
+            return self.system_voltage / 12 * (13.2 + 1.0 * charge)
+        return self.system_voltage / 12 * (physics.rest_voltage(charge) - (0.3 if self.headlights else 0.0))
+
+    @property
+    def supply_voltage(self) -> float:
+        """At the unit's supply pins, in volts: the battery's less the cable's drop, unless `forced_supply_volts` is set."""
+        return self.onboard_voltage - DROP_VOLTS if self.forced_supply_volts is None else self.forced_supply_volts
+
+    @property
+    def tire_pressure_kpa(self) -> "Tires":
+        """Gauge pressure by tyre, as warm as it is."""
+        return Tires(self)
+
+    @property
+    def has_flat_tire(self) -> bool:
+        """Whether one has much less than it should when cold."""
+        return bool(self._row[physics.COLD].min() < shown.LOW_TIRE_SHARE * self.build.tire_kpa)
+
+    def leak(self, tire: str, kpa_per_hour: float) -> None:
+        """A nail in `tire`. Raises ValueError where there is no such tyre."""
+        self._row[physics.LEAK.start + TIRES.index(tire)] = kpa_per_hour
 
     @property
     def signal_dbm(self) -> int:
@@ -171,53 +259,74 @@ class Vehicle:
 
     def state(self) -> State:
         """All that the model can say, as vocabulary values and without any rounding."""
-        return {key: _SHOWN[key](self) for key in self.properties if key in _SHOWN}
+        return {key: show(self) for key, show in self._shows}
 
     def lamp(self, key: str) -> str:
         """What the lamp `key` shows: ON, OFF or SENSOR_FAILURE."""
-        if key in self.failed_sensors:
-            return "SENSOR_FAILURE"
-        return "ON" if key in self.warnings or _LIT.get(key, _dark)(self) else "OFF"
+        return shown.lamp(self, key)
+
+    @property
+    def _pause_s(self) -> float:
+        return float(self._columns.pauses.item(self._at))
+
+    @_pause_s.setter
+    def _pause_s(self, pause_s: float) -> None:
+        self._columns.pauses[self._at] = pause_s
 
     @property
     def next_change_ms(self) -> int | None:
         """When its life next changes something by itself, in the time that `advance` was told; None: never."""
-        if self._now_ms is None or math.isinf(self._life_pause_s):
+        pause_s, clock = self._pause_s, self._columns.clocks.item(self._at)
+        if math.isinf(pause_s) or math.isnan(clock):
             return None
-        return self._now_ms + math.ceil(self._life_pause_s * 1000)
+        return math.ceil(clock + pause_s * 1000 - 1e-6)
 
     def advance(self, now_ms: int) -> None:
         """Live until `now_ms`. The first call only sets the time."""
-        if self._now_ms is not None and now_ms > self._now_ms:
-            self.step((now_ms - self._now_ms) / 1000)
-        self._now_ms = max(now_ms, self._now_ms or now_ms)
+        clock = self._columns.clocks.item(self._at)
+        if math.isnan(clock):
+            self._columns.clocks[self._at] = now_ms
+        elif now_ms > clock and not (self._columns.led and clock + 1000 * self._pause_s > now_ms + 1e-6):
+            self.live_until(now_ms)
+
+    def live_until(self, now_ms: float) -> None:
+        """As `advance`, even where the fleet's columns are stepped together."""
+        clock = self._columns.clocks.item(self._at)
+        self._columns.clocks[self._at] = now_ms
+        self.step((now_ms - clock) / 1000)
 
     def step(self, dt_s: float) -> None:
         """Live for `dt_s` seconds: what its driver does happens at its own moment in between."""
         left = dt_s
         while left > 1e-9:
-            moving = self.in_motion or self.target_speed_kmh > 0
-            slice_s = min(left, self._life_pause_s, STRIDE_S if moving else math.inf)
-            self._move(slice_s)
-            left -= slice_s
-            self._life_pause_s -= slice_s
-            while self._life is not None and self._life_pause_s <= 1e-9:
-                self._life_pause_s = next(self._life, math.inf)
+            pause_s = self._pause_s
+            run_s = min(left, pause_s)
+            self._run(run_s)
+            left -= run_s
+            pause_s -= run_s
+            while self._life is not None and pause_s <= 1e-9:
+                pause_s = next(self._life, math.inf)
+            self._pause_s = pause_s
 
-    def _move(self, dt_s: float) -> None:
-        if self.charging:
-            self.energy_percent = min(100.0, self.energy_percent + CHARGE_PERCENT_PER_S * dt_s)
-        target = min(self.target_speed_kmh, self.top_speed_kmh) if self.ignition and self.driving_enabled else 0.0
-        before = self.speed_kmh
-        if target >= before:
-            self.speed_kmh = min(target, before + ACCELERATION * 3.6 * dt_s)
-        else:
-            self.speed_kmh = max(target, before - BRAKING * 3.6 * dt_s)
-        driven_km = (before + self.speed_kmh) / 2 * dt_s / 3600
-        self.distance_m += driven_km * 1000
-        self.odometer_km += driven_km
-        self.energy_percent = max(0.0, self.energy_percent - 100 * driven_km / self.range_at_full_km)
-        self.adblue_percent = max(0.0, self.adblue_percent - driven_km / 60)
+    def _run(self, seconds: float) -> None:
+        row, built = self._row.tolist(), self._built
+        while seconds > 1e-9:
+            moving = physics.moves(row)
+            stride = min(seconds, physics.STRIDE_S) if moving else seconds
+            physics.stand(row, built, stride)
+            if moving:
+                physics.drive(row, built, stride)
+                if row[S.DISTANCE] >= row[S.LEG_END]:
+                    self.next_leg(row)
+            seconds -= stride
+        self._row[:] = row
+
+    def next_leg(self, row: physics.Row) -> None:
+        """A leg of its way is behind it: what holds on the next one, written into its `row`."""
+        stop_s = row[S.LEG_STOP]
+        row[S.LEG_END : S.LEG_STOP + 1] = self._route.leg(row[S.DISTANCE])
+        if stop_s and row[S.LEG_LIMIT] > 0:
+            row[S.WAIT] = stop_s
 
     def execute(self, command: str) -> str | None:
         """Carry out a command (`unlock-central-lock`) wholly, or not at all: then the word for why.
@@ -242,72 +351,56 @@ class Vehicle:
 
     def set_top_case_lock(self, locked: bool) -> None:
         """What the unit does to the top case."""
-        self.top_case_locked = self.commanded_top_case_lock = locked
+        self.commanded_top_case_lock = locked
+        if "top_case" not in self.stuck:
+            self.top_case_locked = locked
 
     def open_battery_compartment(self) -> None:
         """What the unit does to the battery compartment: it springs open."""
-        self.battery_compartment_open = True
+        if "battery_compartment" not in self.stuck:
+            self.battery_compartment_open = True
 
 
-CHARGE_PERCENT_PER_S = 0.15
+class Tires(MutableMapping[str, float]):
+    """The gauge pressures of one vehicle's tyres by `TIRES`, kPa; setting one pumps it up or lets air out."""
+
+    def __init__(self, vehicle: Vehicle) -> None:
+        self._row = vehicle._row
+
+    @property
+    def _celsius(self) -> float:
+        return float(self._row.item(S.OUTSIDE_C) + self._row.item(S.TIRE_C))
+
+    def __getitem__(self, tire: str) -> float:
+        return physics.warm_pressure(self._row.item(_cold(tire)), self._celsius)
+
+    def __setitem__(self, tire: str, kpa: float) -> None:
+        self._row[_cold(tire)] = physics.cold_pressure(kpa, self._celsius)
+
+    def __delitem__(self, tire: str) -> None:
+        raise TypeError("a vehicle keeps its tyres")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(TIRES)
+
+    def __len__(self) -> int:
+        return len(TIRES)
 
 
-def _dark(vehicle: Vehicle) -> bool:
-    return False
+def _cold(tire: str) -> int:
+    if tire not in TIRES:
+        raise KeyError(tire)
+    return physics.COLD.start + TIRES.index(tire)
 
 
-_LIT: Mapping[str, Callable[[Vehicle], bool]] = {
-    "adblue_level_low_indicator": lambda vehicle: vehicle.adblue_percent < 10,
-    "tire_pressure_low_indicator": lambda vehicle: min(vehicle.tire_pressure_kpa.values()) < 150,
-}
-
-
-def _either(attribute: str, true: str, false: str) -> Callable[[Vehicle], str]:
-    return lambda vehicle: true if getattr(vehicle, attribute) else false
-
-
-def _position(vehicle: Vehicle) -> dict[str, float]:
-    place = vehicle.here
-    return {"lat": place.latitude, "lon": place.longitude}
-
-
-def _lamp(key: str) -> Callable[[Vehicle], str]:
-    return lambda vehicle: vehicle.lamp(key)
-
-
-def _pressure(tire: str) -> Callable[[Vehicle], float]:
-    return lambda vehicle: vehicle.tire_pressure_kpa[tire]
-
-
-_SHOWN: Mapping[str, Callable[[Vehicle], Any]] = {
-    "abs_status": _either("abs_enabled", "ENABLED", "DISABLED"),
-    "adblue_level_in_percent": lambda vehicle: vehicle.adblue_percent,
-    "altitude_in_meters": lambda vehicle: vehicle.altitude_m,
-    "battery_compartment": _either("battery_compartment_open", "OPEN", "CLOSED"),
-    "brake_fluid_due_date": lambda vehicle: vehicle.brake_fluid_due.isoformat(),
-    "cellular_signal_quality": lambda vehicle: min(5, max(0, (vehicle.signal_dbm + 120) // 10)),
-    "center_stand_position": _either("center_stand_down", "DOWN", "UP"),
-    "central_lock": _either("locked", "LOCKED", "UNLOCKED"),
-    "charging_adapter_status": _either("plugged", "CONNECTED", "DISCONNECTED"),
-    "charging_status": _either("charging", "CHARGING", "NOT_CHARGING"),
-    "doors_status": _either("doors_open", "OPEN", "CLOSED"),
-    "driving_enabled": lambda vehicle: vehicle.driving_enabled,
-    "heading_in_degrees": lambda vehicle: vehicle.here.heading,
-    "headlights_status": _either("headlights", "ON", "OFF"),
-    "ignition": _either("ignition", "ON", "OFF"),
-    "mileage_in_kilometers": lambda vehicle: vehicle.odometer_km,
-    "onboard_voltage_in_volts": lambda vehicle: vehicle.onboard_voltage,
-    "parking_brake_engaged": lambda vehicle: vehicle.parking_brake,
-    "position": _position,
-    "remaining_range_in_kilometers": lambda vehicle: vehicle.energy_percent / 100 * vehicle.range_at_full_km,
-    "satellites_in_use": lambda vehicle: vehicle.satellites,
-    "speed_in_kilometers_per_hour": lambda vehicle: vehicle.speed_kmh,
-    "state_of_charge_or_fuel_level_in_percent": lambda vehicle: vehicle.energy_percent,
-    "telematics_unit_supply_voltage_in_volts": lambda vehicle: vehicle.supply_voltage,
-    "top_case_lid": _either("top_case_open", "OPEN", "CLOSED"),
-    "top_case_lock": _either("top_case_locked", "LOCKED", "UNLOCKED"),
-    "vehicle_key_status": _either("key_inserted", "IN", "OUT"),
-    "windows_status": _either("windows_open", "OPEN", "CLOSED"),
-    **{lamp: _lamp(lamp) for lamp in LAMPS},
-    **{f"tire_pressure_{tire}_in_kilopascals": _pressure(tire) for tire in TIRES},
-}
+def _somewhere(rng: random.Random, latitude: float, longitude: float) -> Loop:
+    """A closed road around that place, begun anywhere along it."""
+    around = Loop(latitude, longitude, bearing=rng.uniform(0, 360))
+    start = around.at(rng.uniform(0, around.length_m))
+    return Loop(
+        start.latitude,
+        start.longitude,
+        bearing=rng.uniform(0, 360),
+        along_m=rng.uniform(600, 1800),
+        across_m=rng.uniform(400, 1200),
+    )
