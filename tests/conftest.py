@@ -37,7 +37,7 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def postgresql_url(postgresql_server: PostgresqlServer) -> str:
-    """A database for this test alone, with the newest schema."""
+    """A database with the newest schema; what is in it is of tests before."""
     return postgresql_server.url(postgresql_server.database(MIGRATED))

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -180,6 +180,11 @@ def _allowed(request: Request) -> list[str]:
     return [scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)]
 
 
+def _away(error: DBAPIError) -> bool:
+    """Whether the store is away, or lets nobody in: asyncpg's errors of that kind are of no class in particular."""
+    return isinstance(error, OperationalError) or not isinstance(error, DatabaseError) or error.connection_invalidated
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem document."""
 
@@ -195,7 +200,7 @@ def install(app: FastAPI) -> None:
                 reason = WORDS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
                 headers = {"Allow": ", ".join(_allowed(request))} if status == 405 else dict(error.headers or {})
                 return answer(request, Problem(status, reason, str(error.detail), headers=headers))
-            case OperationalError() | InterfaceError():
+            case DBAPIError() if _away(error):
                 log.error("the store does not answer", error=str(error.orig))
                 return answer(request, Problem(503, "store_unavailable", "the store does not answer; nothing was done"))
             case ConsumersUnavailable():
@@ -203,12 +208,15 @@ def install(app: FastAPI) -> None:
             case BrokerFailed():
                 log.error("the units' broker does not take logins", error=str(error))
                 return answer(request, Problem(503, "broker_unavailable", "the units' broker does not take the change"))
+            case OSError():
+                log.error("something that the gateway needs does not answer", error=str(error))
+                return answer(request, Problem(503, "unavailable", "a part of the gateway does not answer; nothing was done"))
             case _:
                 return answer(request, Problem(500, "internal_error", "this is our fault; the flow id finds it in the log"))
 
     for kind in (
-        Problem, RegistryError, RequestValidationError, HTTPException, OperationalError, InterfaceError, BrokerFailed,
-        ConsumersUnavailable, Exception,
+        Problem, RegistryError, RequestValidationError, HTTPException, DBAPIError, BrokerFailed, ConsumersUnavailable,
+        OSError, Exception,
     ):  # fmt: skip
         app.add_exception_handler(kind, handle)
     app.add_middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)

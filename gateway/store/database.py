@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 BUSY_TIMEOUT_MS = 5_000
 """How long SQLite waits for another process (a backup, a look with the sqlite3 program) to let go of the file."""
 
@@ -27,7 +29,16 @@ class Store:
     """One database. `engine` is for reading, and for what brings its own transaction; the gateway writes by `writing`."""
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(_asynchronous(url))
+        """Raises ValueError for what is no SQLite and no PostgreSQL, or lacks its driver."""
+        try:
+            self.url = make_url(_asynchronous(url))
+        except ArgumentError as error:
+            raise ValueError("the store is wanted as sqlite:///file or postgresql://user:secret@host/name") from error
+        driver = DRIVERS.get(self.url.get_backend_name())
+        if driver is None:
+            raise ValueError(f"the store is SQLite or PostgreSQL, not {self.url.get_backend_name()}")
+        if find_spec(driver) is None:
+            raise ValueError(f"{driver} is not installed: pip install 'teleloop[postgres]'")
         self.engine: AsyncEngine = create_async_engine(self.url)
         self._writer = self.engine.execution_options(teleloop_writes=True)
         self._writing = asyncio.Lock()
@@ -40,14 +51,16 @@ class Store:
         return cls(f"sqlite+aiosqlite:///{path}")
 
     async def open(self) -> None:
-        """Bring the schema up to date. Raises StoreDamaged; then nothing was written."""
+        """Bring the schema up to date. Raises StoreDamaged, or OSError if it is not there; then nothing was written."""
         try:
             async with self.engine.connect() as connection:
                 await connection.run_sync(_check)
             async with self.writing() as connection:
                 await connection.run_sync(_upgrade)
-        except DatabaseError as error:
+        except DBAPIError as error:
             raise StoreDamaged(f"{self.url.render_as_string()}: {error.orig}") from error
+        except OSError as error:
+            raise OSError(error.errno, f"{self.url.render_as_string()}: {error.strerror or error}") from error
 
     async def close(self) -> None:
         """Let go of the database."""

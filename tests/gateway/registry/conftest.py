@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 import modeldb
 from gateway.registry import Registry
 from gateway.registry.vehicles import NewVehicle
 from gateway.store import Store
+from gateway.store.tables import metadata
 from protocols.codec import UnitId
 
 PROVISIONING_KEY = bytes(range(32))
@@ -41,6 +43,9 @@ async def store(request: pytest.FixtureRequest, database_file: Path) -> AsyncIte
     url = f"sqlite:///{database_file}" if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
     store = Store(url)
     await store.open()
+    if request.param == "postgresql":
+        async with store.writing() as connection:
+            await connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE"))
     yield store
     await store.close()
 

@@ -86,10 +86,24 @@ async def test_a_newer_schema_is_left_alone_and_a_transaction_that_fails_leaves_
         await store.open()
 
 
-async def test_a_server_that_is_not_there_is_said_so() -> None:
-    store = Store("postgresql://teleloop@127.0.0.1:1/nothing")
-    with pytest.raises(OSError, match="Connect call failed"):
+async def test_a_server_that_is_not_there_is_said_so_without_its_password() -> None:
+    store = Store("postgresql://teleloop:secret@127.0.0.1:1/nothing")
+    with pytest.raises(OSError, match=r"teleloop.*127.0.0.1:1/nothing") as said:
         await store.open()
+    assert "secret" not in str(said.value)
+
+
+async def test_a_database_that_is_not_there_is_said_so(postgresql_server: PostgresqlServer) -> None:
+    store = Store(postgresql_server.url("nobody_made_this"))
+    with pytest.raises(StoreDamaged, match=r"nobody_made_this.*does not exist"):
+        await store.open()
+    await store.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://host/name", "rubbish", ""])
+def test_another_store_than_these_two_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"SQLite|sqlite"):
+        Store(url)
 
 
 async def test_kill_9_and_a_restart_of_the_server_lose_nothing(tmp_path: Path, postgresql_server: PostgresqlServer) -> None:
