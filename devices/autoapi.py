@@ -40,7 +40,7 @@ class AutoApiUnit(PoweredUnit):
         if not self._line_up(now_ms):
             return []
         self._reports.wake(now_ms)
-        return [self._state(now_ms)]
+        return self._spent([self._state(now_ms)], now_ms)
 
     def leaving(self, now_ms: int) -> list[bytes]:
         """This protocol has no word for it."""
@@ -50,8 +50,8 @@ class AutoApiUnit(PoweredUnit):
         """Look at the vehicle; a state if one is due."""
         if not self._live(now_ms) or not self.has_line:
             return []
-        self._reports.wake(now_ms, self.resting)
-        return [self._state(now_ms)] if self._reports.state_is_due(now_ms) else []
+        self._reports.wake(now_ms, self.resting or self.over_budget(now_ms))
+        return self._spent([self._state(now_ms)], now_ms) if self._reports.state_is_due(now_ms) else []
 
     def next_tick(self, now_ms: int) -> int:
         """The next state, or change of the vehicle by its own life."""
@@ -84,7 +84,7 @@ class AutoApiUnit(PoweredUnit):
                 response = self.gate.admit(frame.facts["envelope"], now_ms, self._act)
                 if response is not None:
                     said.append(response + self._state(now_ms))
-        return said
+        return self._spent(said, now_ms)
 
     def _act(self, request: Envelope) -> tuple[Result, bytes]:
         if request.command != NATIVE_COMMAND:

@@ -88,6 +88,12 @@ class Firmware(Protocol):
     def cover(self, covered: bool, now_ms: int) -> None:
         """There is a network, or there is none any more."""
 
+    def press_fob(self, locks: bool, now_ms: int) -> list[bytes]:
+        """Somebody presses the vehicle's own key fob beside it."""
+
+    def show_card(self, card: str, now_ms: int) -> list[bytes]:
+        """Somebody holds an RFID card to the reader."""
+
     def connected(self, now_ms: int) -> list[bytes]:
         """The line to the broker stands."""
 

@@ -13,7 +13,8 @@ class Flash(msgspec.Struct, kw_only=True):
     on, `response` the envelope that answered it (empty: the unit lost power in between). `settled_ms` is the gateway's time in
     the newest time or config frame taken, `intervals_s` what a config frame set. `login_day` (days since 1970 where the unit is)
     and `login_number` are those of the last login of a protocol that counts them daily; `captured_ms` is the time of the last
-    report of a protocol that tells reports apart by it.
+    report of a protocol that tells reports apart by it. `data_bytes` went over the air in the `data_period`-th 30 days since
+    1970.
     """
 
     sequence: int = 0
@@ -27,6 +28,8 @@ class Flash(msgspec.Struct, kw_only=True):
     login_day: int = 0
     login_number: int = 0
     captured_ms: int = 0
+    data_period: int = 0
+    data_bytes: int = 0
 
     def dump(self) -> bytes:
         """All of it as bytes."""

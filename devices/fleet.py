@@ -195,6 +195,7 @@ class Fleet:
             model_configuration=zlib.crc32(model.id.encode()),
             intervals=self._intervals,
             behaviour=behaviour_of(record.brand),
+            cards=frozenset(record.cards),
         )
         kept = self._flash_file.load(record.unit) if self._flash_file else None
         store = self._flash_file.store_of(record.unit) if self._flash_file else volatile

@@ -116,9 +116,9 @@ class Gbt32960Unit(PoweredUnit):
         """Look at the vehicle, report what is due, send what may go, ask again where no answer came."""
         if not self._live(now_ms):
             return []
-        self._reports.wake(now_ms, self.resting)
+        self._reports.wake(now_ms, self.resting or self.over_budget(now_ms))
         self._observe(now_ms)
-        return self._send(now_ms)
+        return self._spent(self._send(now_ms), now_ms)
 
     def next_tick(self, now_ms: int) -> int:
         """The next report, heartbeat, retry, second that is kept, or change of the vehicle by its own life."""
@@ -151,7 +151,7 @@ class Gbt32960Unit(PoweredUnit):
                 said += self._take(PROTOCOL.decode(cut.data), now_ms)
             except ProtocolError as error:
                 self.refused[error.reason] += 1
-        return said + self._send(now_ms)
+        return self._spent(said + self._send(now_ms), now_ms)
 
     def _take(self, frame: Frame, now_ms: int) -> list[bytes]:
         if frame.unit != self._unit:

@@ -89,13 +89,19 @@ class Journal:
         """What was on its way may not have arrived: on the next connection all goes out again, oldest first."""
         self._sendings.clear()
 
-    def due(self, now_ms: int) -> list[tuple[int, bytes]]:
+    def due(self, now_ms: int, *, only_urgent: bool = False) -> list[tuple[int, bytes]]:
         """The frames to send, oldest first: within the window or urgent, unless they may still be on their way."""
-        return [(each, self._frames[each]) for each in self._sendable() if self._due_at(each, now_ms) <= now_ms]
+        sendable = self._pressing() if only_urgent else self._sendable()
+        return [(each, self._frames[each]) for each in sendable if self._due_at(each, now_ms) <= now_ms]
 
-    def next_due_ms(self, now_ms: int) -> int | None:
+    def next_due_ms(self, now_ms: int, *, only_urgent: bool = False) -> int | None:
         """When `due` will next have something; None: not before something else happens."""
-        return min((self._due_at(each, now_ms) for each in self._sendable()), default=None)
+        sendable = self._pressing() if only_urgent else self._sendable()
+        return min((self._due_at(each, now_ms) for each in sendable), default=None)
+
+    def _pressing(self) -> list[int]:
+        oldest = self.oldest or 0
+        return sorted(self._urgent, key=lambda each: ahead(each, oldest))
 
     def sent(self, sequences: Iterable[int], now_ms: int) -> None:
         """These went out; unless acknowledged they go again after 10 s, then 20 s, 40 s, ... 5 minutes."""

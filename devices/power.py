@@ -11,6 +11,17 @@ from devices.flash import Flash, Store, volatile
 from devices.vehicle import Vehicle
 from protocols.codec import Reason
 
+DATA_PERIOD_MS = 30 * 24 * 3_600_000
+PAYLOAD_COST_BYTES = 120
+"""What MQTT, TCP and IP put around one payload, its acknowledgements included."""
+
+OPENING = ("unlock-and-enable-driving", "unlock-central-lock", "enable-driving")
+CLOSING = ("lock-and-disable-driving", "lock-central-lock", "disable-driving")
+"""What a card does: the first of these that the vehicle is fitted for."""
+
+LOW_SUPPLY_GAP_VOLTS = 0.3
+"""How far the supply must recover before its next drop is told."""
+
 OFF_LOOK_MS = 60_000
 """How often a unit without power looks at its supply."""
 
@@ -94,6 +105,8 @@ class PoweredUnit:
         self._starved = False
         self._still_since: int | None = None
         self.resting = False
+        self.supply_is_low = False
+        self.cards_shown: Counter[str] = Counter()
         self._dial_at = self._dials = 0
 
     @property
@@ -142,6 +155,36 @@ class PoweredUnit:
         if self.phase is Phase.OFF:
             self._start(ResetCause.POWER, now_ms)
 
+    def press_fob(self, locks: bool, now_ms: int) -> list[bytes]:
+        """Somebody presses the vehicle's own key fob beside it: the vehicle locks or unlocks unless its ignition is on."""
+        if not self.vehicle.ignition:
+            self.vehicle.locked = locks
+        self._because_of_fob()
+        return self.tick(now_ms)
+
+    def show_card(self, card: str, now_ms: int) -> list[bytes]:
+        """Somebody holds an RFID card to the reader: one of `config.cards` opens the vehicle, or closes it if it is open.
+
+        `cards_shown` counts what came of it: "opened", "closed", "unknown", or the vehicle's word for why not.
+        """
+        if not self._live(now_ms):
+            return []
+        outcome = "unknown"
+        if card in self.config.cards:
+            acts = OPENING if self.vehicle.locked else CLOSING
+            act = next((each for each in acts if each in self.vehicle.commands), acts[0])
+            self._because_of_fob()
+            outcome = self.vehicle.execute(act) or ("opened" if acts is OPENING else "closed")
+        self.cards_shown[outcome] += 1
+        self._wake_up(now_ms)
+        return self.tick(now_ms)
+
+    def over_budget(self, now_ms: int) -> bool:
+        """Whether the SIM's data for these 30 days are used up."""
+        self._roll_data_period(now_ms)
+        budget = self.behaviour.data_budget_bytes
+        return bool(budget) and self.flash.data_bytes >= budget
+
     def cover(self, covered: bool, now_ms: int) -> None:
         """There is a network, or there is none any more: then the line is lost and nothing is dialled."""
         if covered is self.coverage:
@@ -153,6 +196,24 @@ class PoweredUnit:
         else:
             self._lose_line(now_ms)
             self._happens(Happening.COVERAGE_LOST)
+
+    def tick(self, now_ms: int) -> list[bytes]:
+        """Let time pass until `now_ms`."""
+        raise NotImplementedError
+
+    def _because_of_fob(self) -> None:
+        """Where the protocol tells causes: the next change comes from a fob or a card."""
+
+    def _spent(self, payloads: list[bytes], now_ms: int) -> list[bytes]:
+        """These go over the air."""
+        if payloads:
+            self._roll_data_period(now_ms)
+            self.flash.data_bytes += sum(map(len, payloads)) + PAYLOAD_COST_BYTES * len(payloads)
+        return payloads
+
+    def _roll_data_period(self, now_ms: int) -> None:
+        if now_ms // DATA_PERIOD_MS != self.flash.data_period:
+            self.flash.data_period, self.flash.data_bytes = now_ms // DATA_PERIOD_MS, 0
 
     def _boot(self) -> None:
         """Set all that is in RAM as it is after a reset."""
@@ -199,6 +260,7 @@ class PoweredUnit:
             self._starved = True
             self._happens(Happening.SUPPLY_LOST)
             return False
+        self.supply_is_low = volts < self.behaviour.low_volts + (LOW_SUPPLY_GAP_VOLTS if self.supply_is_low else 0.0)
         return self._runs(now_ms)
 
     def _runs(self, now_ms: int) -> bool:
@@ -247,9 +309,12 @@ class PoweredUnit:
             return self._hung_at + round(1000 * self.behaviour.watchdog_s)
         if self.phase is Phase.BOOTING:
             return (now_ms if self._boot_from is None else self._boot_from) + round(1000 * self.behaviour.boot_s)
+        moments = []
         if self.behaviour.sleep_after_s and self._still_since is not None and not self.resting:
-            return self._still_since + 1000 * self.behaviour.sleep_after_s
-        return None
+            moments.append(self._still_since + 1000 * self.behaviour.sleep_after_s)
+        if self.over_budget(now_ms):
+            moments.append((self.flash.data_period + 1) * DATA_PERIOD_MS)
+        return min(moments, default=None)
 
     def _dial_later(self, now_ms: int, backoff_s: tuple[float, float]) -> None:
         """The next try: twice as late each time, shortened by a chance that comes out the same in every run."""

@@ -2,6 +2,7 @@
 
 from devices.behaviour import NEUTRAL, Behaviour
 from devices.firmware import Intervals
+from devices.motion import Motion
 from devices.senses import Senses
 from devices.vehicle import Vehicle
 
@@ -27,11 +28,12 @@ class Reports:
         self._heartbeat_ms = round(1000 * intervals.heartbeat_s)
         self._asleep_ms = 1000 * behaviour.sleep_heartbeat_s or self._heartbeat_ms
         self._resting = False
+        self._motion = Motion(vehicle, behaviour)
         self._state_at: int | None = None
         self._heartbeat_at: int | None = None
 
     def wake(self, now_ms: int, resting: bool = False) -> None:
-        """It is now `now_ms`; a unit that is `resting` says no states but for a change."""
+        """It is now `now_ms`; a unit that is `resting`, or may not send, says no states but for a change."""
         self._resting = resting
         if self._heartbeat_at is None:
             self._heartbeat_at = now_ms
@@ -40,11 +42,12 @@ class Reports:
         """Whether the interval is over, or something has changed that has a name."""
         if self._state_at is None or self._senses.has_news():
             return True
-        return not self._resting and now_ms >= self._state_due_ms
+        return not self._resting and (now_ms >= self._state_due_ms or self._motion.is_due())
 
     def state_told(self, now_ms: int) -> None:
         """A state was captured."""
         self._state_at = now_ms
+        self._motion.told()
 
     def heartbeat_is_due(self, now_ms: int) -> bool:
         """Whether it is time for a sign of life; the next one is then an interval away."""
@@ -57,8 +60,8 @@ class Reports:
         """When there will be something to say by itself: an interval over, or the vehicle changing by its own life."""
         if self._state_at is None or self._heartbeat_at is None:
             return now_ms
-        state_ms = None if self._resting else self._state_due_ms
-        moments = (state_ms, self._heartbeat_at + self._beat_ms, self._vehicle.next_change_ms)
+        moments: list[int | None] = [] if self._resting else [self._state_due_ms, self._motion.next_ms(now_ms)]
+        moments += (self._heartbeat_at + self._beat_ms, self._vehicle.next_change_ms)
         return min(moment for moment in moments if moment is not None)
 
     @property

@@ -20,6 +20,7 @@ _CAUSES = {
     5: LAMPS,
     7: ("vehicle_key_status",),
 }
+SUPPLY_CAUSE, FOB_CAUSE = 6, 8
 CAUSE_OF = {key: cause for cause, keys in _CAUSES.items() for key in keys}
 """Property key to the event's `cause`."""
 
@@ -40,6 +41,11 @@ class Senses:
         """A reset: nothing counts as told."""
         self._told: tuple[Any, ...] | None = None
         self._signals: Signals = {}
+        self._reason: int | None = None
+
+    def because(self, cause: int) -> None:
+        """The next change has this cause, whatever it looks like."""
+        self._reason = cause
 
     def all(self) -> Signals:
         """Every signal; counts as told."""
@@ -62,7 +68,8 @@ class Senses:
         before, self._told = self._signals, seen
         self._signals = dict(self._translation.invert(state))
         news = {name: raw for name, raw in self._signals.items() if raw != before.get(name) or name in POSITION}
-        return news | {"cause": CAUSE_OF.get(key, 1)}
+        cause, self._reason = self._reason, None
+        return news | {"cause": CAUSE_OF.get(key, 1) if cause is None else cause}
 
     def has_news(self) -> bool:
         """Whether a named property (enum, lamp, bool) is not as told last."""

@@ -73,7 +73,7 @@ class TeltonikaUnit(PoweredUnit):
         self._reports.wake(now_ms)
         self._retries = 0
         self._observe(now_ms)
-        return [self._log_in(now_ms)]
+        return self._spent([self._log_in(now_ms)], now_ms)
 
     def _line_lost(self, now_ms: int) -> None:
         self._logged_in = False
@@ -87,9 +87,9 @@ class TeltonikaUnit(PoweredUnit):
         """Look at the vehicle, record what is due, send what may go, log in again where no answer came."""
         if not self._live(now_ms):
             return []
-        self._reports.wake(now_ms, self.resting)
+        self._reports.wake(now_ms, self.resting or self.over_budget(now_ms))
         self._observe(now_ms)
-        return self._send(now_ms)
+        return self._spent(self._send(now_ms), now_ms)
 
     def next_tick(self, now_ms: int) -> int:
         """The next record, keep-alive, retry, or change of the vehicle by its own life."""
@@ -114,7 +114,7 @@ class TeltonikaUnit(PoweredUnit):
             self._take_answer(read_answer(payload), now_ms)
         except ProtocolError:
             said = self._take_commands(payload, now_ms)
-        return said + self._send(now_ms)
+        return self._spent(said + self._send(now_ms), now_ms)
 
     @property
     def _waits(self) -> bool:

@@ -224,6 +224,14 @@ class Terminal:
             self.link.cut(now_ms)
         self._look_for_coverage(now_ms)
 
+    def press_fob(self, locks: bool, now_ms: int) -> list[bytes]:
+        """Somebody presses the vehicle's own key fob beside it."""
+        return self._out(self.firmware.press_fob(locks, now_ms), now_ms)
+
+    def show_card(self, card: str, now_ms: int) -> list[bytes]:
+        """Somebody holds an RFID card to the reader."""
+        return self._out(self.firmware.show_card(card, now_ms), now_ms)
+
     def connected(self, now_ms: int) -> list[bytes]:
         """The line stands."""
         self._begin(now_ms)

@@ -12,9 +12,10 @@ from devices.firmware import Intervals, UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.gate import Gate, obey_code
 from devices.journal import SEQUENCE_MODULUS, Journal, ahead
+from devices.motion import Motion
 from devices.power import PoweredUnit
 from devices.rtc import Rtc
-from devices.senses import Senses, iccid, own_facts
+from devices.senses import FOB_CAUSE, SUPPLY_CAUSE, Senses, iccid, own_facts
 from devices.vehicle import Vehicle
 from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING, PROTOCOL
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Report
@@ -54,6 +55,8 @@ class Unit(PoweredUnit):
         self._heartbeat_at: int | None = None
         self._hello: int | None = None
         self._gap_told_at: int | None = None
+        self._motion = Motion(self.vehicle, self.behaviour)
+        self._told_low = False
 
     @property
     def intervals(self) -> Intervals:
@@ -88,9 +91,11 @@ class Unit(PoweredUnit):
             return max(now_ms, power)
         if self._state_at is None:
             return now_ms
-        moments = [power, self._state_due_ms, self._heartbeat_due_ms, self.vehicle.next_change_ms]
+        over = self.over_budget(now_ms)
+        moments = [power, self._heartbeat_due_ms, self.vehicle.next_change_ms]
+        moments += [] if over else [self._state_due_ms, self._motion.next_ms(now_ms)]
         if self.has_line:
-            moments.append(self.journal.next_due_ms(now_ms))
+            moments.append(self.journal.next_due_ms(now_ms, only_urgent=over))
         return max(now_ms, min(moment for moment in moments if moment is not None))
 
     def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
@@ -163,6 +168,10 @@ class Unit(PoweredUnit):
             return None
         return self._state_at + round(1000 * (self.intervals.driving_s if self.vehicle.ignition else self.intervals.parked_s))
 
+    def _state_is_due(self, now_ms: int) -> bool:
+        due = self._state_due_ms
+        return (due is not None and now_ms >= due) or self._motion.is_due()
+
     @property
     def _heartbeat_due_ms(self) -> int:
         asleep_s = self.behaviour.sleep_heartbeat_s if self.resting else 0
@@ -172,16 +181,19 @@ class Unit(PoweredUnit):
         """Capture what there is to tell: a change at once, a state and a heartbeat when they are due."""
         if self._hello is None:
             self._hello = self._capture_hello(now_ms)
-        due = self._state_due_ms
-        if self._state_at is None or (due is not None and now_ms >= due):
+        if self._state_at is None or (not self.over_budget(now_ms) and self._state_is_due(now_ms)):
             self._capture_state(now_ms)
         elif (told := self.senses.change()) is not None:
-            self._capture("event", now_ms, signals=told)
+            self._capture("event", now_ms, signals=told, urgent=self.over_budget(now_ms))
+        if self.supply_is_low is not self._told_low:
+            self._told_low = self.supply_is_low
+            self._capture_supply(now_ms)
         if now_ms >= self._heartbeat_due_ms:
             self._capture_heartbeat(now_ms)
 
     def _capture_state(self, now_ms: int, *, urgent: bool = False) -> None:
         self._state_at = now_ms
+        self._motion.told()
         own = own_facts(self.vehicle) | {
             "reset_cause": self.reset_cause,
             "uptime": self._uptime_s(now_ms),
@@ -201,6 +213,14 @@ class Unit(PoweredUnit):
             "reset_cause": self.reset_cause,
         }
         return self._capture("hello", now_ms, facts, urgent=True)
+
+    def _capture_supply(self, now_ms: int) -> None:
+        own = own_facts(self.vehicle)
+        told = {name: own[name] for name in ("latitude", "longitude", "supply_voltage", "backup_voltage")}
+        self._capture("event", now_ms, signals=told | {"cause": SUPPLY_CAUSE}, urgent=True)
+
+    def _because_of_fob(self) -> None:
+        self.senses.because(FOB_CAUSE)
 
     def _capture_heartbeat(self, now_ms: int, *, urgent: bool = False) -> None:
         self._heartbeat_at = now_ms
@@ -238,7 +258,7 @@ class Unit(PoweredUnit):
         if self._unsaved:
             self._store(self.flash)
             self._unsaved = False
-        due = self.journal.due(now_ms) if self.has_line else []
+        due = self.journal.due(now_ms, only_urgent=self.over_budget(now_ms)) if self.has_line else []
         self.journal.sent((sequence for sequence, _ in due), now_ms)
         payloads: list[bytearray] = []
         for _, data in due:
@@ -246,4 +266,4 @@ class Unit(PoweredUnit):
             if not payloads or opens or len(payloads[-1]) + len(data) > PAYLOAD_BYTES:
                 payloads.append(bytearray())
             payloads[-1] += data
-        return [bytes(payload) for payload in payloads]
+        return self._spent([bytes(payload) for payload in payloads], now_ms)

@@ -10,7 +10,7 @@ from protocols.codec import UnitId
 class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One unit as the gateway's registry gave it out. Keys are hex, the password as it is said to the broker.
 
-    `moving` false: its vehicle stands still, locked, and does only what it is told.
+    `moving` false: its vehicle stands still, locked, and does only what it is told. `cards` are the RFID cards that open it.
     """
 
     vehicle_id: str = ""
@@ -24,6 +24,7 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True):
     latitude: float | None = None
     longitude: float | None = None
     moving: bool = True
+    cards: list[str] = []
 
     def __repr__(self) -> str:
         return f"UnitRecord({self.unit})"
