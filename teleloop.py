@@ -21,6 +21,7 @@ from rich.text import Text
 
 import bench.conformance.cli
 import bench.record_cli
+import bench.replay_cli
 import devices.cli
 import gateway.cli
 import gateway.decode_cli
@@ -44,7 +45,16 @@ FLEET_STOP_S = 4.0
 UNITS_FILE = "units.json"
 
 app = typer.Typer(no_args_is_help=True, help="Telematics firmware simulator and gateway: one API for all brands of units.")
-for folder in (gateway.cli, gateway.decode_cli, devices.cli, modeldb.cli, bench.record_cli, bench.conformance.cli):
+COMMANDS = (
+    gateway.cli,
+    gateway.decode_cli,
+    devices.cli,
+    modeldb.cli,
+    bench.record_cli,
+    bench.replay_cli,
+    bench.conformance.cli,
+)
+for folder in COMMANDS:
     app.add_typer(folder.app)
 
 console = Console(stderr=True, highlight=False)

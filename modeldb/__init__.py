@@ -1,6 +1,6 @@
 """What vehicles mean: a unit's signals to vehicle state, and commands to signals."""
 
-from modeldb.database import Database, load
+from modeldb.database import Database, load, revised
 from modeldb.document import ModelError
 
-__all__ = ["Database", "ModelError", "load"]
+__all__ = ["Database", "ModelError", "load", "revised"]

@@ -43,9 +43,21 @@ def load(folder: Path | str | None = None, extra_folders: Iterable[Path | str] =
 
     Kept: the same folders are read once in a process. Raises ModelError where a data file is wrong.
     """
+    return _loaded(_folders(folder, extra_folders))
+
+
+def revised(paths: Iterable[Path]) -> Database:
+    """What `load` gives, with the models of these files in place of those with the same id. Raises ModelError."""
+    known = load()
+    families = _families(_folders(None, ()), known.brands)
+    models = [load_model(path, path.name, known.brands, families) for path in paths]
+    return Database(known.brands, MappingProxyType({**known.models, **{model.id: model for model in models}}))
+
+
+def _folders(folder: Path | str | None, extra_folders: Iterable[Path | str]) -> tuple[Path, ...]:
     named = [Path(each) for each in os.environ.get(EXTRA_FOLDERS, "").split(os.pathsep) if each]
     folders = [FOLDER if folder is None else Path(folder), *map(Path, extra_folders), *named]
-    return _loaded(tuple(dict.fromkeys(each.resolve() for each in folders)))
+    return tuple(dict.fromkeys(each.resolve() for each in folders))
 
 
 @lru_cache(maxsize=64)
