@@ -130,18 +130,19 @@ class Service:
             self._presence.back(unit)
             self._turn(unit, True)
 
-    async def run(self) -> None:
-        """Work until cancelled. What is not finished then is neither acknowledged nor lost: its units keep it."""
+    async def run(self, *, looks: bool = True) -> None:
+        """Work until cancelled: what is not finished then is neither acknowledged nor lost. Without `looks`, `look` is called elsewhere."""
         online = await self._insist(self._registry.online, "looking up who is online")
         for vehicle, _ in online.values():
             self._presence.heard(vehicle.unit, self._now_ms(), vehicle.brand.heartbeat_s)
-        ticking = asyncio.create_task(self._tick(), name="service ticks")
+        ticking = asyncio.create_task(self._tick(), name="service ticks") if looks else None
         try:
             while True:
                 await self._wakeup.wait()
                 await self._work(self._next_batch())
         finally:
-            ticking.cancel()
+            if ticking is not None:
+                ticking.cancel()
 
     def _next_batch(self) -> _Batch:
         batch = _Batch(self._arrivals[:BATCH_LIMIT])
@@ -270,16 +271,20 @@ class Service:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            now = self._now_ms()
-            if self._listening:
-                self._presence.listening(now)
-            else:
-                self._presence.deaf()
-            for unit in self._presence.gone(now):
-                self._turn(unit, False)
-            due = self._pacer.due(now)
-            if due:
-                attached = await self._insist(partial(self._registry.find, due), "looking up units")
-                for vehicle, memory in attached.values():
-                    if not vehicle.archived:
-                        self._send_ack(vehicle, memory, now)
+            await self.look()
+
+    async def look(self) -> None:
+        """Do what time alone makes due: say who is silent, send the Acks that waited. `run` looks all the time by itself."""
+        now = self._now_ms()
+        if self._listening:
+            self._presence.listening(now)
+        else:
+            self._presence.deaf()
+        for unit in self._presence.gone(now):
+            self._turn(unit, False)
+        due = self._pacer.due(now)
+        if due:
+            attached = await self._insist(partial(self._registry.find, due), "looking up units")
+            for vehicle, memory in attached.values():
+                if not vehicle.archived:
+                    self._send_ack(vehicle, memory, now)

@@ -1,12 +1,12 @@
 """A vehicle as clients see it: its row, and the document that lists, answers and events show."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Row, Select, select
 
+from gateway.chance import fresh_uuid
 from gateway.event_types import ChangeReason
 from gateway.events import Event, timestamp
 from gateway.store.tables import memories, vehicles
@@ -122,7 +122,7 @@ def record(row: Row[Any]) -> VehicleRecord:
 def born(vehicle: VehicleRecord, models: Database, event_type: str, now: int, flow_id: str, **body: Any) -> Event:
     """A new event of the registry about `vehicle`; its id is made here, once."""
     body = {"vehicle": vehicle.document(models), **body}
-    return Event(str(uuid.uuid4()), event_type, flow_id, now, now, vehicle.fleet_id, vehicle.vehicle_id, body)
+    return Event(fresh_uuid(), event_type, flow_id, now, now, vehicle.fleet_id, vehicle.vehicle_id, body)
 
 
 def changed_event(vehicle: VehicleRecord, models: Database, reasons: Sequence[ChangeReason], now: int, flow_id: str) -> Event:

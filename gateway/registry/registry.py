@@ -1,12 +1,12 @@
 """The registry: what the gateway knows, behind one object. SQL stays below it, the wire and HTTP above."""
 
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import Executable, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.chance import fresh_uuid
 from gateway.events import Event
 from gateway.memory import Memory, Vehicle
 from gateway.registry import labels
@@ -136,7 +136,7 @@ class Registry:
                 vehicle = record(row)
                 numbers[vehicle.online].append(vehicle.number)
                 now = vehicle.online_changed_at or self._now_ms()
-                events.append(changed_event(vehicle, self.models, ("LIFE_STATUS_CHANGED",), now, str(uuid.uuid4())))
+                events.append(changed_event(vehicle, self.models, ("LIFE_STATUS_CHANGED",), now, fresh_uuid()))
         for online, those in numbers.items():
             await labels.turn(connection, those, online)
         return events

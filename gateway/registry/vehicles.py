@@ -1,6 +1,5 @@
 """Vehicles come, change, go and come back; each change and the event that tells of it are one transaction."""
 
-import secrets
 import string
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.chance import fresh_letters
 from gateway.memory import Memory
 from gateway.registry import labels
 from gateway.registry.attachments import Attachments, chunks
@@ -203,7 +203,7 @@ class Vehicles:
 
 async def _free_id(connection: AsyncConnection) -> str:
     while True:
-        vehicle_id = "".join(secrets.choice(VEHICLE_ID_LETTERS) for _ in range(VEHICLE_ID_LENGTH))
+        vehicle_id = fresh_letters(VEHICLE_ID_LETTERS, VEHICLE_ID_LENGTH)
         taken = await connection.execute(select(vehicles.c.vehicle_id).where(vehicles.c.vehicle_id == vehicle_id))
         if taken.first() is None:
             return vehicle_id

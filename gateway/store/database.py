@@ -28,8 +28,8 @@ class StoreDamaged(Exception):
 class Store:
     """One database. `engine` is for reading, and for what brings its own transaction; the gateway writes by `writing`."""
 
-    def __init__(self, url: str) -> None:
-        """Raises ValueError for what is no SQLite and no PostgreSQL, or lacks its driver."""
+    def __init__(self, url: str, **engine: Any) -> None:
+        """`engine` are further arguments of SQLAlchemy's create_engine. Raises ValueError for what is no SQLite and no PostgreSQL, or lacks its driver."""
         try:
             self.url = make_url(_asynchronous(url))
         except ArgumentError as error:
@@ -39,7 +39,7 @@ class Store:
             raise ValueError(f"the store is SQLite or PostgreSQL, not {self.url.get_backend_name()}")
         if find_spec(driver) is None:
             raise ValueError(f"{driver} is not installed: pip install 'teleloop[postgres]'")
-        self.engine: AsyncEngine = create_async_engine(self.url)
+        self.engine: AsyncEngine = create_async_engine(self.url, **engine)
         self._writer = self.engine.execution_options(teleloop_writes=True)
         self._writing = asyncio.Lock()
         if self.url.get_backend_name() == "sqlite":
