@@ -24,6 +24,9 @@ class _Cursor:
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
 
+    async def __aenter__(self) -> Self:
+        return self
+
     @property
     def description(self) -> Any:
         return self._cursor.description
@@ -72,7 +75,7 @@ class _Connection:
     def isolation_level(self) -> str | None:
         return self._connection.isolation_level
 
-    async def cursor(self) -> _Cursor:
+    def cursor(self) -> _Cursor:
         return _Cursor(self._connection.cursor())
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> _Cursor:

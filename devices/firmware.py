@@ -13,6 +13,7 @@ from protocols.codec import UnitId
 
 if TYPE_CHECKING:
     from devices.power import Phase, ResetCause
+    from devices.senses import Senses
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Firmware(Protocol):
     reset_cause: "ResetCause"
     resets: int
     coverage: bool
+    senses: "Senses"
 
     @property
     def wants_line(self) -> bool:

@@ -19,7 +19,7 @@ from devices.faults import Fault, FaultUnsuited
 from devices.firmware import Intervals, UnitConfig
 from devices.flash import Flash, volatile
 from devices.flashfile import FlashKeeper
-from devices.life import moving
+from devices.life import Life, moving
 from devices.line import PERFECT, LineModel
 from devices.mqtt import BrokerAddress, Connection, Dial, Line, LineError, LoginRefusedError
 from devices.terminal import Terminal
@@ -98,10 +98,14 @@ class Fleet:
         line: LineModel = PERFECT,
         faults: Sequence[Fault] = (),
         dial: Dial = Line,
+        life: Life = moving,
     ) -> None:
-        """`line` and `faults` are every unit's; `dial` makes their connections. Raises ValueError, also for a fault of no use."""
+        """`line`, `faults` and the `life` of those that move are every unit's; `dial` makes their connections.
+
+        Raises ValueError, also for a fault that none of them can have.
+        """
         self._broker = BrokerAddress.parse(broker)
-        self._line_model, self._faults, self._make_line, self._seed = line, tuple(faults), dial, seed
+        self._line_model, self._faults, self._make_line, self._seed, self._life = line, tuple(faults), dial, seed, life
         self._intervals, self._flash_file, self._now_ms = intervals, flash_file, now_ms or steady_clock()
         self._dice = random.Random(seed)
         self.columns = Columns(len(records))
@@ -184,7 +188,7 @@ class Fleet:
             seed=seed,
             latitude=50.9375 + self._dice.uniform(-1, 1) * SPREAD_DEGREES if record.latitude is None else record.latitude,
             longitude=6.9603 + self._dice.uniform(-1, 1) * SPREAD_DEGREES if record.longitude is None else record.longitude,
-            life=moving if record.moving else None,
+            life=self._life if record.moving else None,
             columns=self.columns,
         )
         config = UnitConfig(

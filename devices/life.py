@@ -4,12 +4,17 @@ Set off, drive a few minutes, park, lock, stand, set off again. Who comes in bet
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from devices.vehicle import Vehicle
 
+Life = Callable[[Vehicle, random.Random], Iterator[float]]
+"""What a vehicle's driver does: each pause in seconds, and between them things happen."""
+
 LOW_ENERGY_PERCENT = 35.0
 FULL_PERCENT = 99.9
+RENTALS_A_DAY = 3.0
+DAY_S = 86_400.0
 
 
 def moving(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
@@ -21,6 +26,19 @@ def moving(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
             yield from _drive(vehicle, rng)
             yield from _arrive(vehicle, rng)
         yield from _stand(vehicle, rng)
+
+
+def shared(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
+    """A shared vehicle over days: three short rentals a day on average, and else it stands."""
+    yield rng.uniform(0, 0.5 * DAY_S / RENTALS_A_DAY)
+    while True:
+        yield from _set_off(vehicle, rng)
+        if vehicle.ignition:
+            yield from _drive(vehicle, rng)
+            yield from _arrive(vehicle, rng)
+        if vehicle.energy_percent < LOW_ENERGY_PERCENT:
+            yield from _stand(vehicle, rng)
+        yield rng.expovariate(RENTALS_A_DAY / DAY_S)
 
 
 def _set_off(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:

@@ -28,7 +28,8 @@ CAUSE_OF = {key: cause for cause, keys in _CAUSES.items() for key in keys}
 class Senses:
     """The vehicle through one unit's eyes: raw signals as the model says them, and which of them have news.
 
-    `read` gives the vehicle's state as the unit gets it; whoever wants it to come from elsewhere, a bus, sets it.
+    `read` gives the vehicle's state as the unit gets it; whoever wants it to come from elsewhere, a bus, sets it. `last` is the
+    state that was told last, all or what had changed of it; None: nothing was.
     """
 
     def __init__(self, translation: Translation, vehicle: Vehicle) -> None:
@@ -41,6 +42,7 @@ class Senses:
         """A reset: nothing counts as told."""
         self._told: tuple[Any, ...] | None = None
         self._signals: Signals = {}
+        self.last: State | None = None
         self._reason: int | None = None
 
     def because(self, cause: int) -> None:
@@ -50,7 +52,7 @@ class Senses:
     def all(self) -> Signals:
         """Every signal; counts as told."""
         state = self.read()
-        self._told = self._watch(state)
+        self._told, self.last = self._watch(state), state
         self._signals = dict(self._translation.invert(state))
         return self._signals
 
@@ -65,7 +67,7 @@ class Senses:
         if seen == self._told or self._told is None:
             return None
         key = next(key for key, now, told in zip(self._watched, seen, self._told, strict=True) if now != told)
-        before, self._told = self._signals, seen
+        before, self._told, self.last = self._signals, seen, state
         self._signals = dict(self._translation.invert(state))
         news = {name: raw for name, raw in self._signals.items() if raw != before.get(name) or name in POSITION}
         cause, self._reason = self._reason, None

@@ -6,7 +6,7 @@ It is a `Firmware` itself: whoever drives units - a fleet on real connections, t
 import heapq
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from devices.faults.fault import Ailment, Fault
@@ -19,6 +19,14 @@ from protocols.codec import UnitId
 
 COVERAGE_EVERY_MS = 1_000
 """How often a vehicle on the road looks whether there is coverage where it is."""
+
+
+class Mistaken(dict[str, Any]):
+    """A state that its unit believes; `truth` is the vehicle's."""
+
+    def __init__(self, truth: Mapping[str, Any]) -> None:
+        super().__init__(truth)
+        self.truth = truth
 
 
 class Seen:
@@ -58,6 +66,7 @@ class Seen:
         """The truth, with the receiver's place in it."""
         state: dict[str, Any] = self._vehicle.state()
         if self.place is not None and "position" in state:
+            state = Mistaken(state)
             place = self.here
             state["position"] = {"lat": place.latitude, "lon": place.longitude}
             if "heading_in_degrees" in state:
@@ -106,6 +115,12 @@ class Terminal:
     def flash(self) -> Flash:
         """The firmware's, as are the next ones."""
         return self.firmware.flash
+
+    @property
+    def truth_told(self) -> Mapping[str, Any] | None:
+        """The vehicle's true state at the moment of its unit's last report of it; None: there was none."""
+        told = self.firmware.senses.last
+        return told.truth if isinstance(told, Mistaken) else told
 
     @property
     def phase(self) -> Phase:

@@ -131,7 +131,10 @@ class Service:
             self._turn(unit, True)
 
     async def run(self, *, looks: bool = True) -> None:
-        """Work until cancelled: what is not finished then is neither acknowledged nor lost. Without `looks`, `look` is called elsewhere."""
+        """Work until cancelled. What is not finished then is neither acknowledged nor lost: its units keep it.
+
+        Without `looks` somebody else calls `look`.
+        """
         online = await self._insist(self._registry.online, "looking up who is online")
         for vehicle, _ in online.values():
             self._presence.heard(vehicle.unit, self._now_ms(), vehicle.brand.heartbeat_s)

@@ -29,7 +29,10 @@ class Store:
     """One database. `engine` is for reading, and for what brings its own transaction; the gateway writes by `writing`."""
 
     def __init__(self, url: str, **engine: Any) -> None:
-        """`engine` are further arguments of SQLAlchemy's create_engine. Raises ValueError for what is no SQLite and no PostgreSQL, or lacks its driver."""
+        """`engine` are further arguments of SQLAlchemy's create_engine.
+
+        Raises ValueError for what is no SQLite and no PostgreSQL, or lacks its driver.
+        """
         try:
             self.url = make_url(_asynchronous(url))
         except ArgumentError as error:

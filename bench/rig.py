@@ -1,0 +1,283 @@
+"""The rig: a fleet and the gateway's core in one process under one clock, without a socket; the same seed gives the same run.
+
+    python -m bench.rig --vehicles 200 --days 7 --seed 1
+
+The firmware is the one that `teleloop fleet` runs, the gateway's loop, registry (SQLite), commands and presence the ones that
+`teleloop gateway` runs. What stands between them is `bench.air`. Events go to whoever listens; nothing is read from the system's
+clock or chance.
+"""
+
+import asyncio
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import modeldb
+from bench.air import Air
+from bench.inline_sqlite import INLINE
+from bench.truth import Truth, check, total
+from devices.clock import ScaledClock, VirtualClock
+from devices.fleet import Fleet
+from devices.unitsfile import UnitRecord
+from gateway.chance import seeded
+from gateway.commands import Commands, Outcome
+from gateway.events import Event
+from gateway.housekeeping import Housekeeping
+from gateway.live import Live
+from gateway.memory import Memory, Vehicle
+from gateway.metrics import Metrics
+from gateway.registry import Registry
+from gateway.registry.fleets import DEFAULT_FLEET
+from gateway.registry.vehicles import NewVehicle
+from gateway.relay import Relay
+from gateway.service import Service
+from gateway.store import Store
+from gateway.uplink import Refused
+from modeldb.model import VehicleModel
+from protocols.codec import UnitId
+
+KEY = hashlib.sha256(b"the rig's provisioning key").digest()
+MEMORY = Path("/dev/shm")
+"""Where a file is memory, if there is such a place."""
+
+LOOK_EVERY_S = 60.0
+LOOK_SELDOM_S = 3600.0
+QUIET_LOOKS = 24 * 60
+ACK_LOOK_S = 1.05
+WILL_LOOK_S = 5.05
+"""When the gateway has something to look after: a second after frames, five after a Last Will, and every minute for silence.
+
+After a day without a frame everybody is known to be silent.
+"""
+
+Listener = Callable[[Event], None]
+
+
+class Pen:
+    """Where the rig's events go: each is part of the run's digest, and told to `listeners`."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+        self.counted: Counter[str] = Counter()
+        self._digest = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """Of every byte of every event so far, in order."""
+        return self._digest.hexdigest()
+
+    async def start(self) -> None:
+        """Nothing to begin."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Take them in."""
+        for event in events:
+            self.counted[event.type] += 1
+            self._digest.update(event.json())
+            for listener in self.listeners:
+                listener(event)
+
+
+class LazyRegistry(Registry):
+    """Writes down what was heard once a minute: a run that ends with its process need not survive it.
+
+    What the store alone can answer is right after `flush`; who came or went, and what was refused, is written at once.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._unwritten: dict[str, Memory] = {}
+
+    async def remember(self, changes: Mapping[str, Memory], refused: Sequence[Refused] = ()) -> None:
+        """See Registry."""
+        before = await self._attachments.by_vehicle(changes)
+        turned = any(each in before and memory.online is not before[each][1].online for each, memory in changes.items())
+        if refused or turned:
+            waiting, self._unwritten = self._unwritten, {}
+            await super().remember({**waiting, **changes}, refused)
+            return
+        kept = {each: memory for each, memory in changes.items() if each in before}
+        self._unwritten.update(kept)
+        self._attachments.remember(kept, ())
+
+    async def flush(self) -> None:
+        """Write down what was heard."""
+        waiting, self._unwritten = self._unwritten, {}
+        if waiting:
+            await super().remember(waiting)
+
+
+@dataclass
+class Rig:
+    """One gateway core, and the units that reach it by `air`. `records` are the vehicles that were added."""
+
+    clock: VirtualClock | ScaledClock
+    store: Store
+    registry: LazyRegistry
+    service: Service
+    commands: Commands
+    pen: Pen
+    metrics: Metrics
+    air: Air
+    records: list[UnitRecord] = field(default_factory=list)
+    flows: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    async def add(self, unit: UnitId, model: VehicleModel, **place: Any) -> UnitRecord:
+        """Add a vehicle; its unit's record, for a Fleet. `place` is latitude, longitude, moving."""
+        added = await self.registry.vehicles.add(DEFAULT_FLEET, NewVehicle(unit, model.id), self._flow())
+        keys = self.registry.keys(unit, added.generation)
+        record = UnitRecord(
+            vehicle_id=added.vehicle.vehicle_id,
+            brand=unit.brand,
+            telematics_unit_id=unit.telematics_unit_id,
+            vehicle_model_id=model.id,
+            password=keys.password,
+            seal_key=keys.seal.hex(),
+            command_key=keys.command.hex(),
+            generation=added.generation,
+            **place,
+        )
+        self.records.append(record)
+        return record
+
+    async def vehicle(self, unit: UnitId) -> tuple[Vehicle, Memory]:
+        """What the gateway knows of a unit's vehicle. Raises KeyError."""
+        return (await self.registry.find([unit]))[unit]
+
+    async def state(self, unit: UnitId) -> dict[str, Any]:
+        """The latest state: property to value."""
+        _, memory = await self.vehicle(unit)
+        return {key: said.value for key, said in memory.state.items()}
+
+    async def command(self, unit: UnitId, name: str, timeout_s: float = 30.0) -> Outcome:
+        """Carry out a command."""
+        vehicle, _ = await self.vehicle(unit)
+        if vehicle.archived:
+            return Outcome(409, "archived")
+        if name not in vehicle.model.units[unit.brand].commands:
+            return Outcome(409, "capability_missing")
+        outcome = await self.commands.carry_out(vehicle, name, flow_id=self._flow(), timeout_s=timeout_s)
+        self.metrics.commands.labels(str(outcome.status)).inc()
+        return outcome
+
+    async def archive(self, unit: UnitId) -> None:
+        """Take its vehicle out of operation."""
+        await self.registry.flush()
+        vehicle, _ = await self.vehicle(unit)
+        await self.registry.vehicles.archive(DEFAULT_FLEET, vehicle.vehicle_id, self._flow())
+        self.air.end(unit)
+
+    async def restore(self, unit: UnitId) -> None:
+        """Take it back."""
+        vehicle, _ = await self.vehicle(unit)
+        await self.registry.vehicles.restore(DEFAULT_FLEET, vehicle.vehicle_id, self._flow())
+
+    async def truth(self, fleet: Fleet) -> Truth:
+        """The truth check of every vehicle that is not archived."""
+        parts = []
+        for member in fleet.members:
+            vehicle, _ = await self.vehicle(member.record.unit)
+            if not vehicle.archived:
+                translation = vehicle.model.units[vehicle.unit.brand]
+                parts.append(check(member.firmware, await self.state(member.record.unit), translation))
+        return total(parts)
+
+    def refused(self) -> dict[str, int]:
+        """How many frames were refused, by reason."""
+        samples = next(iter(self.metrics.refused.collect())).samples
+        return {each.labels["reason"]: int(each.value) for each in samples if each.name.endswith("_total") and each.value}
+
+    def frames(self, outcome: str) -> int:
+        """How many frames were `accepted`, `repeated` or `late`."""
+        return int(self.metrics.frames.labels(outcome)._value.get())
+
+    def _flow(self) -> str:
+        return f"rig-{next(self.flows)}"
+
+
+@asynccontextmanager
+async def rig(clock: VirtualClock | ScaledClock, *, seed: int = 0, database: Path | None = None) -> AsyncIterator[Rig]:
+    """A rig under the running loop's clock, ended at the end. `database` is a file for SQLite; none: one that goes with it."""
+    async with AsyncExitStack() as stack:
+        stack.enter_context(seeded(seed))
+        path = database or Path(stack.enter_context(TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None))) / "rig.sqlite"
+        store = Store(f"sqlite:///{path}", connect_args=dict(INLINE))
+        await store.open()
+        stack.push_async_callback(store.close)
+        registry = LazyRegistry(store, modeldb.load(), KEY, clock.now_ms, trust_broker=True)
+        await registry.fleets.ensure()
+        pen, live, metrics = Pen(), Live(), Metrics()
+        relay = Relay(registry.outbox, pen, live, metrics)
+        service = Service(registry, relay, pen, live, metrics, clock.now_ms)
+        looks = _Looks(service, registry)
+        air = Air(registry.login, looks.arrived, looks.present)
+        commands = Commands(registry, air, clock.now_ms, lambda: True)
+        service.attach(air, commands)
+        for work in (service.run(looks=False), relay.run(), looks.run(), Housekeeping(registry).run()):
+            stack.push_async_callback(_ended, asyncio.create_task(work))
+        yield Rig(clock, store, registry, service, commands, pen, metrics, air)
+        await registry.flush()
+
+
+class _Looks:
+    """Has the gateway look when there is something to look after, and not five times a second for a week."""
+
+    def __init__(self, service: Service, registry: LazyRegistry) -> None:
+        self._service, self._registry = service, registry
+        self._busy, self._quiet = False, 0
+        self._soon: set[float] = set()
+        self._looking: set[asyncio.Task[None]] = set()
+
+    def arrived(self, unit: UnitId, payload: bytes) -> None:
+        self._busy = True
+        self._service.arrived(unit, payload, _nothing)
+        self._look_in(ACK_LOOK_S)
+
+    def present(self, unit: UnitId, online: bool) -> None:
+        self._service.presence(unit, online)
+        self._look_in(WILL_LOOK_S)
+
+    async def run(self) -> None:
+        while True:
+            await self._service.look()
+            await self._registry.flush()
+            busy, self._busy = self._busy, False
+            self._quiet = 0 if busy else self._quiet + 1
+            await asyncio.sleep(LOOK_EVERY_S if self._quiet < QUIET_LOOKS else LOOK_SELDOM_S)
+
+    def _look_in(self, seconds: float) -> None:
+        if seconds not in self._soon:
+            self._soon.add(seconds)
+            asyncio.get_running_loop().call_later(seconds, self._look, seconds)
+
+    def _look(self, seconds: float) -> None:
+        self._soon.discard(seconds)
+        task = asyncio.get_running_loop().create_task(self._service.look())
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+
+def _nothing() -> None:
+    """An MQTT acknowledgement that nobody waits for."""
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    from bench.week import app
+
+    app()
