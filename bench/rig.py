@@ -41,11 +41,13 @@ from gateway.store import Store
 from gateway.uplink import Refused
 from modeldb.model import VehicleModel
 from protocols.codec import UnitId
+from protocols.hotpath.quick import QUICK
 
 KEY = hashlib.sha256(b"the rig's provisioning key").digest()
 MEMORY = Path("/dev/shm")
 """Where a file is memory, if there is such a place."""
 
+PURGE_EVERY_S = 12 * 3600.0
 LOOK_EVERY_S = 60.0
 LOOK_SELDOM_S = 3600.0
 QUIET_LOOKS = 24 * 60
@@ -219,12 +221,12 @@ async def rig(clock: VirtualClock | ScaledClock, *, seed: int = 0, database: Pat
         await registry.fleets.ensure()
         pen, live, metrics = Pen(), Live(), Metrics()
         relay = Relay(registry.outbox, pen, live, metrics)
-        service = Service(registry, relay, pen, live, metrics, clock.now_ms)
+        service = Service(registry, relay, pen, live, metrics, clock.now_ms, {"cloudboxx": QUICK})
         looks = _Looks(service, registry)
         air = Air(registry.login, looks.arrived, looks.present)
         commands = Commands(registry, air, clock.now_ms, lambda: True)
         service.attach(air, commands)
-        for work in (service.run(looks=False), relay.run(), looks.run(), Housekeeping(registry).run()):
+        for work in (service.run(looks=False), relay.run(), looks.run(), Housekeeping(registry, PURGE_EVERY_S).run()):
             stack.push_async_callback(_ended, asyncio.create_task(work))
         yield Rig(clock, store, registry, service, commands, pen, metrics, air)
         await registry.flush()

@@ -76,7 +76,7 @@ async def live(
         waiting = fleet.waiting
         await fleet.stop()
         archived = await _archive(bench)
-        await asyncio.sleep((KEPT_DAYS + 0.1) * DAY_S)
+        await asyncio.sleep((KEPT_DAYS + 1) * DAY_S)
         left, _ = await bench.registry.vehicles.page("default")
     return _summary(bench, truth, vehicles, days, seed, waiting, archived, archived - len(left), time.perf_counter() - began)
 

@@ -17,8 +17,9 @@ from devices.power import PoweredUnit
 from devices.rtc import Rtc
 from devices.senses import FOB_CAUSE, SUPPLY_CAUSE, Senses, iccid, own_facts
 from devices.vehicle import Vehicle
-from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING, PROTOCOL
+from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Report
+from protocols.hotpath.quick import QUICK as PROTOCOL
 
 PAYLOAD_BYTES = 16 * 1024
 """Frames are sent together up to this size: a quarter of what a payload may be."""

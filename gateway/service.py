@@ -25,7 +25,7 @@ from gateway.relay import Relay
 from gateway.throttle import Throttle
 from gateway.uplink import Receipt, Telegram, receive, unattached
 from protocols import load as load_protocols
-from protocols.codec import UnitId
+from protocols.codec import Protocol, UnitId
 
 BATCH_LIMIT = 1_000
 """Payloads that are worked on together: one run of confirms, one transaction."""
@@ -96,10 +96,12 @@ class Service:
         live: Live,
         metrics: Metrics,
         now_ms: Callable[[], int] = wall_clock_ms,
+        protocols: Mapping[str, Protocol] | None = None,
     ) -> None:
+        """`protocols` stand in for those that are there."""
         self._registry, self._relay, self._publisher, self._live, self._metrics = registry, relay, publisher, live, metrics
         self._now_ms = now_ms
-        self._protocols = load_protocols()
+        self._protocols = {**load_protocols(), **(protocols or {})}
         self._arrivals: list[_Arrival | _Turn] = []
         self._presence = Presence()
         self._throttle = Throttle()
