@@ -19,12 +19,12 @@ from devices.faults import Fault, FaultUnsuited
 from devices.firmware import Intervals, UnitConfig
 from devices.flash import Flash, volatile
 from devices.flashfile import FlashKeeper
-from devices.life import Life, moving
+from devices.life import moving
 from devices.line import PERFECT, LineModel
 from devices.mqtt import BrokerAddress, Connection, Dial, Line, LineError, LoginRefusedError
 from devices.terminal import Terminal
 from devices.unitsfile import UnitRecord
-from devices.vehicle import Vehicle
+from devices.vehicle import Life, Vehicle
 
 CONNECTS_PER_S = 400
 """After a broker's restart all units come back at once: they do so in turn."""

@@ -1,24 +1,31 @@
-"""What a demo vehicle's driver does all day, as a script: each `yield` is a pause in seconds, between them things happen.
+"""What a vehicle's drivers do all day, as a script: each `yield` is a pause in seconds, between them things happen.
 
-Set off, drive a few minutes, park, lock, stand, set off again. Who comes in between with a command is obeyed.
+One rental after the other: reserve, unlock, drive, park, lock, stand. Who comes in between with a command is obeyed. `moving`
+drives round a block, `renting` through a graph of roads, `following` along given ways.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
-from devices.vehicle import Vehicle
+from devices.roads import Roads
+from devices.route import Route, Way
+from devices.vehicle import Life, Vehicle
 
-Life = Callable[[Vehicle, random.Random], Iterator[float]]
-"""What a vehicle's driver does: each pause in seconds, and between them things happen."""
+__all__ = ["Life", "drive_along", "following", "moving", "renting", "shared"]
 
 LOW_ENERGY_PERCENT = 35.0
 FULL_PERCENT = 99.9
 RENTALS_A_DAY = 3.0
 DAY_S = 86_400.0
 
+FAR_M = 20_000.0
+"""Further from any road than this, a vehicle is not of this town."""
+
+LEAST_LOOK_S = 2.0
+
 
 def moving(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
-    """A shared vehicle that is rented again and again."""
+    """A shared vehicle that is rented again and again, and driven up and down the road that it is on."""
     yield rng.uniform(2, 60)
     while True:
         yield from _set_off(vehicle, rng)
@@ -41,7 +48,71 @@ def shared(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
         yield rng.expovariate(RENTALS_A_DAY / DAY_S)
 
 
+def renting(roads: Roads) -> Life:
+    """A shared vehicle of a town: each rental leads to another crossing, on the quickest way, within the limits, with red lights.
+
+    One that is far from all roads does as `moving`.
+    """
+
+    def life(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
+        place = vehicle.here
+        node = roads.nearest(place.latitude, place.longitude)
+        if roads.distance_m(node, place.latitude, place.longitude) > FAR_M:
+            yield from moving(vehicle, rng)
+        vehicle.route = roads.stand(node, vehicle.distance_m)
+        yield rng.uniform(2, 60)
+        while True:
+            yield from _set_off(vehicle, rng)
+            if vehicle.ignition:
+                here = vehicle.here
+                node = roads.nearest(here.latitude, here.longitude)
+                yield from drive_along(vehicle, roads.trip(node, rng, from_m=vehicle.distance_m))
+                yield from _arrive(vehicle, rng)
+            yield from _stand(vehicle, rng)
+
+    return life
+
+
+def following(ways: Sequence[Way]) -> Life:
+    """A vehicle that drives these ways in turn, each from its beginning; a closed one goes round once."""
+
+    def life(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
+        turn = rng.randrange(len(ways))
+        vehicle.route = ways[turn].begun_at(vehicle.distance_m)
+        yield rng.uniform(2, 20)
+        while True:
+            yield from _set_off(vehicle, rng)
+            if vehicle.ignition:
+                yield from drive_along(vehicle, ways[turn].begun_at(vehicle.distance_m))
+                yield from _arrive(vehicle, rng)
+                turn = (turn + 1) % len(ways)
+            yield from _stand(vehicle, rng)
+
+    return life
+
+
+def drive_along(vehicle: Vehicle, way: Route) -> Iterator[float]:
+    """Drive to the end of a way, or once round a closed one; it also ends where somebody switches the vehicle off."""
+    vehicle.route = way
+    end_m = vehicle.distance_m + way.length_m
+    vehicle.target_speed_kmh = vehicle.top_speed_kmh
+    while vehicle.ignition and vehicle.driving_enabled and vehicle.energy_percent > 0 and not vehicle.arrived:
+        left_m = end_m - vehicle.distance_m
+        if left_m <= 0:
+            break
+        yield max(LEAST_LOOK_S, left_m / max(1.0, vehicle.top_speed_kmh / 3.6))
+    yield from _come_to_a_stop(vehicle)
+
+
+def _come_to_a_stop(vehicle: Vehicle) -> Iterator[float]:
+    vehicle.target_speed_kmh = 0.0
+    while vehicle.in_motion:
+        yield LEAST_LOOK_S
+
+
 def _set_off(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
+    vehicle.reserved = True
+    yield rng.uniform(1, 5)
     vehicle.locked, vehicle.driving_enabled = False, True
     vehicle.battery_compartment_open = vehicle.plugged = vehicle.charging = False
     yield rng.uniform(4, 10)
@@ -76,9 +147,7 @@ def _drive(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
         pause_s = rng.uniform(12, 40)
         left_s -= pause_s
         yield pause_s
-    vehicle.target_speed_kmh = 0.0
-    while vehicle.in_motion:
-        yield 2.0
+    yield from _come_to_a_stop(vehicle)
 
 
 def _arrive(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
@@ -90,6 +159,7 @@ def _arrive(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
     vehicle.key_inserted = False
     yield from _through_the_door(vehicle, rng)
     vehicle.locked, vehicle.driving_enabled = True, False
+    vehicle.reserved = False
 
 
 def _stand(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
