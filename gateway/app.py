@@ -225,6 +225,7 @@ class Gateway:
 
     async def detached(self, unit: UnitId) -> None:
         """Let a unit log in no more, and end its session."""
+        self.service.reader.forget(unit)
         await self.logins.revoke(unit)
         for listener in self.listeners:
             listener.end(unit)

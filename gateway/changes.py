@@ -1,15 +1,22 @@
 """What a report changes: the last state and the report's properties in, the new state and the `...Changed` events out. Pure."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.events import Event, derived_id, timestamp
+import msgspec
+
+from gateway.events import Event, Written, derived_id, timestamp
 from gateway.memory import Recorded
 from modeldb.vocabulary import PROPERTIES
 
 State = Mapping[str, Recorded]
+
+CHANGED_EVENTS: Mapping[str, str] = {key: known.event for key, known in PROPERTIES.items() if known.event is not None}
+"""The event that tells of another value, by the property's key."""
+
+_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +44,28 @@ class Occasion:
         )
 
 
+class _Shown(msgspec.Struct, gc=False):
+    timestamp: str
+    value: Any
+
+
+class _Recording(msgspec.Struct, gc=False):
+    vehicle_state: dict[str, _Shown]
+    changed: dict[str, _Shown]
+    late: bool
+
+
 def shown(state: State) -> dict[str, dict[str, Any]]:
     """A vehicle state as clients see it: each property with the moment the unit captured it."""
     return {key: {"timestamp": timestamp(said.at), "value": said.value} for key, said in state.items()}
+
+
+def recording(state: State, reported: Mapping[str, Any], at: int, late: bool) -> Written:
+    """The body of a VehicleStateRecorded: the whole `state` with the report in it, and what was `reported`."""
+    stamp = timestamp(at)
+    whole = {key: _Shown(stamp if said.at == at else timestamp(said.at), said.value) for key, said in state.items()}
+    told = {key: _Shown(stamp, value) for key, value in reported.items()}
+    return Written(_encoder.encode(_Recording(whole, told, late)))
 
 
 def merged(before: State, reported: Mapping[str, Any], at: int, order: int) -> dict[str, Recorded]:
@@ -52,13 +78,15 @@ def merged(before: State, reported: Mapping[str, Any], at: int, order: int) -> d
     return state
 
 
-def changed(before: State, after: State, occasion: Occasion) -> Iterator[Event]:
-    """A `<Property>Changed` for each enum or bool property that has another value. The first value ever is no change."""
-    position = after.get("position")
-    for key, said in after.items():
-        name = PROPERTIES[key].event
-        was = before.get(key)
+def changed(before: State, after: State, occasion: Occasion, reported: Iterable[str] | None = None) -> Iterator[Event]:
+    """A `<Property>Changed` for each enum or bool property that has another value. The first value ever is no change.
+
+    `reported` are the properties that may have one; without it, all.
+    """
+    for key in after if reported is None else reported:
+        name, was, said = CHANGED_EVENTS.get(key), before.get(key), after[key]
         if name is None or was is None or was.value == said.value:
             continue
+        position = after.get("position")
         body = {"from": was.value, "to": said.value, "position": position.value if position else None}
         yield occasion.event(derived_id(occasion.recorded_id, name), name, body)

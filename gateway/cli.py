@@ -46,6 +46,7 @@ def gateway(
     """
     from gateway.logs import configure
     from gateway.server import Serving, run
+    from protocols.hotpath import decoding_path
 
     said = {"http": http, "mqtt_url": mqtt_url, "amqp_url": amqp_url, "database_url": database_url, "data": data}
 
@@ -54,6 +55,7 @@ def gateway(
     def started(serving: Serving) -> None:
         console.print(f"API       {serving.url}/docs")
         console.print(f"units at  {serving.gateway.logins.unit_url}")
+        console.print(f"decoding  {decoding_path()}")
         say_first_client(serving)
 
     run_until_done(run(settings(**said), started))

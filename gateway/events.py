@@ -1,11 +1,11 @@
 """Events: what the gateway tells the world. One event is one AMQP message (CONTRACT: ids, types, headers, routing key)."""
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha1
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ EVENT_VERSION = "1"
 VEHICLES = uuid.UUID("6f6b2f0e-5e0b-5d1c-9f0d-3a1f0c7b9e51")
 """The name space in which a vehicle_id becomes the UUID that its events' ids are derived from."""
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _encoder = msgspec.json.Encoder()
 
 
@@ -34,6 +35,7 @@ def derived_id(parent: uuid.UUID, event_type: str) -> uuid.UUID:
     return uuid.uuid5(parent, event_type)
 
 
+@lru_cache(maxsize=8192)
 def timestamp(at_ms: int) -> str:
     """Unix milliseconds as RFC 3339 in UTC; milliseconds are shown only where they are not zero."""
     moment = datetime.fromtimestamp(at_ms / 1000, UTC)
@@ -41,8 +43,46 @@ def timestamp(at_ms: int) -> str:
     return shown.replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Written(Mapping[str, Any]):
+    """An event's body that stands written already, as a JSON object with something in it; read again where somebody asks."""
+
+    __slots__ = ("_said", "json")
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
+        self._said: Mapping[str, Any] | None = None
+
+    def _read(self) -> Mapping[str, Any]:
+        if self._said is None:
+            said: Mapping[str, Any] = msgspec.json.decode(self.json)
+            self._said = said
+        return self._said
+
+    def __getitem__(self, key: str) -> Any:
+        return self._read()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return f"Written({self.json!r})"
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    id: str
+    type: str
+    version: str
+    flow_id: str
+    occurred_at: str
+    recorded_at: str
+    fleet_id: str
+    vehicle_id: str
+
+
+class Event(msgspec.Struct, frozen=True):
     """One event. Times are Unix milliseconds; `body` is what stands beside `metadata` in the message."""
 
     id: str
@@ -52,7 +92,7 @@ class Event:
     recorded_at: int
     fleet_id: str
     vehicle_id: str
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = NOTHING
     version: str = EVENT_VERSION
 
     @property
@@ -65,20 +105,18 @@ class Event:
         """The AMQP headers: the same facts as in the metadata."""
         return {"Flow-ID": self.flow_id, "Message-Type": self.type, "Message-Version": self.version}
 
+    @property
+    def _metadata(self) -> _Metadata:
+        occurred_at, recorded_at = timestamp(self.occurred_at), timestamp(self.recorded_at)
+        return _Metadata(self.id, self.type, self.version, self.flow_id, occurred_at, recorded_at, self.fleet_id, self.vehicle_id)
+
     def document(self) -> dict[str, Any]:
         """The whole message as JSON values, metadata first."""
-        metadata = {
-            "id": self.id,
-            "type": self.type,
-            "version": self.version,
-            "flow_id": self.flow_id,
-            "occurred_at": timestamp(self.occurred_at),
-            "recorded_at": timestamp(self.recorded_at),
-            "fleet_id": self.fleet_id,
-            "vehicle_id": self.vehicle_id,
-        }
-        return {"metadata": metadata, **self.body}
+        return {"metadata": msgspec.to_builtins(self._metadata), **self.body}
 
     def json(self) -> bytes:
         """The message body."""
-        return _encoder.encode(self.document())
+        body = self.body
+        if type(body) is Written:
+            return b'{"metadata":%b,%b' % (_encoder.encode(self._metadata), body.json[1:])
+        return _encoder.encode({"metadata": self._metadata, **body})

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from gateway.event_types import EVENT_TYPES
 from gateway.events import Event
 from gateway.memory import Memory, Vehicle
@@ -142,7 +144,7 @@ def _of_the_registry(database: Database) -> Iterator[Event]:
         changed_event(garage, database, ["OPERATION_STATUS_CHANGED"], CAPTURED_AT, flow_id),
         born(gone, database, "VehicleRemoved", CAPTURED_AT, flow_id),
     ):
-        yield replace(event, id=str(uuid.uuid5(NAMES, event.type)))
+        yield msgspec.structs.replace(event, id=str(uuid.uuid5(NAMES, event.type)))
 
 
 def _car(database: Database) -> VehicleModel:

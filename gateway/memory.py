@@ -1,9 +1,11 @@
 """What the gateway remembers of a unit and its vehicle between two batches. Facts only; nothing here does input or output."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
+
+import msgspec
 
 from modeldb.brand import Brand
 from modeldb.model import VehicleModel
@@ -24,8 +26,7 @@ def ahead(sequence: int, of: int) -> int:
     return distance - SEQUENCE_MODULUS if distance >= SEQUENCE_MODULUS // 2 else distance
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True, gc=False):
     """Which sequence numbers of a unit have arrived.
 
     All up to `cumulative` have, or are known to be forgotten; of those after it bit n of `bitmap` is cumulative + 1 + n.
@@ -42,6 +43,8 @@ class Window:
     def with_arrived(self, sequence: int) -> "Window":
         """The window after `sequence` has arrived. Further ahead than the window is wide: the window moves on."""
         distance = ahead(sequence, self.cumulative)
+        if distance == 1 and not self.bitmap:
+            return Window(sequence)
         if distance <= 0:
             return self
         window = self if distance <= WINDOW_BITS else self.without_before(sequence - WINDOW_BITS + 1)
@@ -60,8 +63,7 @@ class Window:
         return Window((self.cumulative + run) % SEQUENCE_MODULUS, self.bitmap >> run) if run else self
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """One property's newest value. `at` is when the unit captured it (Unix ms), `order` what decides newer: sequence or time."""
 
     value: Any
@@ -88,8 +90,10 @@ class Vehicle:
     rental_trip: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+NO_STATE: Mapping[str, "Recorded"] = MappingProxyType({})
+
+
+class Memory(msgspec.Struct, frozen=True):
     """What a vehicle's unit has said so far.
 
     `order` is the sequence (or capture time) of the newest report; `state` maps property keys (`central_lock`) to Recorded.
@@ -100,7 +104,7 @@ class Memory:
 
     window: Window = Window()
     order: int | None = None
-    state: Mapping[str, Recorded] = field(default_factory=lambda: MappingProxyType({}))
+    state: Mapping[str, Recorded] = NO_STATE
     last_contact_at: int | None = None
     firmware: str | None = None
     online: bool = False

@@ -4,11 +4,12 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from gateway.events import Event
 from gateway.uplink import Receipt
 from protocols.codec import Reason
+from protocols.hotpath import path_in_use
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 OUTCOMES = ("accepted", "repeated", "late")
@@ -22,6 +23,10 @@ class Metrics:
         self.frames = Counter("teleloop_frames", "Frames by what became of them", ["outcome"], registry=self.registry)
         self.refused = Counter("teleloop_refused", "What was refused, by reason", ["reason"], registry=self.registry)
         self.events = Counter("teleloop_events", "Events confirmed, by type", ["type"], registry=self.registry)
+        self.decoded = Counter(
+            "teleloop_decoded", "Frames by how they were decoded: in bulk, or one by one", ["way"], registry=self.registry
+        )
+        self.path = Info("teleloop_hot_path", "What decodes in bulk: c, or numpy", registry=self.registry)
         self.commands = Counter("teleloop_commands", "Commands by how they were answered", ["status"], registry=self.registry)
         self.publish_failures = Counter("teleloop_publish_failures", "Batches of events not confirmed", registry=self.registry)
         self.batches = Histogram(
@@ -32,6 +37,7 @@ class Metrics:
             self.frames.labels(outcome)
         for reason in get_args(Reason):
             self.refused.labels(reason)
+        self.path.info({"path": path_in_use})
 
     def count(self, receipts: Sequence[Receipt], events: Iterable[Event]) -> None:
         """Take in one batch: a label is touched once, not once a frame."""
@@ -43,6 +49,11 @@ class Metrics:
             self.refused.labels(reason).inc(times)
         for kind, times in Tally(event.type for event in events).items():
             self.events.labels(kind).inc(times)
+
+    def decode(self, fast: int, slow: int) -> None:
+        """Count frames by how they were decoded."""
+        self.decoded.labels("bulk").inc(fast)
+        self.decoded.labels("one by one").inc(slow)
 
     def refuse(self, reason: Reason) -> None:
         """Count a refusal that was seen elsewhere than in a frame: at the broker, at a login."""

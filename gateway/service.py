@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.acks import AckPacer
@@ -20,10 +21,11 @@ from gateway.metrics import Metrics
 from gateway.mqtt import Acknowledge
 from gateway.presence import Presence
 from gateway.publisher import Publisher, PublishFailed
+from gateway.reader import Reader, Said
 from gateway.registry import Registry
 from gateway.relay import Relay
 from gateway.throttle import Throttle
-from gateway.uplink import Receipt, Telegram, receive, unattached
+from gateway.uplink import Piece, Receipt, Telegram, receive, unattached
 from protocols import load as load_protocols
 from protocols.codec import Protocol, UnitId
 
@@ -105,6 +107,7 @@ class Service:
         self._arrivals: list[_Arrival | _Turn] = []
         self._presence = Presence()
         self._throttle = Throttle()
+        self.reader = Reader(registry.models, registry.secrets)
         self._pacer = AckPacer()
         self._wakeup = asyncio.Event()
         self._paused = False
@@ -176,7 +179,8 @@ class Service:
                 arrival.acknowledge()
 
     def _decide(self, batch: _Batch, attached: Mapping[UnitId, tuple[Vehicle, Memory]]) -> None:
-        for arrival in batch.arrivals:
+        pieces = self._read(batch.arrivals, attached)
+        for at, arrival in enumerate(batch.arrivals):
             vehicle, memory = attached.get(arrival.unit, (None, Memory()))
             if vehicle is not None:
                 memory = batch.memories.get(vehicle.vehicle_id, memory)
@@ -185,8 +189,10 @@ class Service:
                     self._take_turn(batch, vehicle, memory, arrival.online)
             elif vehicle is None or vehicle.archived:
                 batch.strangers.append(unattached(arrival.telegram, "archived" if vehicle else "unknown_unit"))
+            elif at not in pieces:
+                batch.receipts.append((vehicle, unattached(arrival.telegram, "throttled", memory)))
             else:
-                receipt = self._hear(arrival.telegram, vehicle, memory)
+                receipt = self._hear(arrival.telegram, vehicle, memory, pieces[at])
                 batch.receipts.append((vehicle, receipt))
                 if receipt.memory is not memory:
                     batch.memories[vehicle.vehicle_id] = receipt.memory
@@ -198,11 +204,24 @@ class Service:
         if memory.online is not online:
             batch.memories[vehicle.vehicle_id] = replace(memory, online=online, online_changed_at=now)
 
-    def _hear(self, telegram: Telegram, vehicle: Vehicle, memory: Memory) -> Receipt:
-        if not self._throttle.allows(telegram.unit, telegram.at):
-            return replace(unattached(telegram, "throttled"), memory=memory)
-        protocol = self._protocols[vehicle.brand.protocol]
-        receipt = receive(telegram, vehicle, memory, protocol, self._registry.secrets(vehicle), self._commands.flow_of)
+    def _read(
+        self, arrivals: Sequence[_Arrival | _Turn], attached: Mapping[UnitId, tuple[Vehicle, Memory]]
+    ) -> dict[int, Sequence[Piece] | None]:
+        """The frames of what may be heard, by its place among the arrivals; what is throttled has none."""
+        heard: dict[int, Said] = {}
+        for at, arrival in enumerate(arrivals):
+            vehicle, _ = attached.get(arrival.unit, (None, None))
+            if isinstance(arrival, _Arrival) and vehicle is not None and not vehicle.archived:
+                telegram = arrival.telegram
+                if self._throttle.allows(telegram.unit, telegram.at):
+                    heard[at] = Said(telegram, vehicle)
+        pieces = self.reader.read(list(heard.values()))
+        self._metrics.decode(self.reader.vouched, self.reader.unvouched)
+        return dict(zip(heard, pieces, strict=True))
+
+    def _hear(self, telegram: Telegram, vehicle: Vehicle, memory: Memory, pieces: Sequence[Piece] | None) -> Receipt:
+        protocol, keys = self._protocols[vehicle.brand.protocol], self.reader.keys(vehicle)
+        receipt = receive(telegram, vehicle, memory, protocol, keys, self._commands.flow_of, pieces)
         if receipt.accepted:
             self._presence.heard(telegram.unit, telegram.at, vehicle.brand.heartbeat_s)
             if not receipt.memory.online:

@@ -4,16 +4,18 @@ The caller publishes the events, then remembers `Receipt.memory`, and only then 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha1
-from typing import Any
+from typing import Any, NamedTuple
 
-from gateway.changes import Occasion, changed, merged, shown
-from gateway.events import Event, recorded_id, timestamp
+from msgspec.structs import replace
+
+from gateway.changes import Occasion, State, changed, merged, recording
+from gateway.events import Event, recorded_id
 from gateway.memory import SEQUENCE_MODULUS, Memory, Vehicle, Window, ahead
 from gateway.trips import follow
 from protocols import envelope
-from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, Protocol, ProtocolError, Reason, Report, UnitId
+from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, Protocol, ProtocolError, Reason, UnitId
 from protocols.envelope import Envelope
 from protocols.keys import UnitKeys
 
@@ -51,6 +53,37 @@ class Refused:
     field: str = ""
 
 
+class Told(NamedTuple):
+    """A report as the vehicle's model understands it: what it captured, when, in what order, and the properties that it says."""
+
+    record: bytes
+    captured_at: int | None
+    sequence: int | None
+    properties: Mapping[str, Any]
+
+
+class Heard(NamedTuple):
+    """A frame that is known to be its unit's own, and the key generation that sealed it.
+
+    `frame` is there where more of it is wanted than stands here: for all kinds but a report that nobody answers.
+    """
+
+    kind: str
+    sequence: int | None
+    oldest_sequence: int | None
+    clock_unsynchronised: bool
+    reports: Sequence[Told]
+    generation: int | None
+    frame: Frame | None = None
+
+
+class Piece(NamedTuple):
+    """A stretch of a payload, and what is known of it already: None, if it is still to be decoded."""
+
+    cut: Cut
+    heard: Heard | ProtocolError | None = None
+
+
 @dataclass(slots=True)
 class Receipt:
     """What came of one telegram. `memory` is what to remember of the vehicle once the events are confirmed.
@@ -71,9 +104,9 @@ class Receipt:
     wants_time: bool = False
 
 
-def unattached(telegram: Telegram, reason: Reason) -> Receipt:
+def unattached(telegram: Telegram, reason: Reason, memory: Memory = Memory()) -> Receipt:  # noqa: B008 - frozen
     """The receipt of a telegram whose unit may not speak at all."""
-    return Receipt(Memory(), refused=[Refused(telegram.unit, reason, telegram.payload, telegram.at)])
+    return Receipt(memory, refused=[Refused(telegram.unit, reason, telegram.payload, telegram.at)])
 
 
 def receive(
@@ -83,8 +116,12 @@ def receive(
     protocol: Protocol | None,
     keys: Sequence[UnitKeys],
     flow_of: FlowOf,
+    pieces: Sequence[Piece] | None = None,
 ) -> Receipt:
-    """Decide what a telegram means, frame by frame; each frame has its own outcome."""
+    """Decide what a telegram means, frame by frame; each frame has its own outcome.
+
+    `pieces` are the frames of the payload where somebody has cut and decoded it already (gateway.reader).
+    """
     if vehicle is None or protocol is None:
         return unattached(telegram, "unknown_unit")
     if vehicle.archived:
@@ -92,9 +129,36 @@ def receive(
     if len(telegram.payload) > PAYLOAD_LIMIT_BYTES:
         return unattached(telegram, "oversized")
     hearing = _Hearing(telegram, vehicle, protocol, keys, flow_of, Receipt(memory))
-    for cut in protocol.split(telegram.payload):
-        hearing.hear(cut)
+    for piece in map(Piece, protocol.split(telegram.payload)) if pieces is None else pieces:
+        hearing.hear(piece)
     return hearing.receipt
+
+
+def decode(protocol: Protocol, data: bytes, unit: UnitId, keys: Sequence[UnitKeys]) -> tuple[Frame, int | None]:
+    """The frame that `data` is, if it is the unit's own, and the generation of the key that sealed it. Raises ProtocolError."""
+    name = unit.telematics_unit_id
+    if not protocol.sealed:
+        return protocol.decode(data, Peer(name)), None
+    for each in keys[:-1]:
+        try:
+            return protocol.decode(data, Peer(name, (each.seal,))), each.generation
+        except ProtocolError as error:
+            if error.reason != "forged":
+                raise
+    return protocol.decode(data, Peer(name, (keys[-1].seal,))), keys[-1].generation
+
+
+def understood(frame: Frame, generation: int | None, vehicle: Vehicle, known: Sequence[Mapping[str, Any] | None] = ()) -> Heard:
+    """A frame of the vehicle's unit, its reports read by the vehicle's model, where it is not `known` already what they say."""
+    facts, translate = frame.facts, vehicle.model.units[vehicle.unit.brand].translate
+    reports = []
+    for at, said in enumerate(frame.reports):
+        properties = known[at] if at < len(known) else None
+        reports.append(
+            Told(said.record, said.captured_at, said.sequence, translate(said.signals) if properties is None else properties)
+        )
+    clock_unsynchronised = bool(facts.get("clock_unsynchronised"))
+    return Heard(frame.kind, frame.sequence, facts.get("oldest_sequence"), clock_unsynchronised, reports, generation, frame)
 
 
 class _Hearing:
@@ -113,62 +177,58 @@ class _Hearing:
         self.keys, self.flow_of, self.receipt = keys, flow_of, receipt
         self.flow_id: str | None = None
 
-    def hear(self, cut: Cut) -> None:
+    def hear(self, piece: Piece) -> None:
         """Take in one frame, or the stretch where none was found."""
+        cut = piece.cut
         if cut.error is not None:
             self._refuse(cut, cut.error)
             return
-        try:
-            frame = self._decode(cut.data)
-        except ProtocolError as error:
-            self._refuse(cut, error.moved(cut.offset))
-            if error.sequence is not None:
-                self._count(error.sequence, None)
-            self._dismiss(cut.data, error)
+        heard = self._decoded(cut.data) if piece.heard is None else piece.heard
+        if isinstance(heard, ProtocolError):
+            self._refuse(cut, heard.moved(cut.offset))
+            if heard.sequence is not None:
+                self._count(heard.sequence, None)
+            self._dismiss(cut.data, heard)
             return
-        if frame.kind in DOWNLINK_KINDS:
-            self._refuse(cut, ProtocolError("forged", cut.offset, "type", expected="an uplink frame", found=frame.kind))
+        if heard.generation != self.receipt.memory.generation and heard.generation is not None:
+            self._remember(generation=heard.generation)
+        if heard.kind in DOWNLINK_KINDS:
+            self._refuse(cut, ProtocolError("forged", cut.offset, "type", expected="an uplink frame", found=heard.kind))
             return
-        self.receipt.wants_time |= bool(frame.facts.get("clock_unsynchronised"))
-        if not self._is_new(frame):
+        self.receipt.wants_time |= heard.clock_unsynchronised
+        if not self._is_new(heard):
             self.receipt.repeated += 1
-            self._answer(frame)
+            self._answer(heard)
             return
+        if heard.frame is not None:
+            self._take_facts(cut, heard.frame)
+        for report in heard.reports:
+            self._take_report(report)
+        self._remember(last_contact_at=self.telegram.at)
+        self.receipt.accepted += 1
+        if heard.sequence is not None:
+            self._count(heard.sequence, heard.oldest_sequence)
+        self._answer(heard)
+
+    def _take_facts(self, cut: Cut, frame: Frame) -> None:
         if frame.kind == "result":
             self._take_result(cut, frame)
         if frame.kind == "hello":
             self._remember(firmware=_firmware(frame.facts) or self.receipt.memory.firmware)
-        for report in frame.reports:
-            self._take_report(report)
-        self._remember(last_contact_at=self.telegram.at)
-        self.receipt.accepted += 1
-        if frame.sequence is not None:
-            self._count(frame.sequence, frame.facts.get("oldest_sequence"))
-        self._answer(frame)
 
-    def _decode(self, data: bytes) -> Frame:
-        unit = self.telegram.unit.telematics_unit_id
-        if not self.protocol.sealed:
-            return self.protocol.decode(data, Peer(unit))
-        for keys in self.keys[:-1]:
-            try:
-                frame = self.protocol.decode(data, Peer(unit, (keys.seal,)))
-            except ProtocolError as error:
-                if error.reason != "forged":
-                    raise
-            else:
-                self._remember(generation=keys.generation)
-                return frame
-        frame = self.protocol.decode(data, Peer(unit, (self.keys[-1].seal,)))
-        self._remember(generation=self.keys[-1].generation)
-        return frame
+    def _decoded(self, data: bytes) -> Heard | ProtocolError:
+        try:
+            frame, generation = decode(self.protocol, data, self.telegram.unit, self.keys)
+        except ProtocolError as error:
+            return error
+        return understood(frame, generation, self.vehicle)
 
-    def _is_new(self, frame: Frame) -> bool:
-        if self.protocol.acknowledgement != "window" or frame.sequence is None:
+    def _is_new(self, heard: Heard) -> bool:
+        if self.protocol.acknowledgement != "window" or heard.sequence is None:
             return True
         if self.receipt.memory.last_contact_at is None:
-            self._begin_window(frame.sequence, frame.facts.get("oldest_sequence"))
-        if self.receipt.memory.window.holds(frame.sequence):
+            self._begin_window(heard.sequence, heard.oldest_sequence)
+        if self.receipt.memory.window.holds(heard.sequence):
             self.receipt.acknowledged += 1
             return False
         return True
@@ -187,7 +247,7 @@ class _Hearing:
         self._remember(window=window.with_arrived(sequence))
         self.receipt.acknowledged += 1
 
-    def _take_report(self, report: Report) -> None:
+    def _take_report(self, report: Told) -> None:
         memory, now = self.receipt.memory, self.telegram.at
         at = min(now if report.captured_at is None else report.captured_at, now + CLOCK_ALLOWANCE_MS)
         order = _order(report, at, memory)
@@ -199,9 +259,8 @@ class _Hearing:
                 self.receipt.repeated += 1
                 return
         late = memory.order is not None and order < memory.order
-        reported = self.vehicle.model.units[self.vehicle.unit.brand].translate(report.signals)
-        after = merged(memory.state, reported, at, order)
-        trip = self._tell(report, at, reported, memory, after, late)
+        after = merged(memory.state, report.properties, at, order)
+        trip = self._tell(report, at, memory, after, late)
         self.receipt.late += late
         self._remember(
             state=after,
@@ -210,23 +269,19 @@ class _Hearing:
             recent=(*memory.recent[-RECENT_REPORTS + 1 :], fingerprint) if fingerprint else memory.recent,
         )
 
-    def _tell(
-        self, report: Report, at: int, reported: Mapping[str, Any], memory: Memory, after: Mapping[str, Any], late: bool
-    ) -> Mapping[str, Any] | None:
+    def _tell(self, report: Told, at: int, memory: Memory, after: State, late: bool) -> Mapping[str, Any] | None:
         """Tell what the report says and what follows from it; what to remember of the vehicle's trip."""
         record = report.record if report.captured_at is not None else report.record + at.to_bytes(8, "big")
         event_id = recorded_id(self.vehicle.vehicle_id, record)
         occasion = Occasion(
             event_id, self.flow_id or str(event_id), at, self.telegram.at, self.vehicle.fleet_id, self.vehicle.vehicle_id
         )
-        stamp = timestamp(at)
-        told = {key: {"timestamp": stamp, "value": value} for key, value in reported.items()}
-        body: dict[str, Any] = {"vehicle_state": shown(after), "changed": told, "late": late}
+        body = recording(after, report.properties, at, late)
         self.receipt.events.append(occasion.event(event_id, "VehicleStateRecorded", body))
         if late:
             return memory.trip
-        self.receipt.events.extend(changed(memory.state, after, occasion))
-        trip, told_of_trip = follow(self.vehicle, memory, after, reported, occasion)
+        self.receipt.events.extend(changed(memory.state, after, occasion, report.properties))
+        trip, told_of_trip = follow(self.vehicle, memory, after, report.properties, occasion)
         self.receipt.events.extend(told_of_trip)
         return trip
 
@@ -249,11 +304,11 @@ class _Hearing:
         if answer is not None:
             self.receipt.answers.append(answer)
 
-    def _answer(self, frame: Frame) -> None:
-        if frame.reports and not self.vehicle.brand.answers:
+    def _answer(self, heard: Heard) -> None:
+        if heard.reports and not self.vehicle.brand.answers:
             return
-        if self.protocol.acknowledgement == "frame":
-            answer = self.protocol.answer(frame, len(frame.reports))
+        if self.protocol.acknowledgement == "frame" and heard.frame is not None:
+            answer = self.protocol.answer(heard.frame, len(heard.reports))
             if answer is not None:
                 self.receipt.answers.append(answer)
 
@@ -265,7 +320,7 @@ class _Hearing:
         self.receipt.memory = replace(self.receipt.memory, **facts)
 
 
-def _order(report: Report, at: int, memory: Memory) -> int:
+def _order(report: Told, at: int, memory: Memory) -> int:
     """What decides which report is newer: the sequence number, unwrapped beyond 32 bits, or the capture time."""
     if report.sequence is None:
         return at

@@ -117,8 +117,13 @@ def _value(known: Property, steps: int, decimals: int) -> Value:
     if known.values:
         return known.values[steps]
     if known.kind == "date":
-        return (UNIX_EPOCH + timedelta(days=steps)).isoformat()
+        return day(steps)
     return steps / 10**decimals if decimals else steps
+
+
+def day(days: int) -> str:
+    """The date so many days after 1970-01-01."""
+    return (UNIX_EPOCH + timedelta(days=days)).isoformat()
 
 
 def tables(models: Sequence[VehicleModel], brand: str) -> Tables:

@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -185,7 +186,7 @@ async def _begin_anew(connection: AsyncConnection, vehicle: VehicleRecord, now: 
     state = {key: Recorded(said.value, said.at, OLDER_THAN_ANY) for key, said in older.state.items()}
     changed_at = now if older.online else older.online_changed_at
     anew = Memory(state=state, last_contact_at=older.last_contact_at, online_changed_at=changed_at, trip=older.trip)
-    stored = columns(replace(anew, replacements=vehicle.replacements + 1))
+    stored = columns(msgspec.structs.replace(anew, replacements=vehicle.replacements + 1))
     await connection.execute(update(memories).where(memories.c.vehicle_id == vehicle.vehicle_id).values(stored))
 
 

@@ -11,7 +11,7 @@ from protocols.hotpath import cloudboxx, gbt32960, teltonika
 from protocols.hotpath.binding import Binding
 from protocols.hotpath.columns import CHANGE, SILENT
 from protocols.hotpath.decoder import Decoder, Rows
-from protocols.hotpath.kernels import path_in_use
+from protocols.hotpath.kernels import decoding_path, path_in_use
 from protocols.hotpath.pipeline import Pipeline
 from protocols.hotpath.text import Saying, Writer
 from protocols.hotpath.translator import States, Translator, records
@@ -31,6 +31,7 @@ __all__ = [
     "States",
     "Translator",
     "Writer",
+    "decoding_path",
     "path_in_use",
     "records",
 ]

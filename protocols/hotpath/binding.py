@@ -16,6 +16,17 @@ from protocols.trace import Leaf, Trace
 Values = tuple[Any, ...]
 
 
+class Brief(NamedTuple):
+    """What is wanted of every frame that is one row: its Frame in short. `record` is that of its one report."""
+
+    kind: str
+    sequence: int | None
+    captured_at: int
+    oldest_sequence: int | None
+    clock_unsynchronised: bool
+    record: bytes
+
+
 class Clock(NamedTuple):
     """Lanes that say the capture time: `lane * factor + further` is Unix time in milliseconds."""
 
@@ -31,7 +42,8 @@ class Binding:
     `windows` are looked at to find a layout quickly; they show nothing but structure. `parts` reads the parts off a frame and
     the parses that it came from; None: this kind of frame always goes the slow way. `frame` makes the Frame that Protocol.decode
     gives, from each part's plan and values and the frame's bytes. `times` are the rows' capture times in Unix ms; `clock` says
-    them too where they are a sum of lanes. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
+    them too where they are a sum of lanes. `briefs` says in short what each row's Frame says, where frames are one row; of rows
+    that are not vouched for they mean nothing. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
     """
 
     protocol: Protocol
@@ -43,6 +55,7 @@ class Binding:
     frame: Callable[[Sequence[Plan], Sequence[Values], bytes], Frame]
     times: Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
     clock: Clock | None = None
+    briefs: Callable[[npt.NDArray[Any], Sequence[bytes]], list[Brief]] | None = None
     unit_lane: str = ""
     unit_bytes: Callable[[str], bytes] = str.encode
 

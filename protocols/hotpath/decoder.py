@@ -38,8 +38,9 @@ class Rows:
     """What came of some frames. `status` says of each whether its rows are here (VOUCHED), or how it was decoded instead.
 
     `data` has one row for each report of each vouched frame, in order; those of frame i are `starts[i]` to `starts[i + 1]`, where
-    a frame is one row they are at i and `starts` is None. `plans` are the rows' plans, by their numbers in `known`. `slow` is
-    what the slow way made of the others.
+    a frame is one row they are at i and `starts` is None. `plans` are the rows' plans, by their numbers in `known`. `keys` tells
+    which of its speaker's keys sealed each frame, counted from 1, where seals were checked. `slow` is what the slow way made of
+    the others.
     """
 
     decoder: "Decoder"
@@ -49,6 +50,7 @@ class Rows:
     plans: Ints
     starts: npt.NDArray[np.uint32] | None
     known: Sequence[Plan | None]
+    keys: Bytes | None = None
     slow: dict[int, Outcome] = field(default_factory=dict)
 
     @property
@@ -165,7 +167,8 @@ class Decoder:
             right &= (rows.data[:, at : at + size] == self.keyring.ids(size)[speakers]).all(axis=1) & (speakers >= 0)
         if binding.protocol.sealed:
             framing = binding.framing
-            right &= self.keyring.check(rows.frames, speakers, framing.tag_size, framing.tag_trail) != 0
+            rows.keys = self.keyring.check(rows.frames, speakers, framing.tag_size, framing.tag_trail)
+            right &= rows.keys != 0
         rows.status[trusted & ~right] = Status.DISTRUSTED
         return np.flatnonzero(rows.status)
 

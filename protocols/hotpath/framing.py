@@ -3,7 +3,7 @@
 import struct
 from dataclasses import astuple, dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 CRC_16_CCITT_FALSE = (16, 0x1021, 0xFFFF, 0, 0)
 CRC_16_ARC = (16, 0x8005, 0, 1, 0)
@@ -87,6 +87,22 @@ class Framing:
     context_mask: int = 0
     tag_size: int = 0
     tag_trail: int = 0
+
+    def hops(self, data: bytes) -> list[tuple[int, int]]:
+        """Where frames back to back begin and end by their length fields alone; all of `data` as one where they do not fit.
+
+        If each of them proves to be a frame, they are what Protocol.split gives; otherwise that has the say.
+        """
+        found, at, size = [], 0, len(data)
+        order: Literal["big", "little"] = "big" if self.length_big else "little"
+        while self.length_width and at < size:
+            said = at + self.length_at
+            end = at + self.length_add + int.from_bytes(data[said : said + self.length_width], order)
+            if not at + self.least_bytes <= end <= size:
+                break
+            found.append((at, end))
+            at = end
+        return found if found and at == size else [(0, size)]
 
     def packed(self) -> bytes:
         """As the C structure has it: 64-bit numbers in this order."""

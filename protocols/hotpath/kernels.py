@@ -24,6 +24,13 @@ path_in_use: Path = "numpy" if native is None else "c"
 """Which path a Decoder takes unless it is told otherwise."""
 
 
+def decoding_path() -> str:
+    """Which path is in use, in words, and on what."""
+    if native is None:
+        return "in numpy (the kernel in C was not built)"
+    return f"by the kernel in C ({native.dispatch(True)})"
+
+
 class Table(Protocol):
     """Plans by their structural bytes, and the walk over frames: the same in both kernels."""
 

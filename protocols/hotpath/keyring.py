@@ -1,7 +1,8 @@
 """Who may speak, and the keys of their seals, each with its HMAC begun: what a batch's seals are checked with."""
 
 import ctypes
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,9 @@ from protocols.hotpath.rows import Bytes, Ints
 SCHEDULE_BYTES = 64
 GENERATIONS = 2
 """Keys of a unit that are valid at a time."""
+
+UNITS_LIMIT = 65_536
+"""Units whose keys are kept begun: 10 MB. The least recently used go first."""
 
 
 @cache
@@ -31,50 +35,66 @@ def sealing_path(path: kernels.Path) -> kernels.Path:
 
 
 class Keyring:
-    """Units and their keys, at most two a unit, by the numbers that `add` gives them."""
+    """Units and their keys, at most two a unit, by the numbers that `add` gives them.
 
-    def __init__(self, path: kernels.Path, unit_bytes: Callable[[str], bytes]) -> None:
+    A number is its unit's until `drop`, or until `limit` others were wanted later than it: then its keys are gone from here.
+    """
+
+    def __init__(self, path: kernels.Path, unit_bytes: Callable[[str], bytes], limit: int = UNITS_LIMIT) -> None:
         self.path = sealing_path(path)
         self._kernel = kernels.kernel(self.path)
-        self._unit_bytes = unit_bytes
+        self._unit_bytes, self._limit = unit_bytes, limit
         self._peers: list[Peer] = []
-        self._places: dict[str, int] = {}
+        self._places: OrderedDict[Hashable, int] = OrderedDict()
+        self._free: list[int] = []
         self._ids = np.zeros((64, 32), np.uint8)
         self._schedules = np.zeros((64 * GENERATIONS, SCHEDULE_BYTES), np.uint8)
         self._has = np.zeros(64 * GENERATIONS, np.bool_)
 
     def __len__(self) -> int:
-        return len(self._peers)
+        return len(self._places)
 
     @property
     def schedules(self) -> Bytes:
         """The begun HMACs, GENERATIONS for each unit."""
         return self._schedules
 
-    def add(self, peer: Peer) -> int:
-        """The number of this unit; its keys are these from now on. Raises ValueError for keys over 64 bytes or an id that no
-        frame can carry."""
+    def add(self, peer: Peer, name: Hashable = None) -> int:
+        """The number of this unit; its keys are these from now on. `name` tells units of the same id apart. Raises ValueError for
+        keys over 64 bytes or an id that no frame can carry."""
         identity = self._unit_bytes(peer.unit)[: self._ids.shape[1]]
         begun = [self._kernel.key_schedule(key) for key in peer.seal_keys[:GENERATIONS]]
-        number = self._places.setdefault(peer.unit, len(self._peers))
-        if number == len(self._peers):
-            self._peers.append(peer)
-            if number == len(self._ids):
-                self._grow()
+        number = self._number(peer.unit if name is None else name)
         self._peers[number] = peer
         self._ids[number] = np.frombuffer(identity.ljust(self._ids.shape[1], b"\0"), np.uint8)
         for generation in range(GENERATIONS):
             at = number * GENERATIONS + generation
             self._has[at] = generation < len(begun)
-            if self._has[at]:
-                self._schedules[at] = np.frombuffer(begun[generation], np.uint8)
+            self._schedules[at] = np.frombuffer(begun[generation], np.uint8) if self._has[at] else 0
         return number
 
+    def find(self, name: Hashable) -> int | None:
+        """The number of a unit that is here, which counts as used now."""
+        number = self._places.get(name)
+        if number is not None:
+            self._places.move_to_end(name)
+        return number
+
+    def drop(self, name: Hashable) -> None:
+        """Forget a unit's keys, if they are here. Its number says nothing any more."""
+        number = self._places.pop(name, None)
+        if number is not None:
+            self._peers[number] = Peer("")
+            self._ids[number] = 0
+            keys = slice(number * GENERATIONS, (number + 1) * GENERATIONS)
+            self._schedules[keys], self._has[keys] = 0, False
+            self._free.append(number)
+
     def numbers(self, peers: Iterable[Peer]) -> Ints:
-        """The numbers of peers, added where they are not known or have other keys."""
+        """The numbers of peers, added where they are not known or have other keys. At most `limit` of them in one call."""
         found = []
         for peer in peers:
-            number = self._places.get(peer.unit)
+            number = self.find(peer.unit)
             if number is None or self._peers[number] != peer:
                 number = self.add(peer)
             found.append(number)
@@ -93,14 +113,34 @@ class Keyring:
         return speakers * np.int32(GENERATIONS)
 
     def check(self, frames: list[bytes], speakers: Ints, tag_bytes: int, trail_bytes: int) -> Bytes:
-        """Of each frame 1 if its seal, `tag_bytes` that end `trail_bytes` before its end, was made with a key of its speaker."""
+        """Of each frame which key of its speaker, counted from 1, made its seal, `tag_bytes` that end `trail_bytes` before its
+        end; 0: none of them."""
         holds = np.zeros(len(frames), np.uint8)
         for generation in range(GENERATIONS):
             which = speakers * np.int32(GENERATIONS) + np.int32(generation)
             which[(speakers < 0) | ~self._has[which]] = -1
-            if generation == 0 or (which[holds == 0] >= 0).any():
+            if generation == 0:
                 self._kernel.check_seals(frames, self._schedules, which, tag_bytes, trail_bytes, holds)
+            elif (which[holds == 0] >= 0).any():
+                before = holds.copy()
+                self._kernel.check_seals(frames, self._schedules, which, tag_bytes, trail_bytes, holds)
+                holds[(before == 0) & (holds != 0)] = generation + 1
         return holds
+
+    def _number(self, name: Hashable) -> int:
+        """The place of a unit, made where it has none."""
+        number = self.find(name)
+        if number is not None:
+            return number
+        if len(self._places) >= self._limit:
+            self.drop(next(iter(self._places)))
+        if not self._free:
+            self._free.append(len(self._peers))
+            self._peers.append(Peer(""))
+            if len(self._peers) > len(self._ids):
+                self._grow()
+        number = self._places[name] = self._free.pop()
+        return number
 
     def _grow(self) -> None:
         self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])

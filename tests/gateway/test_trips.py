@@ -5,6 +5,7 @@ import random
 from itertools import pairwise
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,7 +179,7 @@ def test_ids_follow_from_the_report():
 def test_without_an_odometer_the_way_over_the_positions_counts():
     drive = Drive()
     del_mileage = {key: value for key, value in drive.memory.state.items() if key != "mileage_in_kilometers"}
-    drive.memory = dataclasses.replace(drive.memory, state=del_mileage)
+    drive.memory = msgspec.structs.replace(drive.memory, state=del_mileage)
     drive.report(10, driving_enabled=True, position=HAMBURG)
     way = [{"lat": HAMBURG["lat"] + 0.01 * n, "lon": HAMBURG["lon"]} for n in range(11)]
     for position in way[1:]:
@@ -212,7 +213,7 @@ def test_noise_and_wild_jumps_of_the_receiver_are_no_way():
 
 def test_what_nobody_measured_is_null():
     drive = Drive()
-    drive.memory = dataclasses.replace(drive.memory, state={"driving_enabled": Recorded(False, NOW, 1)})
+    drive.memory = msgspec.structs.replace(drive.memory, state={"driving_enabled": Recorded(False, NOW, 1)})
     drive.report(10, driving_enabled=True)
     _, measured = drive.report(90, driving_enabled=False)
     assert measured.body["metrics"] == {

@@ -1,0 +1,200 @@
+"""Reads what a batch of telegrams carries on the hot path, protocol by protocol: frames cut, checked, decoded and translated.
+
+What comes out is what `gateway.uplink` finds frame by frame; what the hot path does not vouch for is left to the uplink. Pure.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gateway.memory import Vehicle
+from gateway.properties import Properties
+from gateway.uplink import Heard, Piece, Telegram, Told, understood
+from modeldb import Database
+from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, ProtocolError, UnitId
+from protocols.hotpath import BINDINGS, Decoder, Rows, path_in_use
+from protocols.hotpath.kernels import Path
+from protocols.keys import UnitKeys
+
+NOBODY = -1
+KEPT = 65_536
+"""Units whose keys are kept: as many as a keyring keeps begun."""
+
+Secrets = Callable[[Vehicle], Sequence[UnitKeys]]
+
+
+class Said(NamedTuple):
+    """A telegram, and the vehicle whose unit it is from."""
+
+    telegram: Telegram
+    vehicle: Vehicle
+
+
+class Reader:
+    """Reads batches; one a gateway, not for several threads. Keeps the layouts that it has learnt and the keys of units.
+
+    `secrets` gives a vehicle's keys, newest first; it is asked anew when the vehicle's generations are others. `forget` those of
+    a unit that may not speak any more. `vouched` and `unvouched` count the frames of the last batch that went the fast way,
+    and the others.
+    """
+
+    def __init__(self, models: Database, secrets: Secrets, path: Path | None = None) -> None:
+        self._models, self._secrets = models, secrets
+        self.path: Path = path or path_in_use
+        self.vouched = self.unvouched = 0
+        self._decoders: dict[str, Decoder] = {}
+        self._keys: dict[UnitId, tuple[tuple[int, ...], Sequence[UnitKeys]]] = {}
+        self._properties: dict[str, Properties] = {}
+
+    def keys(self, vehicle: Vehicle) -> Sequence[UnitKeys]:
+        """The keys of a vehicle's unit, newest first."""
+        known = self._keys.get(vehicle.unit)
+        if known is None or known[0] != vehicle.generations:
+            self.forget(vehicle.unit)
+            if len(self._keys) >= KEPT:
+                self._keys.clear()
+            known = self._keys[vehicle.unit] = (vehicle.generations, self._secrets(vehicle))
+        return known[1]
+
+    def forget(self, unit: UnitId) -> None:
+        """Drop the keys of a unit."""
+        self._keys.pop(unit, None)
+        for decoder in self._decoders.values():
+            decoder.keyring.drop(unit)
+
+    def read(self, batch: Sequence[Said]) -> list[list[Piece] | None]:
+        """The pieces of each telegram's payload; None where they are still to be cut."""
+        found: list[list[Piece] | None] = [None] * len(batch)
+        self.vouched = self.unvouched = 0
+        by_protocol: dict[str, list[int]] = {}
+        for at, said in enumerate(batch):
+            name = said.vehicle.brand.protocol
+            if name in BINDINGS and len(said.telegram.payload) <= PAYLOAD_LIMIT_BYTES:
+                by_protocol.setdefault(name, []).append(at)
+        for name, places in by_protocol.items():
+            reading = _Reading(self, self.decoder(name), [batch[at] for at in places])
+            for at, pieces in zip(places, reading.pieces(), strict=True):
+                found[at] = pieces
+            self.vouched += reading.vouched
+            self.unvouched += len(reading.frames) - reading.vouched
+        return found
+
+    def decoder(self, name: str) -> Decoder:
+        """The decoder of a protocol."""
+        decoder = self._decoders.get(name)
+        if decoder is None:
+            decoder = self._decoders[name] = Decoder(BINDINGS[name], path=self.path)
+        return decoder
+
+    def properties(self, brand: str) -> Properties:
+        """What rows mean for the models of a brand."""
+        found = self._properties.get(brand)
+        if found is None:
+            form = BINDINGS[self._models.brands[brand].protocol].form
+            found = self._properties[brand] = Properties(self._models, brand, form, self.path)
+        return found
+
+
+class _Reading:
+    """One protocol's part of a batch: every payload cut by its length fields, and all frames decoded at once."""
+
+    def __init__(self, reader: Reader, decoder: Decoder, batch: Sequence[Said]) -> None:
+        self.reader, self.decoder, self.batch = reader, decoder, batch
+        self.frames: list[bytes] = []
+        self.begins: list[int] = []
+        self.of: list[int] = []
+        """Which telegram each frame is of."""
+        speakers: list[int] = []
+        for at, said in enumerate(batch):
+            payload, speaker = said.telegram.payload, self._speaker(said.vehicle)
+            for begin, end in decoder.binding.framing.hops(payload):
+                self.frames.append(payload[begin:end])
+                self.begins.append(begin)
+                self.of.append(at)
+                speakers.append(speaker)
+        self.speakers = np.array(speakers, np.int32)
+        self.rows: Rows = decoder.decode(self.frames, self.speakers)
+        self.vouched = len(self.frames) - int(np.count_nonzero(self.rows.status))
+
+    def pieces(self) -> list[list[Piece]]:
+        """The pieces of each telegram."""
+        heard = self._heard()
+        found: list[list[Piece]] = [[] for _ in self.batch]
+        for at, begin, data, said in zip(self.of, self.begins, self.frames, heard, strict=True):
+            found[at].append(Piece(Cut(begin, data), said))
+        if self.vouched < len(self.frames):
+            for at in {self.of[number] for number in np.flatnonzero(self.rows.status).tolist()}:
+                found[at] = self._cut_again(self.batch[at].telegram.payload, found[at])
+        return found
+
+    def _cut_again(self, payload: bytes, pieces: Sequence[Piece]) -> list[Piece]:
+        """Something in this payload is wrong, or new: the protocol itself says where its frames are."""
+        known = {(piece.cut.offset, len(piece.cut.data)): piece.heard for piece in pieces}
+        return [
+            Piece(cut, None if cut.error else known.get((cut.offset, len(cut.data))))
+            for cut in self.decoder.binding.protocol.split(payload)
+        ]
+
+    def _speaker(self, vehicle: Vehicle) -> int:
+        keyring, keys = self.decoder.keyring, self.reader.keys(vehicle)
+        number = keyring.find(vehicle.unit)
+        if number is None:
+            seals = [each.seal for each in keys] if self.decoder.binding.protocol.sealed else ()
+            try:
+                number = keyring.add(Peer(vehicle.unit.telematics_unit_id, seals), vehicle.unit)
+            except ValueError:  # an id that no frame of this protocol can carry
+                return NOBODY
+        return number
+
+    def _heard(self) -> list[Heard | ProtocolError | None]:
+        rows, properties = self.rows, self._translated()
+        briefs = self.decoder.binding.briefs
+        short = briefs(rows.lanes, self.frames) if briefs and rows.starts is None else None
+        found: list[Heard | ProtocolError | None] = []
+        for number, status in enumerate(rows.status.tolist()):
+            vehicle = self.batch[self.of[number]].vehicle
+            if status:
+                found.append(self._slow(number, vehicle))
+            elif short is not None and (said := properties[number]) is not None:
+                brief = short[number]
+                told = Told(brief.record, brief.captured_at, brief.sequence, said)
+                generation = self._generation(number, vehicle)
+                found.append(
+                    Heard(brief.kind, brief.sequence, brief.oldest_sequence, brief.clock_unsynchronised, (told,), generation)
+                )
+            else:
+                frame = self.decoder.frame(rows, number)
+                begin = number if rows.starts is None else int(rows.starts[number])
+                known = properties[begin : begin + len(frame.reports)]
+                found.append(understood(frame, self._generation(number, vehicle), vehicle, known))
+        return found
+
+    def _generation(self, number: int, vehicle: Vehicle) -> int | None:
+        if self.rows.keys is None:
+            return None
+        return self.reader.keys(vehicle)[int(self.rows.keys[number]) - 1].generation
+
+    def _slow(self, number: int, vehicle: Vehicle) -> Heard | ProtocolError | None:
+        """What the slow way made of a frame; None where that leaves open which of two keys sealed it."""
+        outcome = self.rows.slow[number]
+        if self.speakers[number] == NOBODY:
+            return None
+        if not isinstance(outcome, Frame):
+            return outcome
+        keys = self.reader.keys(vehicle)
+        if not self.decoder.binding.protocol.sealed:
+            return understood(outcome, None, vehicle)
+        return understood(outcome, keys[0].generation, vehicle) if len(keys) == 1 else None
+
+    def _translated(self) -> list[dict[str, Any] | None]:
+        """What each row says of its vehicle, where the models' rules are columns."""
+        rows, owners, status = self.rows, self.rows.owners.tolist(), self.rows.status.tolist()
+        vehicles = [None if status[owner] else self.batch[self.of[owner]].vehicle for owner in owners]
+        found: list[dict[str, Any] | None] = [None] * len(vehicles)
+        for brand in {vehicle.unit.brand for vehicle in vehicles if vehicle}:
+            properties = self.reader.properties(brand)
+            places = properties.places
+            models = [places.get(each.model.id, -1) if each and each.unit.brand == brand else -1 for each in vehicles]
+            properties.read(rows.data, models, found)
+        return found
