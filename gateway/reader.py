@@ -6,14 +6,13 @@ What comes out is what `gateway.uplink` finds frame by frame; what the hot path 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gateway.memory import Vehicle
 from gateway.properties import Properties
 from gateway.uplink import Heard, Piece, Telegram, Told, understood
 from modeldb import Database
-from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, ProtocolError, UnitId
+from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, UnitId
 from protocols.hotpath import BINDINGS, Decoder, Rows, path_in_use
+from protocols.hotpath.bulk import Batch
 from protocols.hotpath.kernels import Path
 from protocols.keys import UnitKeys
 
@@ -76,8 +75,8 @@ class Reader:
             reading = _Reading(self, self.decoder(name), [batch[at] for at in places])
             for at, pieces in zip(places, reading.pieces(), strict=True):
                 found[at] = pieces
-            self.vouched += reading.vouched
-            self.unvouched += len(reading.frames) - reading.vouched
+            self.vouched += reading.decoded.vouched
+            self.unvouched += len(reading.decoded.frames) - reading.decoded.vouched
         return found
 
     def decoder(self, name: str) -> Decoder:
@@ -97,44 +96,18 @@ class Reader:
 
 
 class _Reading:
-    """One protocol's part of a batch: every payload cut by its length fields, and all frames decoded at once."""
+    """One protocol's part of a batch."""
 
     def __init__(self, reader: Reader, decoder: Decoder, batch: Sequence[Said]) -> None:
         self.reader, self.decoder, self.batch = reader, decoder, batch
-        self.frames: list[bytes] = []
-        self.begins: list[int] = []
-        self.of: list[int] = []
-        """Which telegram each frame is of."""
-        speakers: list[int] = []
-        for at, said in enumerate(batch):
-            payload, speaker = said.telegram.payload, self._speaker(said.vehicle)
-            for begin, end in decoder.binding.framing.hops(payload):
-                self.frames.append(payload[begin:end])
-                self.begins.append(begin)
-                self.of.append(at)
-                speakers.append(speaker)
-        self.speakers = np.array(speakers, np.int32)
-        self.rows: Rows = decoder.decode(self.frames, self.speakers)
-        self.vouched = len(self.frames) - int(np.count_nonzero(self.rows.status))
+        payloads = [said.telegram.payload for said in batch]
+        self.decoded = Batch(decoder, payloads, [self._speaker(said.vehicle) for said in batch])
+        self.rows: Rows = self.decoded.rows
 
     def pieces(self) -> list[list[Piece]]:
         """The pieces of each telegram."""
         heard = self._heard()
-        found: list[list[Piece]] = [[] for _ in self.batch]
-        for at, begin, data, said in zip(self.of, self.begins, self.frames, heard, strict=True):
-            found[at].append(Piece(Cut(begin, data), said))
-        if self.vouched < len(self.frames):
-            for at in {self.of[number] for number in np.flatnonzero(self.rows.status).tolist()}:
-                found[at] = self._cut_again(self.batch[at].telegram.payload, found[at])
-        return found
-
-    def _cut_again(self, payload: bytes, pieces: Sequence[Piece]) -> list[Piece]:
-        """Something in this payload is wrong, or new: the protocol itself says where its frames are."""
-        known = {(piece.cut.offset, len(piece.cut.data)): piece.heard for piece in pieces}
-        return [
-            Piece(cut, None if cut.error else known.get((cut.offset, len(cut.data))))
-            for cut in self.decoder.binding.protocol.split(payload)
-        ]
+        return [[Piece(cut, None if number is None else heard[number]) for cut, number in cuts] for cuts in self.decoded.cuts()]
 
     def _speaker(self, vehicle: Vehicle) -> int:
         keyring, keys = self.decoder.keyring, self.reader.keys(vehicle)
@@ -148,12 +121,12 @@ class _Reading:
         return number
 
     def _heard(self) -> list[Heard | ProtocolError | None]:
-        rows, properties = self.rows, self._translated()
+        rows, of, properties = self.rows, self.decoded.of, self._translated()
         briefs = self.decoder.binding.briefs
-        short = briefs(rows.lanes, self.frames) if briefs and rows.starts is None else None
+        short = briefs(rows.lanes, self.decoded.frames) if briefs and rows.starts is None else None
         found: list[Heard | ProtocolError | None] = []
         for number, status in enumerate(rows.status.tolist()):
-            vehicle = self.batch[self.of[number]].vehicle
+            vehicle = self.batch[of[number]].vehicle
             if status:
                 found.append(self._slow(number, vehicle))
             elif short is not None and (said := properties[number]) is not None:
@@ -178,7 +151,7 @@ class _Reading:
     def _slow(self, number: int, vehicle: Vehicle) -> Heard | ProtocolError | None:
         """What the slow way made of a frame; None where that leaves open which of two keys sealed it."""
         outcome = self.rows.slow[number]
-        if self.speakers[number] == NOBODY:
+        if self.decoded.speakers is None or self.decoded.speakers[number] == NOBODY:
             return None
         if not isinstance(outcome, Frame):
             return outcome
@@ -190,7 +163,7 @@ class _Reading:
     def _translated(self) -> list[dict[str, Any] | None]:
         """What each row says of its vehicle, where the models' rules are columns."""
         rows, owners, status = self.rows, self.rows.owners.tolist(), self.rows.status.tolist()
-        vehicles = [None if status[owner] else self.batch[self.of[owner]].vehicle for owner in owners]
+        vehicles = [None if status[owner] else self.batch[self.decoded.of[owner]].vehicle for owner in owners]
         found: list[dict[str, Any] | None] = [None] * len(vehicles)
         for brand in {vehicle.unit.brand for vehicle in vehicles if vehicle}:
             properties = self.reader.properties(brand)

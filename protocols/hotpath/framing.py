@@ -93,7 +93,17 @@ class Framing:
 
         If each of them proves to be a frame, they are what Protocol.split gives; otherwise that has the say.
         """
-        found, at, size = [], 0, len(data)
+        found = self._hops(data)
+        return found if found and found[-1][1] == len(data) else [(0, len(data))]
+
+    def whole(self, data: bytes) -> int:
+        """How many bytes of a stream's front are whole frames by their length fields alone."""
+        found = self._hops(data)
+        return found[-1][1] if found else 0
+
+    def _hops(self, data: bytes) -> list[tuple[int, int]]:
+        found: list[tuple[int, int]] = []
+        at, size = 0, len(data)
         order: Literal["big", "little"] = "big" if self.length_big else "little"
         while self.length_width and at < size:
             said = at + self.length_at
@@ -102,7 +112,7 @@ class Framing:
                 break
             found.append((at, end))
             at = end
-        return found if found and at == size else [(0, size)]
+        return found
 
     def packed(self) -> bytes:
         """As the C structure has it: 64-bit numbers in this order."""
