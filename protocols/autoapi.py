@@ -46,7 +46,7 @@ class AutoApi(Protocol):
             try:
                 end = frame_end(payload, at)
             except ProtocolError as error:
-                end = next_frame(payload, at) if error.reason == "bad_sync" else len(payload)
+                end = next_frame(payload, at) if error.reason in ("bad_sync", "unsupported") else len(payload)
                 yield Cut(at, payload[at:end], error)
             else:
                 yield Cut(at, payload[at:end])

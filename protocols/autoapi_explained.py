@@ -153,5 +153,5 @@ def _of_value(form: Any, value: Any) -> tuple[str, str]:
     if form is TIMESTAMP:
         return "ms", moment(value)
     if isinstance(form, Enum):
-        return "", str(form.decmapping.get(value, "not defined"))
+        return "", "" if isinstance(value, str) else "not defined"
     return "", ""

@@ -14,8 +14,8 @@ from protocols.autoapi_capabilities import CAPABILITIES
 from protocols.codec import ProtocolError, build
 
 VERSION = 0x0D
-OLDER_VERSIONS = b"\x0a\x0b\x0c"
-"""Levels 10 to 12: other units and types under the same ids."""
+OTHER_VERSIONS = b"\x0a\x0b\x0c\x0e\x0f"
+"""Levels 10 to 12, and such as may come: other units and types under the same ids."""
 GET, SET, GET_AVAILABILITY = 0x00, 0x01, 0x02
 TYPES = {GET: "get", SET: "set", GET_AVAILABILITY: "availability"}
 DATA, TIME, FAILED, AVAILABLE = 0x01, 0x02, 0x03, 0x05
@@ -63,6 +63,8 @@ def frame_end(data: bytes, at: int) -> int:
         return len(data)
     end, _, error = walk(data, at + HEADER_BYTES)
     if error is not None and not _begins(data, end):
+        if end > at + HEADER_BYTES and error.reason == "truncated":
+            error.guess = f"the end was cut off, or what stands behind the message from byte {end} on does not belong to it"
         raise error
     return end
 
@@ -103,7 +105,7 @@ def header(data: bytes, at: int) -> int:
     """The type of the message at `at`."""
     if at >= len(data):
         raise ProtocolError("truncated", at, "version", expected=f"at least {HEADER_BYTES} bytes", found="0 bytes")
-    if data[at] in OLDER_VERSIONS:
+    if data[at] in OTHER_VERSIONS:
         raise ProtocolError("unsupported", at, "version", expected="level 13", found=f"level {data[at]}")
     if data[at] != VERSION:
         raise ProtocolError("bad_sync", at, "version", expected="0d", found=f"{data[at]:02x}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from construct import Enum, SizeofError, Struct, Terminated
 
-from protocols.autoapi_types import Keyed, Measure, Property
+from protocols.autoapi_types import MEASUREMENTS, Keyed, Measure, Property
 from protocols.codec import ProtocolError, build, parse
 
 Parts = Mapping[tuple[str, ...], Any]
@@ -43,9 +43,18 @@ def read(declared: Property, data: bytes, at: int = 0, under: str = "") -> Any:
             except ProtocolError as error:
                 if error.reason == "truncated":
                     error.reason = "bad_length"
+                _say_measurement(error, declared, data)
                 raise
     sizes = " or ".join(str(size) for size, _ in layouts)
     raise ProtocolError("bad_length", 0, "data", expected=f"{sizes} bytes", found=f"{len(data)} bytes")
+
+
+def _say_measurement(error: ProtocolError, declared: Property, data: bytes) -> None:
+    form = bare(declared.form)
+    if isinstance(form, Measure) and data[0] != form.measurement_id:
+        names = {identifier: name for name, (identifier, _) in MEASUREMENTS.items()}
+        error.offset, error.expected = 0, f"{form.measurement_id:02x}, {form.measurement}"
+        error.found = f"{data[0]:02x}, {names.get(data[0], 'not defined')}"
 
 
 def write(declared: Property, value: Any) -> bytes:

@@ -4,6 +4,7 @@ A protocol is one module of this package with a `PROTOCOL` in it. Bytes in, a `F
 other exception; no socket, no clock, no vehicle: time and keys are arguments.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -249,4 +250,15 @@ def _named(error: Exception, offset: int) -> ProtocolError:
             reason = "bad_checksum"
         case _:
             reason = "malformed"
-    return ProtocolError(reason, offset, _field(error), found=str(error).splitlines()[0] if str(error) else "")
+    said = [line for line in str(error).splitlines() if not line.startswith("Error in path")]
+    expected, found = "", said[0] if said else ""
+    if short := _SHORT.search(found):
+        expected, found = f"{short[1]} bytes", f"{short[2]} bytes"
+    elif text := _NO_TEXT.search(found):
+        expected, found = f"text in {text[1]}", "other bytes"
+    return ProtocolError(reason, offset, _field(error), expected=expected, found=found)
+
+
+_SHORT = re.compile(r"expected (\d+), found (\d+)$")
+_NO_TEXT = re.compile(r"cannot use encoding '(\w+)' to decode")
+"""What construct says of bytes that are not there, and of bytes that are no text."""

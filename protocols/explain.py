@@ -1,5 +1,6 @@
 """A frame, byte by byte, with the first thing that is wrong: what the declarations read, and where they stopped making sense."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 from protocols import envelope, load
 from protocols.codec import Cut, Frame, Peer, Protocol, ProtocolError, Reason, parse
 from protocols.numbering import numbered
-from protocols.trace import Leaf, Trace, watch
+from protocols.trace import Leaf, Trace, dotted, watch
 
 _PLAUSIBLE: tuple[Reason, ...] = ("bad_sync", "unsupported", "malformed", "truncated", "bad_length", "bad_checksum")
 """Which first error speaks how much for a protocol: who gets as far as the checksum has found sync and length."""
@@ -120,8 +121,18 @@ def _explained(cut: Cut, protocol: Protocol, peer: Peer | None) -> Explanation:
         with suppress(ProtocolError):
             protocol.read(cut.data)
         _read_envelope(cut.data, frame)
+    if error is not None and not error.field:
+        error.field = _cut_in(traces) if error.reason == "truncated" else ""
     fields = tuple(_fields(cut, traces, protocol))
     return Explanation(protocol.name, cut.offset, cut.data, fields, protocol.checksum(cut.data), frame, error)
+
+
+def _cut_in(traces: Sequence[Trace]) -> str:
+    """The field that could not be read to its end."""
+    for trace in reversed(traces):
+        if trace.error is not None:
+            return ".".join(filter(None, (trace.under, dotted(str(getattr(trace.error, "path", None) or "")))))
+    return ""
 
 
 def _read_envelope(data: bytes, frame: Frame | None) -> None:
@@ -171,7 +182,12 @@ def _parts(data: bytes, traces: Sequence[Trace]) -> Iterator[tuple[str, Leaf]]:
 def guess(payload: bytes, among: Iterable[Protocol] = ()) -> Protocol:
     """The protocol that `payload` most likely speaks: whose frames cover most of it, else as which it begins, else whose first
     error comes latest."""
-    return max(among or load().values(), key=lambda protocol: _likelihood(payload, protocol))
+    known = list(among or load().values())
+    if not any(payload.startswith(protocol.starts) for protocol in known):
+        for protocol in known:
+            if len(payload) > 1 and _lost_front(payload, protocol):
+                return protocol
+    return max(known, key=lambda protocol: _likelihood(payload, protocol))
 
 
 def _likelihood(payload: bytes, protocol: Protocol) -> tuple[bool, bool, int, int]:
@@ -196,6 +212,21 @@ def _supposed(error: ProtocolError, data: bytes, protocol: Protocol) -> str:
     for other in others if error.reason in ("bad_sync", "unsupported", "malformed", "bad_length") else ():
         if data.startswith(other.starts) and _likelihood(data, other)[2] == len(data):
             return f"a frame of another protocol, {other.name}"
-    if error.reason == "truncated":
-        return "the end was cut off"
-    return ""
+    if re.fullmatch(rb"(?i)(0x)?([0-9a-f]{2}\s*){8,}", data):
+        return "hex digits as text: what they say is the frame"
+    if not data.strip(b"\r\n"):
+        return "the end of a line"
+    if lost := _lost_front(data, protocol):
+        return f"the first {lost} bytes are missing" if lost > 1 else "the first byte is missing"
+    return "the end was cut off" if error.reason == "truncated" else ""
+
+
+def _lost_front(data: bytes, protocol: Protocol) -> int:
+    """How many of the bytes that frames begin with have to be put before `data` to make it a frame; 0: that does not help."""
+    for start in protocol.starts:
+        for lost in range(1, len(start) + 1):
+            with suppress(ProtocolError):
+                protocol.decode(start[:lost] + data)
+                if protocol.checksum(start[:lost] + data):  # else nearly anything might be one
+                    return lost
+    return 0

@@ -19,6 +19,10 @@ from protocols.gbt32960_layouts import (
     ENCRYPTED,
     HEADER,
     HEADER_SIZE_BYTES,
+    LOGIN_2016,
+    LOGIN_2025,
+    REPORT_2016,
+    REPORT_2025,
     TIME,
     TIMED,
     UNTIMED_2016,
@@ -59,7 +63,7 @@ FLAGS = {2016: (COMMAND, OK, ERROR, DUPLICATE_VIN), 2025: (COMMAND, *range(0x01,
 
 PLAIN = 0x01
 ENCRYPTIONS = {2016: (0x01, 0x02, 0x03, 0xFE, 0xFF), 2025: (0x01, 0x02, 0x03, 0x04, 0x05, 0xFE, 0xFF)}
-"""1 none, 2 RSA, 3 AES-128, 4 SM2, 5 SM4, FE abnormal, FF invalid."""
+CIPHERS = {0x02: "RSA", 0x03: "AES-128", 0x04: "SM2", 0x05: "SM4", 0xFE: "abnormal", 0xFF: "invalid"}
 
 ENVELOPE_CONTROL = 0x80
 """The control command that carries a command envelope (protocols.envelope)."""
@@ -242,8 +246,9 @@ def _check_header(head: Any, edition: int) -> None:
 def _closed(head: Any, unit: str | None, facts: dict[str, Any], content: bytes) -> Frame:
     """A frame whose data unit is encrypted: what its header says, if that is enough."""
     if head.command in (*REPORTS, CONTROL, QUERY) and (head.command in REPORTS or head.flag != COMMAND):
-        found = f"{head.encryption:02x}"
-        raise ProtocolError("unsupported", 21, "encryption", expected="01, no encryption", found=found, guess="encrypted")
+        found = f"{head.encryption:02x}, {CIPHERS[head.encryption]}"
+        guess = "" if head.encryption >= 0xFE else "the data unit is encrypted, and its key is not here"
+        raise ProtocolError("unsupported", 21, "encryption", expected="01, no encryption", found=found, guess=guess)
     return Frame(_kind(head.command, head.flag), unit, facts=facts | {"body": {"encrypted": content}})
 
 
@@ -286,8 +291,9 @@ def _read(declaration: Any, content: bytes) -> dict[str, Any]:
             unix_ms(body["time"])
     except ProtocolError as error:
         if error.reason not in ("truncated", "bad_length"):
+            error.guess = _edition_guess(declaration, content) or error.guess
             raise error.moved(HEADER_SIZE_BYTES) from error
-        at, field, guess = HEADER_SIZE_BYTES + error.offset, error.field or "body", _content_guess(content)
+        at, field, guess = HEADER_SIZE_BYTES + error.offset, error.field or "body", _content_guess(declaration, content)
         expected, found = "fields that end where the data unit does", f"a data unit of {len(content)} bytes"
         raise ProtocolError("bad_length", at, field, expected=expected, found=found, guess=guess) from error
     return body
@@ -335,8 +341,30 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _content_guess(content: bytes) -> str:
-    return "a length byte before the ICCID, which the standard does not have" if content[8:9] == b"\x14" else ""
+def _content_guess(declaration: Any, content: bytes) -> str:
+    if content[8:9] == b"\x14" and declaration in (LOGIN_2016, LOGIN_2025):
+        return "a length byte before the ICCID, which the standard does not have"
+    return _edition_guess(declaration, content)
+
+
+def _edition_guess(declaration: Any, content: bytes) -> str:
+    """Whether a data unit that cannot be read is one of the other edition."""
+    other, name = OTHER_EDITION.get(declaration, (None, ""))
+    try:
+        if other is not None:
+            parse(other, content)
+            return f"a data unit of edition {name} behind the start of the other"
+    except ProtocolError:
+        pass
+    return ""
+
+
+OTHER_EDITION = {
+    LOGIN_2016: (LOGIN_2025, "2025"),
+    REPORT_2016: (REPORT_2025, "2025"),
+    LOGIN_2025: (LOGIN_2016, "2016"),
+    REPORT_2025: (REPORT_2016, "2016"),
+}
 
 
 PROTOCOL = Gbt32960()

@@ -14,8 +14,9 @@ DIGITS = 10
 
 
 def number(step: float, unit: str, zero: float = 0, note: str = "") -> Meaning:
-    """A whole number of steps from `zero`, which is in `unit`."""
+    """A whole number of steps from `zero`, which is in `unit`: `0.1 A from -1000 A`."""
     steps = f"{step:g} {unit}".replace("e-0", "e-") if step != 1 else unit
+    steps += f" from {zero:g} {unit}" if zero else ""
 
     def said(value: Any) -> tuple[str, str]:
         if step == 1 and not zero:

@@ -163,7 +163,7 @@ def _check_whole(data: bytes) -> None:
     try:
         size = measure_any(data)
     except ProtocolError as error:
-        error.guess = edited.guess if edited else ""
+        error.guess = edited.guess if edited else error.guess or _answer_guess(data)
         raise
     if size == len(data):
         return
@@ -171,8 +171,25 @@ def _check_whole(data: bytes) -> None:
         raise edited
     if size is None or size > len(data):
         expected = f"{size} bytes" if size else "a whole header"
-        raise ProtocolError("truncated", len(data), expected=expected, found=f"{len(data)} bytes")
+        answer = _answer_guess(data)
+        guess = f"the end was cut off, or it is {answer}" if answer else _gap_guess(data)
+        raise ProtocolError("truncated", len(data), expected=expected, found=f"{len(data)} bytes", guess=guess)
     raise ProtocolError("bad_length", size, expected=f"{size} bytes", found=f"{len(data)} bytes", guess="more than one packet")
+
+
+def _answer_guess(data: bytes) -> str:
+    """What a server says to a unit is no packet, and has no start of its own."""
+    if data in (LOGIN_ACCEPTED, LOGIN_REJECTED):
+        return "the server's answer to a login"
+    if len(data) == 4 and data[:3] == bytes(3):
+        return f"the server's answer to records: it holds {data[3]}"
+    return "the server's answer in the UDP channel" if len(data) == 7 and data[:2] == b"\0\5" else ""
+
+
+def _gap_guess(data: bytes) -> str:
+    """A packet that is too short and ends as whole ones do: with its count once more and a CRC."""
+    ends = len(data) > TCP_HEADER_BYTES + 8 and data.startswith(PREAMBLE) and data[-4:-2] == bytes(2) and data[-5] == data[9]
+    return "bytes in between are missing: the end looks whole" if ends else ""
 
 
 def _login(data: bytes) -> Frame:
@@ -218,9 +235,11 @@ def _parsed(declarations: Mapping[tuple[int, str], Any], key: tuple[int, str], d
         if error.reason not in ("truncated", "bad_length"):
             raise
         wrong = error
-    found = "records or messages that do not end where the length says"
+    end = len(data) - (4 if data.startswith(PREAMBLE) else 0)
+    expected, found = f"records or messages that end at byte {end}", "others: they would end before it, or behind it"
     guess = _codec_guess(declarations, key, data, begin)
-    raise ProtocolError("bad_length", wrong.offset, wrong.field or "data", found=found, guess=guess) from wrong
+    field = wrong.field or "data"
+    raise ProtocolError("bad_length", wrong.offset, field, expected=expected, found=found, guess=guess) from wrong
 
 
 def _codec_guess(declarations: Mapping[tuple[int, str], Any], key: tuple[int, str], data: bytes, begin: int) -> str:

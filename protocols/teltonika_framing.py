@@ -6,6 +6,7 @@ zeros, the FF keep-alive, and the UDP channel, which has a length in front and n
 
 import re
 from collections.abc import Callable
+from zlib import crc32
 
 from fastcrc import crc16
 
@@ -42,6 +43,9 @@ def measure(head: bytes) -> int | None:
         return _login_size(head)
     if PREAMBLE.startswith(head[:2]):
         return _tcp_size(head)
+    if head[:1] == b"\0" and head[2:].isdigit():
+        expected, found, guess = LOGIN_LENGTH.hex(), head[:2].hex(), "a login, with an IMEI that has not 15 digits"
+        raise ProtocolError("bad_length", 0, "length", expected=expected, found=found, guess=guess)
     found = head[:4].hex()
     raise ProtocolError("bad_sync", 0, "preamble", expected="00000000, a login (000f), or a keep-alive (ff)", found=found)
 
@@ -128,6 +132,8 @@ def _byte_swapped(value: int) -> int:
 
 _OTHER_SUMS: tuple[tuple[str, Callable[[bytes], int]], ...] = (
     ("CRC with its two bytes swapped", lambda frame: _byte_swapped(crc16_arc(frame[8:-4]))),
+    ("CRC as a little-endian number", lambda frame: int.from_bytes(crc16_arc(frame[8:-4]).to_bytes(4, "little"), "big")),
+    ("CRC-32 instead of CRC-16/ARC", lambda frame: crc32(frame[8:-4])),
     ("CRC in the upper two bytes", lambda frame: crc16_arc(frame[8:-4]) << 16),
     ("CRC over the length field too", lambda frame: crc16_arc(frame[4:-4])),  # or from the preamble: its zeros count nothing
     ("CRC without the second count", lambda frame: crc16_arc(frame[8:-5])),

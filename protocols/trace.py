@@ -6,7 +6,7 @@ The declarations stay the only specification; what explains a frame and what dec
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -18,6 +18,10 @@ LEAVES: tuple[Any, ...] = (
     construct.Bytes,
     type(construct.GreedyBytes),
 )
+
+
+WORDS: tuple[Any, ...] = (construct.Enum, construct.StringEncoded)
+"""What makes a word or a text of the leaf in it: that is the leaf's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ _watching: ContextVar[list[Trace] | None] = ContextVar("watching", default=None)
 
 
 class _Hooks:
-    """The leaf classes' own `_parse`, put aside while anybody watches."""
+    """The watched classes' own `_parse`, put aside while anybody watches."""
 
     lock = Lock()
     watchers = 0
@@ -67,9 +71,9 @@ def _hook() -> None:
     with _Hooks.lock:
         _Hooks.watchers += 1
         if _Hooks.watchers == 1:
-            for leaf in LEAVES:
-                _Hooks.originals[leaf] = leaf._parse
-                leaf._parse = _watched(leaf._parse)
+            for form, watched in (*((leaf, _watched) for leaf in LEAVES), *((name, _worded) for name in WORDS)):
+                _Hooks.originals[form] = form._parse
+                form._parse = watched(form._parse)
 
 
 def _unhook() -> None:
@@ -89,6 +93,18 @@ def _watched(original: Any) -> Any:
         value = original(self, stream, context, path)
         trace = traces[-1]
         trace.leaves.append(Leaf(dotted(path), trace.at + offset, stream.tell() - offset, value, self))
+        return value
+
+    return _parse
+
+
+def _worded(original: Any) -> Any:
+    def _parse(self: Any, stream: Any, context: Any, path: str) -> Any:
+        value = original(self, stream, context, path)
+        traces = _watching.get()
+        if traces and traces[-1].leaves and isinstance(value, str):
+            leaves = traces[-1].leaves
+            leaves[-1] = replace(leaves[-1], value=str(value))
         return value
 
     return _parse

@@ -317,7 +317,7 @@ def test_autoapi_fields_go_by_the_names_of_their_properties():
     assert (value.offset, value.value, value.unit, value.meaning) == (12, 1000.0, "miles", "1609.344 kilometers")
     assert fields["diagnostics.timestamp.value"].meaning == "2026-01-30T13:22:05Z"
     lock = named(only(bytes.fromhex("0d00200106000401000101"), "autoapi"))["doors.locks_state.value"]
-    assert (lock.value, lock.meaning) == (1, "locked")
+    assert (lock.value, lock.raw) == ("locked", b"\1")
 
 
 def test_a_message_in_a_message_is_read_to_its_last_byte():
@@ -325,7 +325,7 @@ def test_a_message_in_a_message_is_read_to_its_last_byte():
     size = len(inner).to_bytes(2, "big")
     outer = b"\x0d\x00\x11\x01\x99" + (len(inner) + 3).to_bytes(2, "big") + b"\x01" + size + inner
     field = named(only(outer, "autoapi"))["vehicle_status.states.0.doors.locks_state.value"]
-    assert (field.offset, field.meaning) == (len(outer) - 1, "locked")
+    assert (field.offset, field.value) == (len(outer) - 1, "locked")
 
 
 @pytest.mark.parametrize("protocol", ["teltonika", "gbt32960", "autoapi"])
