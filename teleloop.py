@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 import bench.conformance.cli
+import bench.load_cli
 import bench.record_cli
 import bench.replay_cli
 import devices.cli
@@ -52,6 +53,7 @@ COMMANDS = (
     modeldb.cli,
     bench.record_cli,
     bench.replay_cli,
+    bench.load_cli,
     bench.conformance.cli,
 )
 for folder in COMMANDS:

@@ -20,7 +20,7 @@ import numpy as np
 from bench.amqp_wire import AmqpAddress, AmqpRefused, Delivered, Reader
 
 RECORD = np.dtype([("at", "<f8"), ("report", "u1"), ("vehicle", "S8"), ("id", "S36")])
-"""When (Unix seconds), whether it is a VehicleStateRecorded, whose, and its id."""
+"""When (seconds of the machine's monotonic clock), whether it is a VehicleStateRecorded, whose, and its id."""
 
 REPORT_TYPE = b"VehicleStateRecorded"
 SHUT_TIMEOUT_S = 5.0
@@ -97,7 +97,7 @@ async def _amqp(wanted: Wanted, ended: asyncio.Event) -> None:
                 continue
             if not data:
                 raise OSError("RabbitMQ closed it")
-            now = time.time()
+            now = time.monotonic()
             delivered = reader.take(data)
             if reader.out:
                 sink.write(reader.out)
@@ -151,7 +151,7 @@ async def _stream(source: asyncio.StreamReader, say: Callable[[bytes, dict[str, 
 
 def _event_record(kind: bytes, event: dict[str, Any]) -> Any:
     metadata = event["metadata"]
-    row = (time.time(), kind == REPORT_TYPE, metadata["vehicle_id"].encode(), metadata["id"].encode())
+    row = (time.monotonic(), kind == REPORT_TYPE, metadata["vehicle_id"].encode(), metadata["id"].encode())
     return np.array([row], dtype=RECORD)
 
 

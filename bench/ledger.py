@@ -1,8 +1,8 @@
 """Who lost what: every report that was captured, acknowledged, and seen by a consumer. The words are Jepsen's.
 
 - attempted: captured by a unit; acknowledged: the gateway has said that it holds it; observed: a consumer has had its event.
-- lost = acknowledged and never observed; recovered = observed and never acknowledged; unexpected = observed and never
-  attempted; duplicated = deliveries beyond the first of each event.
+- lost = acknowledged, not refused, and never observed; recovered = observed and never acknowledged; unexpected = observed and
+  never attempted; duplicated = deliveries beyond the first of each event.
 
 0 lost in N acknowledged says with 95 % confidence that fewer than 3 in N are lost ("rule of three"): give N with it.
 
@@ -131,6 +131,12 @@ class Ledger:
         if entry is not None:
             entry.cause, entry.reason = cause, reason
 
+    def explain_unseen(self, unit: UnitId, sequence: int, reason: Reason) -> None:
+        """The gateway has refused these bytes; that matters where the report did not get through another time."""
+        entry = self._by_place.get((unit, sequence))
+        if entry is not None and not entry.deliveries and entry.cause is None:
+            entry.cause, entry.reason = "refused", reason
+
     def observe(self, event_id: str, seen_at: float = 0.0) -> Entry | None:
         """A consumer was given a VehicleStateRecorded; its entry at the first time, else None."""
         entry = self._by_id.get(event_id)
@@ -157,7 +163,7 @@ class Ledger:
             attempted=len(self._by_id),
             acknowledged=sum(entry.acknowledged for entry in entries),
             observed=seen + len(self._strays),
-            lost=sum(entry.acknowledged and not entry.deliveries for entry in entries),
+            lost=sum(entry.acknowledged and not entry.deliveries and entry.cause != "refused" for entry in entries),
             duplicated=deliveries - seen - len(self._strays),
             unexpected=len(self._strays),
             recovered=sum(entry.deliveries > 0 and not entry.acknowledged for entry in entries),

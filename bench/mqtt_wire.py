@@ -3,6 +3,7 @@
 import asyncio
 import struct
 from collections.abc import Callable
+from typing import cast
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, DISCONNECT = 1, 2, 3, 4, 8, 9, 12, 14
 QOS_1_RETAIN = 0x33
@@ -64,11 +65,10 @@ class LeanLine(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Log in."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         head = text("MQTT") + bytes((4, CLEAN_OFF_USER_PASSWORD_WILL)) + struct.pack(">H", 120)
         will = self._presence + text(b"offline")
-        transport.write(packet(CONNECT << 4, head + text(self._name) + will + text(self._name) + text(self._password)))
+        self._transport.write(packet(CONNECT << 4, head + text(self._name) + will + text(self._name) + text(self._password)))
 
     def data_received(self, data: bytes) -> None:
         """Take what came, packet by packet."""

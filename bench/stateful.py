@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bench.account import Added
@@ -10,7 +11,8 @@ from bench.ledger import Ledger
 from bench.witness import Witness
 from devices.faults import parse
 from devices.firmware import Intervals
-from devices.fleet import Connection, Fleet, Member
+from devices.fleet import Fleet, Member
+from devices.mqtt import Connection
 
 WHENEVER_ASKED = Intervals(0.001, 0.001, 3_600)
 """Whenever a unit is looked at, a state is due: so the pace is the bench's."""
@@ -39,17 +41,34 @@ class _Batched:
         return getattr(self._line, name)
 
 
+class _Heard:
+    """A line that tells a witness what is said on it."""
+
+    def __init__(self, line: Connection, hear: Callable[[bytes], None]) -> None:
+        self._line, self._hear = line, hear
+
+    def publish(self, payload: bytes) -> None:
+        self._hear(payload)
+        self._line.publish(payload)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._line, name)
+
+
 class _Paced(Fleet):
     """A fleet whose units are looked at when the bench says so, not by their own timers."""
 
     batch = 1
+    witness: Witness
 
     def _schedule(self, member: Member, due_ms: int) -> None:
         member.due_ms = due_ms
 
     async def _open(self, member: Member) -> Connection:
         line = await super()._open(member)
-        return _Batched(line, self.batch) if self.batch > 1 else line  # type: ignore[return-value]
+        if member.firmware.protocol == "autoapi":  # it has no journal to look into
+            line = _Heard(line, partial(self.witness.said, member.record.unit))
+        return _Batched(line, self.batch) if self.batch > 1 else line
 
     def look(self, member: Member, at_ms: int) -> None:
         self._let(member, member.firmware.tick, at_ms=at_ms)
@@ -76,10 +95,11 @@ class StatefulFleet:
             flash_file=self.witness,
             faults=[parse(fault) for fault in faults],
         )
-        self._fleet.batch = batch
+        self._fleet.batch, self._fleet.witness = batch, self.witness
         self._ledger = ledger
         self.units = [member.record.unit for member in self._fleet.members]
         self.sent = 0
+        self._stopped = False
 
     @property
     def connects(self) -> int:
@@ -141,7 +161,9 @@ class StatefulFleet:
     async def stop(self) -> None:
         """Leave; bring the ledger up to date with what is acknowledged."""
         self.witness.settle()
-        await self._fleet.stop()
+        if not self._stopped:
+            self._stopped = True
+            await self._fleet.stop()
 
     def last_frames(self) -> Mapping[int, bytes]:
         """The newest frame with a report of each unit."""

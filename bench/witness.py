@@ -28,11 +28,15 @@ CLOUDBOXX_REPORTS = (2, 3)
 
 @dataclass(slots=True)
 class _Watch:
-    """One unit. `held` are the reports in its journal as far as they were noted, oldest first."""
+    """One unit. `held` are the reports in its journal as far as they were noted, oldest first.
+
+    `is_acknowledged` is false for protocols without any acknowledgement; of those, `last` counts what was said.
+    """
 
     unit: UnitId
     vehicle_id: str
     protocol: str
+    is_acknowledged: bool
     flash: Flash | None = None
     last: int = 0
     forgotten: int = 0
@@ -81,6 +85,13 @@ class Witness:
 
         return store
 
+    def said(self, unit: UnitId, payload: bytes) -> None:
+        """A unit that keeps nothing has published something."""
+        watch = self._watch(unit)
+        if not watch.is_acknowledged:
+            watch.last += 1
+            self._noted.append((watch, watch.last, payload))
+
     def close(self) -> None:
         """Nothing is written any more."""
         if self._keeps is not None:
@@ -107,18 +118,22 @@ class Witness:
             self.ledger.explain(unit, sequence, "forgotten")
         for entry in self.ledger:
             if entry.cause != "forgotten" and not entry.acknowledged:
-                flash = self._watches[entry.unit].flash if entry.unit in self._watches else None
+                watch = self._watches.get(entry.unit)
+                flash = watch.flash if watch is not None and watch.is_acknowledged else None
                 entry.acknowledged = flash is not None and entry.sequence not in flash.journal
 
     def _watch(self, unit: UnitId) -> _Watch:
         watch = self._watches.get(unit)
         if watch is None:
             protocol = self._protocols[unit.brand]
-            watch = self._watches[unit] = _Watch(unit, self._vehicles.get(unit, ""), protocol)
+            is_acknowledged = self._codecs[protocol].acknowledgement != "none"
+            watch = self._watches[unit] = _Watch(unit, self._vehicles.get(unit, ""), protocol, is_acknowledged)
         return watch
 
     def _look(self, watch: _Watch, flash: Flash) -> None:
         watch.flash = flash
+        if not watch.is_acknowledged:
+            return
         if flash.forgotten != watch.forgotten:
             self._find_forgotten(watch, flash)
         if flash.sequence == watch.last:
