@@ -97,11 +97,11 @@ class LoadRun:
         self.events = Histogram()
         self._recent, self._lag, self._lag_recent = Histogram(), Histogram(), Histogram()
         self._offset = time.time() - time.monotonic()
-        self._seen = self._all_events = self._offered_at_end = 0
+        self._seen = self._all_events = 0
+        self._began = float("inf")
         self._vehicles: dict[bytes, int] = {}
         self._notes: list[str] = []
         self._connects_per_s: float | None = None
-        self._event_span: list[float] = []
 
     def wall(self) -> float:
         """Unix seconds that never jump."""
@@ -158,13 +158,9 @@ class LoadRun:
 
     async def _connect(self, source: Source, stopping: asyncio.Event) -> None:
         of = len(source.units)
-        began, moments = time.monotonic(), [(0.0, 0)]
+        began = time.monotonic()
 
-        def progress(online: int) -> None:
-            moments.append((time.monotonic() - began, online))
-            self._watch("connecting", {"done": online, "of": of})
-
-        starting = asyncio.create_task(source.start(progress))
+        starting = asyncio.create_task(source.start(lambda online: self._watch("connecting", {"done": online, "of": of})))
         waiting = asyncio.create_task(stopping.wait())
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         for task in (starting, waiting):
@@ -193,13 +189,15 @@ class LoadRun:
         if plan.commands_per_s:
             beside.append(asyncio.create_task(commands.run(self.schedule.duration_s, time.monotonic)))
         counting = asyncio.create_task(self._count(source, watcher, commands, meters))
-        began = self.wall()
+        source.collect()
+        said_before = len(self.ledger)
+        began = self._began = self.wall()
         try:
             await self._pace(source, looks, vehicle_ids, began, stopping)
             lasted_s = self.wall() - began
             self._gather(source, watcher)
             after = self._read(meters, watcher)
-            in_stages = (source.sent, self._all_events)
+            in_stages = (len(self.ledger) - said_before, self._all_events)
             await commands.finish()
             await self._drain(source, watcher, stopping)
         finally:
@@ -247,7 +245,6 @@ class LoadRun:
         if not len(records):
             return 0
         latencies, ours = [], 0
-        oldest = self.wall() - self.schedule.duration_s - 600
         for at, is_report, vehicle, event_id in records.tolist():
             if vehicle not in self._vehicles:
                 continue
@@ -255,7 +252,9 @@ class LoadRun:
             if is_report and (entry := self.ledger.observe(event_id.decode(), at)) is not None:
                 self._seen += 1
                 due = entry.at_ms / 1000
-                if oldest < due < at + self._offset + 1:
+                if (
+                    self._began - 0.001 <= due < at + self._offset + 1
+                ):  # not what was said on connecting, nor by a clock gone wrong
                     latencies.append(1000 * (at + self._offset - due))
         self._recent.record(latencies)
         self._all_events += ours

@@ -17,7 +17,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench.account import AccountError
+from bench.account import AccountError, fleet_of
 from bench.lab import LabError, laboratory
 from bench.load import LoadRun, Plan, Target
 from bench.local import SettingsError, local
@@ -172,6 +172,7 @@ def plan_of(said: Mapping[str, Any], keep: bool = False) -> tuple[Plan, tuple[Ob
         parked=bool(said.get("parked", False)),
         connects_per_s=_number(said, "connects", 1_000.0),
     )
+    fleet_of(plan.units, plan.brands, plan.models, plan.model_names)
     texts = _words(said, "objectives", [DEFAULT_OBJECTIVE])
     return plan, tuple(parse_objective(text) for text in texts)
 

@@ -1,0 +1,176 @@
+"""`teleloop load` as its user has it: real servers, every frame followed, and an exit code that can be trusted."""
+
+import json
+import subprocess
+import sys
+import threading
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pika
+import pytest
+from typer.testing import CliRunner
+
+from bench.lab import Lab, laboratory
+from bench.lab.rabbitmq import RabbitMQNode
+from bench.load_cli import app
+
+
+@dataclass
+class Said:
+    """What one call of the command answered."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The one JSON document on stdout."""
+        said: dict[str, object] = json.loads(self.stdout)
+        return said
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, rabbitmq_node: RabbitMQNode) -> Iterator[Lab]:
+    """Mosquitto and a gateway on the RabbitMQ of the whole test run."""
+    with rabbitmq_node.vhost() as vhost:
+        environment = {
+            "TELELOOP_AMQP_URL": rabbitmq_node.url(vhost),
+            "TELELOOP_AMQP_MANAGEMENT_URL": rabbitmq_node.management_url,
+        }
+        with laboratory(tmp_path_factory.mktemp("load") / "lab", "mosquitto", environment) as whole:
+            whole.environment = {**whole.environment, "amqp": rabbitmq_node.url(vhost)}
+            yield whole
+
+
+def load(lab: Lab | None, *arguments: str, timeout: float = 110) -> Said:
+    command = [sys.executable, "-m", "teleloop", "load", "--json", *arguments]
+    if lab is not None:
+        command += ["--url", lab.url, "--token", lab.token, "--broker", lab.units_broker, "--amqp-url", lab.environment["amqp"]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def test_stateful_units_of_several_brands_with_commands_lose_nothing(lab: Lab, tmp_path: Path) -> None:
+    out, page = tmp_path / "run.json", tmp_path / "run.html"
+    brands = ("--brand", "CLOUDBOXX:2", "--brand", "TELTONIKA", "--brand", "GBT32960", "--brand", "MERCEDES_BENZ")
+    said = load(
+        lab, "--units", "20", "--rate", "40", "--for", "4s", *brands, "--commands", "2", "--parked",
+        "--objective", "lost==0", "--objective", "unexpected==0", "--out", str(out), "--html", str(page),
+    )  # fmt: skip
+    assert said.code == 0, said.stderr
+    document = said.document
+    assert list(document) == ["ledger", "latency_ms", "rate", "truth", "generator", "objectives", "seed"]
+    ledger = document["ledger"]
+    assert isinstance(ledger, dict)
+    assert ledger["attempted"] >= 160
+    assert ledger["observed"] == ledger["attempted"]
+    assert document["truth"]["different"] == 0  # type: ignore[index]
+    assert document["truth"]["compared"] > 20  # type: ignore[index]
+    assert document["latency_ms"]["command"]["p50"] > 0  # type: ignore[index]
+    assert document["latency_ms"]["event"]["p99"] > 0  # type: ignore[index]
+    whole = json.loads(out.read_text())
+    assert set(whole["commands_by_status"]) == {"200"}
+    assert whole["missing"] == []
+    self_contained(page.read_text())
+
+
+def self_contained(page: str) -> None:
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in page
+    assert "<script src" not in page
+    for svg in page.split("<svg")[1:]:
+        ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
+    assert page.count("<svg") >= 5
+
+
+def test_a_frame_lost_behind_its_ack_is_found_and_named(lab: Lab, rabbitmq_node: RabbitMQNode, tmp_path: Path) -> None:
+    """The consumer's queue is robbed of messages: to the ledger that is a loss, and the exit code says so."""
+    out = tmp_path / "run.json"
+    robbed = threading.Event()
+    robber = threading.Thread(target=rob, args=(rabbitmq_node, lab.environment["amqp"], robbed), daemon=True)
+    robber.start()
+    said = load(lab, "--lean", "--units", "5", "--rate", "50", "--for", "6s", "--drain", "12s", "--out", str(out))
+    robbed.set()
+    robber.join(10)
+    assert said.code == 1, said.stderr
+    lost = said.document["ledger"]["lost"]  # type: ignore[index]
+    assert lost > 0
+    missing = json.loads(out.read_text())["missing"]
+    assert len(missing) == lost
+    assert {each["cause"] for each in missing} == {"lost"}
+    assert all(each["unit"].startswith("CLOUDBOXX/") and each["sequence"] > 0 for each in missing)
+    assert "acknowledged, and never seen by the consumer" in " ".join(said.stderr.split())
+
+
+def rob(node: RabbitMQNode, url: str, done: threading.Event) -> None:
+    """Unbind the run's queue for a second: what is published then, it never gets."""
+    parameters = pika.URLParameters(url)
+    with pika.BlockingConnection(parameters) as connection:
+        channel = connection.channel()
+        while (found := run_queue(node, parameters.virtual_host)) is None:
+            if done.is_set():
+                return
+            connection.process_data_events(0.1)
+        connection.process_data_events(2.0)
+        channel.queue_unbind(found[0], "events", found[1])
+        connection.process_data_events(1.0)
+        channel.queue_bind(found[0], "events", found[1])
+
+
+def run_queue(node: RabbitMQNode, vhost: str) -> tuple[str, str] | None:
+    bindings = node.management("GET", f"/bindings/{quote(vhost, safe='')}")
+    found = (each for each in bindings if each["source"] == "events" and each["destination"].startswith("load."))
+    return next(((each["destination"], each["routing_key"]) for each in found), None)
+
+
+def test_an_objective_that_is_missed_gives_1_and_an_overloaded_generator_is_said(lab: Lab) -> None:
+    """One event loop cannot say 60,000 frames a second: what is measured then is its own limit."""
+    said = load(
+        lab, "--lean", "--units", "4", "--stage", "hold 1s 60000", "--drain", "1s", "--objective", "event_p99<1us",
+        "--objective", "command_p99<1s",
+    )  # fmt: skip
+    assert said.code == 1, said.stderr
+    verdicts = said.document["objectives"]
+    assert [each["ok"] for each in verdicts] == [False, False]  # type: ignore[union-attr, attr-defined]
+    assert verdicts[1]["value"] is None  # type: ignore[index]
+    assert said.document["generator"]["bottleneck"] is True  # type: ignore[index]
+    assert "the generator was the bottleneck" in said.stderr.replace("\n", " ")
+
+
+def test_a_reconnect_storm_loses_nothing(lab: Lab) -> None:
+    said = load(
+        lab, "--lean", "--units", "20", "--batch", "2", "--stage", "ramp 2s 0..40", "--stage", "storm 3s 40",
+        "--stage", "spike 1s 80", "--objective", "lost==0", "--objective", "missing==0",
+    )  # fmt: skip
+    assert said.code == 0, said.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--objective", "evnt_p99<1ms"), "event_p99"),
+        (("--objective", "event_p99<1parsec"), "us, ms, s"),
+        (("--stage", "wobble 3s"), "ramp, hold, spike, storm, soak"),
+        (("--stage", "ramp 3s"), "ramp 30s 0..500"),
+        (("--brand", "NOSUCH"), "CLOUDBOXX"),
+        (("--lean", "--commands", "3"), "leave out --lean"),
+        (("--command", "fly"), "unlock-central-lock"),
+        (("--fault", "no_such_fault"), "bad_crc"),
+        (("--lab", "kafka"), "mosquitto"),
+        (("--url", "http://127.0.0.1:1", "--token", "x", "--broker", "mqtt://127.0.0.1:1"), "cannot be reached"),
+        (("--for", "soon"), "30s"),
+    ],
+)
+def test_what_cannot_be_run_is_said_with_what_can(
+    arguments: tuple[str, ...], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELELOOP_DATA", str(tmp_path))
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2, done.output
+    assert why in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
