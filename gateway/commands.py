@@ -15,6 +15,7 @@ from gateway.changes import shown
 from gateway.downlink import AskAgain, Declined, Done, answered, seal_request
 from gateway.memory import Memory, Vehicle
 from gateway.registry import Registry
+from gateway.registry.commands import StoredCommand
 from protocols import load as load_protocols
 from protocols.codec import UnitId
 from protocols.envelope import NATIVE_COMMAND, Envelope
@@ -103,48 +104,70 @@ class Commands:
         idempotency_key: str | None = None,
         client: str = "",
     ) -> Outcome:
-        """Do `name` at the vehicle and say what came of it, within `timeout_s` seconds."""
+        """Do `name` at the vehicle and say what came of it, within `timeout_s` seconds. Each request is in the audit."""
+
+        async def refused(outcome: Outcome) -> Outcome:
+            await self._registry.commands.refused(
+                vehicle.vehicle_id,
+                vehicle.fleet_id,
+                name,
+                status=outcome.status,
+                reason=outcome.reason,
+                flow_id=flow_id,
+                client=client,
+            )
+            return outcome
+
         lane = self._lanes.setdefault(vehicle.vehicle_id, _Lane(asyncio.Lock()))
         if lane.lock.locked() and lane.waiting >= WAITING_LIMIT:
-            return Outcome(429, "too_many_commands")
+            return await refused(Outcome(429, "too_many_commands"))
         lane.waiting += 1
         deadline = asyncio.get_running_loop().time() + timeout_s
         try:
             async with asyncio.timeout_at(deadline):
                 await lane.lock.acquire()
         except TimeoutError:
-            return Outcome(503, "busy")
+            return await refused(Outcome(503, "busy"))
         finally:
             lane.waiting -= 1
         try:
-            return await self._in_turn(vehicle, name, flow_id, deadline, idempotency_key, client)
+            known = await self._registry.command_by_key(vehicle.vehicle_id, idempotency_key) if idempotency_key else None
+            if known is not None and known.name == name and known.status is not None:
+                return Outcome(known.status, known.reason, known.state)
+            ready = await self._ready(vehicle, name, known)
+            if isinstance(ready, Outcome):
+                return await refused(ready)
+            turn = _Turn(*ready, name, flow_id, deadline)
+            return await self._send(turn, await self._begun(turn, known, idempotency_key, client))
         finally:
             lane.lock.release()
 
-    async def _in_turn(self, vehicle: Vehicle, name: str, flow_id: str, deadline: float, key: str | None, client: str) -> Outcome:
-        known = await self._registry.command_by_key(vehicle.vehicle_id, key) if key else None
-        if known is not None:
-            if known.name != name:
-                return Outcome(400, "idempotency_key_reused")
-            if known.status is not None:
-                return Outcome(known.status, known.reason, known.state)
+    async def _ready(self, vehicle: Vehicle, name: str, known: StoredCommand | None) -> tuple[Vehicle, Memory] | Outcome:
+        """The vehicle as it is now; an Outcome if it cannot be asked. `known` is the earlier request with this key."""
+        if known is not None and known.name != name:
+            return Outcome(400, "idempotency_key_reused")
         attached = (await self._registry.find([vehicle.unit])).get(vehicle.unit)
         if attached is None or not self._available() or not self._downlink.connected:
             return Outcome(503, "gateway_unavailable")
-        vehicle, memory = attached
-        if not memory.online:
-            return Outcome(503, "unit_offline")
-        turn = _Turn(vehicle, memory, name, flow_id, deadline)
+        return attached if attached[1].online else Outcome(503, "unit_offline")
+
+    async def _begun(self, turn: "_Turn", known: StoredCommand | None, key: str | None, client: str) -> "_Sent":
+        """What is to be sent: the same bytes as before, if this is a repeat."""
         if known is not None:
-            sent = _Sent(known.id, known.counter, known.payload)
-            self._remember_flow(vehicle.vehicle_id, known.counter, known.flow_id)
-        else:
-            counter, request = await self._seal(turn, AskAgain())
-            begun = await self._registry.begin_command(
-                vehicle, name, counter=counter, payload=request, flow_id=flow_id, key=key, client=client, now_ms=self._now_ms()
-            )
-            sent = _Sent(begun, counter, request)
-        return await self._send(turn, sent)
+            self._remember_flow(turn.vehicle.vehicle_id, known.counter, known.flow_id)
+            return _Sent(known.id, known.counter, known.payload)
+        counter, request = await self._seal(turn, AskAgain())
+        begun = await self._registry.begin_command(
+            turn.vehicle,
+            turn.name,
+            counter=counter,
+            payload=request,
+            flow_id=turn.flow_id,
+            key=key,
+            client=client,
+            now_ms=self._now_ms(),
+        )
+        return _Sent(begun, counter, request)
 
     async def _seal(self, turn: "_Turn", ask: AskAgain) -> tuple[int, bytes]:
         vehicle, now = turn.vehicle, self._now_ms()

@@ -25,6 +25,9 @@ BROKER_FILE = "broker-url"
 GRACE_S = 2
 """How long requests that are under way may take to end once the gateway stops."""
 
+KEEP_ALIVE_S = 75
+"""How long an idle connection stays: longer than clients keep theirs, so that none asks on one that is just being closed."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -69,7 +72,12 @@ async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: N
             await gateway.open()
             stage("starting the API")
             config = uvicorn.Config(
-                create_app(gateway), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S
+                create_app(gateway),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=GRACE_S,
             )
             api = _Api(config)
             task = asyncio.create_task(api.serve(sockets=[listening]), name="api")

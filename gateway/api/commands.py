@@ -55,14 +55,22 @@ async def command(
     if name not in COMMANDS:
         raise Problem(404, "unknown_command", f"there is no command {name}")
     known = await gateway.registry.vehicles.get(client.fleet_id, vehicle_id)
+
+    async def refused(problem: Problem) -> Problem:
+        status, reason, asked = problem.status, problem.reason, gateway.registry.commands
+        await asked.refused(
+            vehicle_id, client.fleet_id, name, status=status, reason=reason, flow_id=flow_id, client=client.client
+        )
+        return problem
+
     if known.archived_at is not None:
-        raise Problem(409, "archived", f"the vehicle {vehicle_id} is archived")
+        raise await refused(Problem(409, "archived", f"the vehicle {vehicle_id} is archived"))
     attached = (await gateway.registry.find([known.unit])).get(known.unit)
     if attached is None or attached[0].vehicle_id != vehicle_id:
         raise Problem(503, "gateway_unavailable", "the vehicle's model is not in the model database")
     vehicle, _ = attached
     if name not in vehicle.model.units[vehicle.unit.brand].commands:
-        raise Problem(409, "capability_missing", f"the vehicle {vehicle_id} cannot {name}")
+        raise await refused(Problem(409, "capability_missing", f"the vehicle {vehicle_id} cannot {name}"))
     outcome = await gateway.command(
         vehicle, name, flow_id=flow_id, timeout_s=timeout, idempotency_key=idempotency_key, client=client.client
     )

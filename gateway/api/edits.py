@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Header, Response
 
 from gateway.api.access import FlowIdHere, GatewayHere, Writer
 from gateway.api.problems import Problem
-from gateway.api.schemas import AddedVehicle, RentalRequest, UnitRequest, Vehicle, VehiclePatch
+from gateway.api.schemas import FIELDS_LIMIT, AddedVehicle, RentalRequest, UnitRequest, Vehicle, VehiclePatch
 from gateway.api.vehicles import etag, let_in, shown
 from gateway.registry.edits import NewUnit
 from protocols.codec import UnitId
@@ -40,8 +40,9 @@ async def change_vehicle(
 ) -> Any:
     """JSON merge patch (RFC 7396): what is left out stays, null removes. With `If-Match` nobody's change is overwritten: 412."""
     changes = said.model_dump(exclude_unset=True)
-    revision = _revision(if_match)
-    vehicle = await gateway.registry.edits.patch(client.fleet_id, vehicle_id, changes, flow_id, revision=revision)
+    if len(changes.get("master_data") or ()) > FIELDS_LIMIT:
+        raise Problem(400, "validation", f"master_data has at most {FIELDS_LIMIT} fields")
+    vehicle = await gateway.registry.edits.patch(client.fleet_id, vehicle_id, changes, flow_id, revisions=_revisions(if_match))
     response.headers["ETag"] = etag(vehicle)
     return vehicle.document(gateway.models)
 
@@ -72,8 +73,8 @@ async def replace_unit(
     """
     unit = UnitId(wanted.telematics_brand, wanted.telematics_unit_id)
     new = NewUnit(unit, wanted.vehicle_model_id, wanted.vehicle_model, wanted.year)
-    revision = _revision(if_match)
-    added, before = await gateway.registry.edits.replace_unit(client.fleet_id, vehicle_id, new, flow_id, revision=revision)
+    revisions = _revisions(if_match)
+    added, before = await gateway.registry.edits.replace_unit(client.fleet_id, vehicle_id, new, flow_id, revisions=revisions)
     keys = gateway.registry.keys(unit, added.generation)
     warnings = await let_in(gateway, {unit: keys.password})
     if before != unit and await gateway.registry.login(before) is None:
@@ -82,11 +83,9 @@ async def replace_unit(
     return shown(gateway, added, keys, warnings)
 
 
-def _revision(if_match: str | None) -> int | None:
-    """The revision that is wanted; None: any. Raises Problem for a tag that was never one of ours."""
+def _revisions(if_match: str | None) -> frozenset[int] | None:
+    """The revisions that are wanted, by their tags; None: any. What was never a tag of ours is no revision."""
     if if_match is None or if_match.strip() == "*":
         return None
-    tag = re.fullmatch(r'"(\d{1,9})"', if_match.strip())
-    if tag is None:
-        raise Problem(412, "changed_since", "the vehicle has no such ETag")
-    return int(tag[1])
+    tags = (re.fullmatch(r'"(\d{1,9})"', each.strip()) for each in if_match.split(","))
+    return frozenset(int(tag[1]) for tag in tags if tag)

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.api.access import GatewayHere
-from gateway.api.schemas import Readiness
+from gateway.api.problems import MEDIA_TYPE, Problem
+from gateway.api.schemas import NotReady, Readiness
 
 router = APIRouter(tags=["Operation"])
 
@@ -21,14 +22,15 @@ async def healthz() -> dict[str, str]:
     "/readyz",
     summary="Whether the gateway can do its work",
     response_model=Readiness,
-    responses={503: {"model": Readiness, "description": "A dependency is down"}},
+    responses={503: {"description": "A dependency is down", "content": {MEDIA_TYPE: {"schema": NotReady.model_json_schema()}}}},
 )
-async def readyz(gateway: GatewayHere, response: Response) -> Any:
+async def readyz(gateway: GatewayHere) -> Any:
     """Each dependency by its name."""
     dependencies = await gateway.ready()
-    ready = all(dependencies.values())
-    response.status_code = 200 if ready else 503
-    return {"ready": ready, "dependencies": dependencies}
+    if not all(dependencies.values()):
+        down = ", ".join(name for name, works in dependencies.items() if not works)
+        raise Problem(503, "not_ready", f"not to be worked with: {down}", ready=False, dependencies=dependencies)
+    return {"ready": True, "dependencies": dependencies}
 
 
 @router.get(

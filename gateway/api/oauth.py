@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBasic
 
 from gateway.api.access import SCOPES, FlowIdHere, GatewayHere
+from gateway.api.problems import Problem
 from gateway.api.schemas import TokenAnswer, TokenRefusal
 from gateway.api.tokens import LIFETIME_S, Tokens
 
@@ -98,5 +99,5 @@ def _credentials(header: str) -> tuple[str, str] | None:
 
 
 def _refused(flow_id: str, error: str, description: str, status: int = 400, headers: dict[str, str] | None = None) -> Response:
-    body = {"error": error, "error_description": description, "flow_id": flow_id}
+    body = {"error": error, "error_description": description} | Problem(status, error, description).document(flow_id)
     return Response(msgspec.json.encode(body), status, UNCACHED | (headers or {}), "application/json")

@@ -144,10 +144,15 @@ class TokenAnswer(BaseModel):
 
 
 class TokenRefusal(BaseModel):
-    """RFC 6749, section 5.2."""
+    """RFC 6749, section 5.2, and RFC 9457 in one."""
 
     error: Literal["invalid_request", "invalid_client", "unsupported_grant_type", "invalid_scope"]
     error_description: str
+    type: str = Field(examples=["urn:teleloop:problem:invalid_client"])
+    title: str
+    status: int
+    reason: str
+    detail: str
     flow_id: str
 
 
@@ -339,6 +344,13 @@ class Readiness(BaseModel):
     """Whether the gateway can do its work, and each thing that it needs for it."""
 
     ready: bool
+    dependencies: dict[str, bool]
+
+
+class NotReady(ProblemDocument):
+    """What cannot be worked with, as a problem."""
+
+    ready: Literal[False]
     dependencies: dict[str, bool]
 
 

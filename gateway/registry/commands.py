@@ -18,6 +18,8 @@ AUDIT_KEPT_MS = 90 * DAY_MS
 """How long it is known who asked what: as long as an archived vehicle is kept."""
 
 NEVER_SENT = 503
+NO_COUNTER = 0
+"""Of a request that was refused before it had one: those of units begin with the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,27 @@ class CommandLog:
         async with self._store.writing() as connection:
             return int((await connection.execute(insert(commands).values(row).returning(commands.c.id))).scalar_one())
 
+    async def refused(
+        self, vehicle_id: str, fleet_id: str, name: str, *, status: int, reason: str | None, flow_id: str, client: str
+    ) -> None:
+        """Write down a request that came to nothing before anything was sent."""
+        now = self._now_ms()
+        row = {
+            "vehicle_id": vehicle_id,
+            "fleet_id": fleet_id,
+            "name": name,
+            "client": client,
+            "flow_id": flow_id,
+            "counter": NO_COUNTER,
+            "payload": b"",
+            "asked_at": now,
+            "finished_at": now,
+            "status": status,
+            "reason": reason,
+        }
+        async with self._store.writing() as connection:
+            await connection.execute(insert(commands).values(row))
+
     async def replace(self, command_id: int, *, counter: int, payload: bytes) -> None:
         """The request goes out once more, with these bytes."""
         await self._update(command_id, counter=counter, payload=payload)
@@ -126,7 +149,8 @@ class CommandLog:
 
     async def recent_flows(self, since_ms: int) -> list[tuple[str, int, str]]:
         """vehicle_id, counter and flow id of the requests since then."""
-        query = select(commands.c.vehicle_id, commands.c.counter, commands.c.flow_id).where(commands.c.asked_at >= since_ms)
+        query = select(commands.c.vehicle_id, commands.c.counter, commands.c.flow_id)
+        query = query.where(commands.c.asked_at >= since_ms, commands.c.counter != NO_COUNTER)
         async with self._store.reading() as connection:
             return [(row.vehicle_id, row.counter, row.flow_id) for row in await connection.execute(query)]
 

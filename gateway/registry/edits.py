@@ -68,15 +68,15 @@ class Edits:
         self._now_ms, self._believed = now_ms, believed
 
     async def patch(
-        self, fleet_id: str, vehicle_id: str, said: Mapping[str, Any], flow_id: str, *, revision: int | None = None
+        self, fleet_id: str, vehicle_id: str, said: Mapping[str, Any], flow_id: str, *, revisions: Collection[int] | None = None
     ) -> VehicleRecord:
         """Apply a merge patch (RFC 7396) of master_data, custom_fields, tags and operation_status.
 
-        `revision`: only if the vehicle still has it. What stays as it was is no change. Raises Stale, TooManyFields.
+        `revisions`: only if the vehicle has one of them. What stays as it was is no change. Raises Stale, TooManyFields.
         """
         now = self._now_ms()
         async with self._store.writing() as connection:
-            vehicle = await one_live(connection, fleet_id, vehicle_id, revision)
+            vehicle = await one_live(connection, fleet_id, vehicle_id, revisions)
             changes = {name: value for name, value in _patched(vehicle, said).items() if value != _value(vehicle, name)}
             if not changes:
                 return vehicle
@@ -111,7 +111,7 @@ class Edits:
         return vehicle
 
     async def replace_unit(
-        self, fleet_id: str, vehicle_id: str, new: NewUnit, flow_id: str, *, revision: int | None = None
+        self, fleet_id: str, vehicle_id: str, new: NewUnit, flow_id: str, *, revisions: Collection[int] | None = None
     ) -> tuple[Added, UnitId]:
         """Give the vehicle another unit; also the unit that it had. Its id and its last values stay, what the new unit counts
         begins anew. Raises UnitTaken, BrandUnknown, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous, Stale.
@@ -119,7 +119,7 @@ class Edits:
         warnings = checked_unit(self._models, new.unit, believed=self._believed)
         now = self._now_ms()
         async with self._store.writing() as connection:
-            before = await one_live(connection, fleet_id, vehicle_id, revision)
+            before = await one_live(connection, fleet_id, vehicle_id, revisions)
             model_id = new.vehicle_model_id
             if model_id is None and new.vehicle_model is None:
                 model_id = before.vehicle_model_id

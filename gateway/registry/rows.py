@@ -1,5 +1,6 @@
 """The rows of one vehicle and its unit, within a transaction of the caller."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, insert, select, update
@@ -24,12 +25,14 @@ async def one(connection: AsyncConnection, fleet_id: str, vehicle_id: str) -> Ve
     return record(row)
 
 
-async def one_live(connection: AsyncConnection, fleet_id: str, vehicle_id: str, revision: int | None = None) -> VehicleRecord:
-    """A vehicle that may be changed, in that revision. Raises Unknown, Archived, Stale."""
+async def one_live(
+    connection: AsyncConnection, fleet_id: str, vehicle_id: str, revisions: Collection[int] | None = None
+) -> VehicleRecord:
+    """A vehicle that may be changed, in one of these revisions. Raises Unknown, Archived, Stale."""
     vehicle = await one(connection, fleet_id, vehicle_id)
     if vehicle.archived_at is not None:
         raise Archived(f"the vehicle {vehicle_id} is archived")
-    if revision is not None and revision != vehicle.revision:
+    if revisions is not None and vehicle.revision not in revisions:
         raise Stale(f"the vehicle {vehicle_id} has changed since")
     return vehicle
 

@@ -60,6 +60,9 @@ async def test_a_merge_patch_changes_what_it_names(api: httpx2.AsyncClient, unde
     problem(await api.patch("/vehicles/AAAAA", json={}), 404, "not_found")
     await patched({"custom_fields": {str(number): number for number in range(50)}})
     problem(await api.patch(path, json={"custom_fields": {"more": 1}}), 422, "too_many_fields")
+    for name in ("master_data", "custom_fields"):
+        too_long = {name: {f"no such field {number}": None for number in range(51)}}
+        problem(await api.patch(path, json=too_long), 400, "validation")
 
 
 async def test_nobody_overwrites_what_somebody_else_has_done(api: httpx2.AsyncClient) -> None:
@@ -69,6 +72,8 @@ async def test_nobody_overwrites_what_somebody_else_has_done(api: httpx2.AsyncCl
     assert mine.status_code == 200
     problem(await api.patch(path, json={"tags": ["yours"]}, headers={"If-Match": etag}), 412, "changed_since")
     problem(await api.patch(path, json={"tags": ["yours"]}, headers={"If-Match": '"nonsense"'}), 412, "changed_since")
+    several = {"If-Match": f'"99", {mine.headers["ETag"]}'}
+    assert (await api.patch(path, json={"tags": ["mine"]}, headers=several)).status_code == 200
     assert (await api.get(path)).json()["tags"] == ["mine"]
     for right in (mine.headers["ETag"], "*"):
         answer = await api.patch(path, json={"tags": [right]}, headers={"If-Match": right})
@@ -168,6 +173,22 @@ async def test_the_audit_says_who_asked_for_what(api: httpx2.AsyncClient, under_
         assert [(each["status"], each["reason"]) for each in asked] == [(None, None), (422, "ignition_on"), (200, None)]
         assert {each["client"] for each in asked} == {"somebody"}
     problem(await api.get("/vehicles/AAAAA/commands"), 404, "not_found")
+
+
+async def test_a_command_that_was_never_sent_is_in_the_audit_too(api: httpx2.AsyncClient) -> None:
+    vehicle_id = (await added(api))["id"]
+    path = f"/vehicles/{vehicle_id}/commands"
+    refused = [
+        problem(await api.post(f"{path}/unlock-top-case"), 409, "capability_missing"),
+        problem(await api.post(f"{path}/lock-central-lock", headers={"Idempotency-Key": "k"}), 503, "unit_offline"),
+        problem(await api.post(f"{path}/lock-central-lock", headers={"Idempotency-Key": "k"}), 503, "unit_offline"),
+    ]
+    await api.post(f"/vehicles/{vehicle_id}/archive")
+    refused.append(problem(await api.post(f"{path}/lock-central-lock"), 409, "archived"))
+    asked = (await api.get(path)).json()["items"]
+    said = [(each["flow_id"], each["status"], each["reason"]) for each in asked]
+    assert said == [(each["flow_id"], each["status"], each["reason"]) for each in reversed(refused)]
+    assert all(each["finished_at"] for each in asked)
 
 
 async def test_pages_stay_whole_while_vehicles_come(api: httpx2.AsyncClient) -> None:
