@@ -115,6 +115,8 @@ def _explained(cut: Cut, protocol: Protocol, peer: Peer | None) -> Explanation:
         frame = protocol.decode(cut.data, peer)
     except ProtocolError as caught:
         error = caught.moved(cut.offset)
+        if cut.error is not None and cut.error.reason == error.reason:
+            error.guess = error.guess or cut.error.guess
     if error is not None:
         error.guess = error.guess or _supposed(error, cut.data, protocol)
     with watch() as traces:
