@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.decode_bulk import decode_bulk
 from gateway.decode_recording import Messages, holds_a_recording
 from gateway.decoding import Decoded, decoded, protocol_names
 from gateway.registry.errors import BrandUnknown, ModelUnknown
@@ -43,15 +44,22 @@ def decode(
     year: Annotated[int | None, typer.Option(help="A year in which the model was built.")] = None,
     key: Annotated[str | None, typer.Option(help="The unit's K_seal in hex: also checks the seals.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout; of several frames a list.")] = False,
+    bulk: Annotated[bool, typer.Option("--bulk", help="Decode a capture, as fast as it goes, and count what it holds.")] = False,
 ) -> None:
     """Explain a frame byte by byte. Exit code 0: all is well; 1: a frame is bad; 2: usage.
 
     Spaces, line breaks, colons and 0x between the digits do not matter. Several frames in a row are told apart. A recording of
     `teleloop record` is explained message by message.
+
+    With --bulk, FILE is a capture: a recording, JSON lines with topic and payload, hex lines, or frames back to back.
     """
     try:
         seal_key = None if key is None else unhexed(key)
         meant = {"protocol": protocol, "brand": brand, "model": model, "year": year, "key": seal_key}
+        if bulk:
+            if not decode_bulk(Path(frame), meant, as_json):
+                raise typer.Exit(FAILED)
+            return
         if _is_file(frame) and holds_a_recording(Path(frame)):
             _decode_recording(Messages(Path(frame), meant), as_json)
             return

@@ -61,7 +61,7 @@ def decoded(
     BrandUnknown, ModelUnknown and ModelAmbiguous, ValueError for an unknown protocol or one that the brand does not speak.
     """
     database = load_models() if models is None else models
-    speaks = _protocol(database, protocol, brand) or _guessed(payload)
+    speaks = protocol_of(database, protocol, brand) or _guessed(payload)
     vehicle, translation = None, None
     if model is not None:
         vehicle, translation = _model(database, speaks.name, brand, model, year)
@@ -70,7 +70,8 @@ def decoded(
     return [_translated(each, vehicle, translation) for each in _checked(payload, speaks, key)]
 
 
-def _protocol(database: Database, name: str | None, brand: str | None) -> Protocol | None:
+def protocol_of(database: Database, name: str | None, brand: str | None) -> Protocol | None:
+    """The protocol of that name, or of that brand; None where neither is said. Raises BrandUnknown, ValueError."""
     known = {**load_protocols(), BARE.name: BARE}
     spoken = None
     if brand is not None:
