@@ -41,10 +41,9 @@ class _Said(NamedTuple):
 
 
 class Bulk:
-    """Decodes captures. `protocol` is whose frames they hold where no topic says it; without it, it is guessed. With `key`, seals are
-    checked.
+    """Decodes captures. `protocol` is whose frames they hold where no topic says it; without it, it is guessed.
 
-    Raises ValueError, with a sentence for people, for what cannot be read, and OSError.
+    With `key`, seals are checked. Raises ValueError, with a sentence for people, for what cannot be read, and OSError.
     """
 
     def __init__(self, models: Database, protocol: str | None = None, key: bytes | None = None) -> None:
