@@ -143,6 +143,11 @@ class Fleet:
             else:
                 self._let(member, member.firmware.tick)
 
+    def look(self) -> None:
+        """Have every unit look at its vehicle now: what somebody does to a vehicle is on no schedule."""
+        for member in self.members:
+            self._let(member, member.firmware.tick)
+
     async def stop(self) -> None:
         """Say `offline` for every unit and disconnect, within a few seconds."""
         self._stopping = True

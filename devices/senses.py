@@ -78,7 +78,7 @@ class Senses:
         return self._told is not None and self._watch(self.read()) != self._told
 
     def _watch(self, state: State) -> tuple[Any, ...]:
-        return tuple(state[key] for key in self._watched)
+        return tuple(state.get(key) for key in self._watched)
 
 
 def own_facts(vehicle: Vehicle) -> dict[str, int]:
