@@ -48,6 +48,7 @@ MEMORY = Path("/dev/shm")
 """Where a file is memory, if there is such a place."""
 
 PURGE_EVERY_S = 12 * 3600.0
+WRITE_EVERY_LOOKS = 15
 LOOK_EVERY_S = 60.0
 LOOK_SELDOM_S = 3600.0
 QUIET_LOOKS = 24 * 60
@@ -92,7 +93,7 @@ class Pen:
 
 
 class LazyRegistry(Registry):
-    """Writes down what was heard once a minute: a run that ends with its process need not survive it.
+    """Writes down what was heard every quarter of an hour: a run that ends with its process need not survive it.
 
     What the store alone can answer is right after `flush`; who came or went, and what was refused, is written at once.
     """
@@ -237,7 +238,7 @@ class _Looks:
 
     def __init__(self, service: Service, registry: LazyRegistry) -> None:
         self._service, self._registry = service, registry
-        self._busy, self._quiet = False, 0
+        self._busy, self._quiet, self._looks = False, 0, itertools.count(1)
         self._soon: set[float] = set()
         self._looking: set[asyncio.Task[None]] = set()
 
@@ -253,7 +254,8 @@ class _Looks:
     async def run(self) -> None:
         while True:
             await self._service.look()
-            await self._registry.flush()
+            if next(self._looks) % WRITE_EVERY_LOOKS == 0:
+                await self._registry.flush()
             busy, self._busy = self._busy, False
             self._quiet = 0 if busy else self._quiet + 1
             await asyncio.sleep(LOOK_EVERY_S if self._quiet < QUIET_LOOKS else LOOK_SELDOM_S)
