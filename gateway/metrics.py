@@ -1,5 +1,6 @@
 """What the gateway counts, for Prometheus. One registry a gateway, so that two in one process do not mix."""
 
+import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from typing import get_args
@@ -13,6 +14,8 @@ from protocols.hotpath import path_in_use
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 OUTCOMES = ("accepted", "repeated", "late")
+STAGES = ("look up", "decode", "translate", "publish", "store", "answer")
+"""`publish` and `store` are waited for: RabbitMQ's confirms, the database's transaction."""
 
 
 class Metrics:
@@ -32,9 +35,13 @@ class Metrics:
         self.batches = Histogram(
             "teleloop_batch_payloads", "Payloads worked on together", buckets=BATCH_BUCKETS, registry=self.registry
         )
+        self.stages = Counter("teleloop_stage_seconds", "Where the loop's time goes, by stage", ["stage"], registry=self.registry)
+        self.backlog = Gauge("teleloop_backlog_payloads", "Payloads that wait for the loop", registry=self.registry)
         self.units_online = Gauge("teleloop_units_online", "Units that are online", registry=self.registry)
         for outcome in OUTCOMES:
             self.frames.labels(outcome)
+        for stage in STAGES:
+            self.stages.labels(stage)
         for reason in get_args(Reason):
             self.refused.labels(reason)
         self.path.info({"path": path_in_use})
@@ -54,6 +61,12 @@ class Metrics:
         """Count frames by how they were decoded."""
         self.decoded.labels("bulk").inc(fast)
         self.decoded.labels("one by one").inc(slow)
+
+    def spend(self, stage: str, since: float) -> float:
+        """Count the time since a moment of `time.perf_counter` for a stage; the moment now."""
+        now = time.perf_counter()
+        self.stages.labels(stage).inc(now - since)
+        return now
 
     def refuse(self, reason: Reason) -> None:
         """Count a refusal that was seen elsewhere than in a frame: at the broker, at a login."""

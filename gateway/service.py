@@ -163,23 +163,36 @@ class Service:
         return batch
 
     async def _work(self, batch: _Batch) -> None:
+        self._metrics.backlog.set(len(self._arrivals))
+        at = time.perf_counter()
         attached = await self._insist(lambda: self._registry.find(batch.units), "looking up units")
-        self._decide(batch, attached)
+        at = self._metrics.spend("look up", at)
+        pieces = self._read(batch.arrivals, attached)
+        at = self._metrics.spend("decode", at)
+        self._decide(batch, attached, pieces)
         events = batch.events
         told = (refusal for receipt in batch.all_receipts for refusal in receipt.refused)
         refused = [refusal for refusal in told if refusal.reason != "throttled"]  # the unit keeps those, and sends them again
+        at = self._metrics.spend("translate", at)
         await self._publish_until_confirmed(events)
+        at = self._metrics.spend("publish", at)
         if batch.memories or refused:
             await self._insist(lambda: self._registry.remember(batch.memories, refused), "remembering states")
+        at = self._metrics.spend("store", at)
         self._metrics.count(batch.all_receipts, events)
         self._live.tell(events)
         self._answer(batch)
         for arrival in batch.arrivals:
             if isinstance(arrival, _Arrival):
                 arrival.acknowledge()
+        self._metrics.spend("answer", at)
 
-    def _decide(self, batch: _Batch, attached: Mapping[UnitId, tuple[Vehicle, Memory]]) -> None:
-        pieces = self._read(batch.arrivals, attached)
+    def _decide(
+        self,
+        batch: _Batch,
+        attached: Mapping[UnitId, tuple[Vehicle, Memory]],
+        pieces: Mapping[int, Sequence[Piece] | None],
+    ) -> None:
         for at, arrival in enumerate(batch.arrivals):
             vehicle, memory = attached.get(arrival.unit, (None, Memory()))
             if vehicle is not None:
