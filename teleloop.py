@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+import bench.capacity_cli
 import bench.conformance.cli
 import bench.load_cli
 import bench.record_cli
@@ -54,6 +55,7 @@ COMMANDS = (
     bench.record_cli,
     bench.replay_cli,
     bench.load_cli,
+    bench.capacity_cli,
     bench.conformance.cli,
 )
 for folder in COMMANDS:

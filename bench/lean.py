@@ -27,7 +27,11 @@ from protocols.codec import UnitId
 from protocols.seal import seal
 
 DRIVE_FRAMES = 16
-DRIVE_STEP_MS = 10_000
+DRIVE_STEP_MS = 1_000
+DEPARTURE_STEP_MS = 10_000
+DRIVE_LOOKS = 2_000
+"""How often a vehicle is looked at until it drives off."""
+
 JOURNAL = 1_000
 HANDSHAKES = 128
 ACK, STATE = 0x81, 0x02
@@ -37,17 +41,24 @@ _ACK = struct.Struct("<II")
 
 
 def drive(brand: str, model: VehicleModel, seed: int) -> list[bytes]:
-    """State frames of a simulated drive, 10 s apart."""
+    """State frames of a simulated drive, a second apart, from when it is under way."""
     config = UnitConfig(UnitId(brand, "0" * 16), model.units[brand], bytes(32), {1: bytes(32)}, intervals=Intervals(1, 1, 900))
     flash = Flash.factory(0)
     vehicle = Vehicle.of(model, brand, seed=seed, life=moving, latitude=50.94, longitude=6.96)
     unit = switch_on(modeldb.load().brands[brand].protocol, config, flash, vehicle)
     frames: dict[int, bytes] = {}
     now_ms = 1_795_446_000_000
+    for _ in range(DRIVE_LOOKS):
+        if vehicle.ignition and vehicle.speed_kmh:
+            break
+        unit.tick(now_ms)
+        now_ms += DEPARTURE_STEP_MS
+    began = flash.sequence
     while len(frames) < DRIVE_FRAMES:
         unit.tick(now_ms)
         now_ms += DRIVE_STEP_MS
-        frames |= {sequence: data for sequence, data in flash.journal.items() if data[2] == STATE}
+        said = {sequence: data for sequence, data in flash.journal.items() if sequence > began and data[2] == STATE}
+        frames |= said
     return list(frames.values())[:DRIVE_FRAMES]
 
 
@@ -93,7 +104,7 @@ class LeanFleet:
             if record.vehicle_model_id not in drives:
                 drives[record.vehicle_model_id] = drive(record.brand, models[record.vehicle_model_id], place)
             frames = drives[record.vehicle_model_id]
-            first = int(time.time()) % (1 << 31)
+            first = int(time.time() * 100) % (1 << 31)  # above what an earlier run of the same units has said
             self._members.append(LeanUnit(each, frames, bytes.fromhex(record.seal_key), first, place))
         self.units = [member.unit for member in self._members]
         self.sent = self.connects = self.connect_failures = 0

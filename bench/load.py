@@ -99,6 +99,7 @@ class LoadRun:
         self._offset = time.time() - time.monotonic()
         self._seen = self._all_events = 0
         self._began = float("inf")
+        self._queues: dict[str, float] = {}
         self._vehicles: dict[bytes, int] = {}
         self._notes: list[str] = []
         self._connects_per_s: float | None = None
@@ -113,7 +114,7 @@ class LoadRun:
         added: list[Added] = []
         try:
             added = await self._add(account)
-            return await self._with_vehicles(account, added, stopping)
+            return await self.with_vehicles(account, added, stopping)
         finally:
             if added and not self.plan.keep:
                 of = len(added)
@@ -135,7 +136,8 @@ class LoadRun:
             return LeanFleet(self.ledger, added, self.target.broker, batch=plan.batch, connects_per_s=plan.connects_per_s)
         return StatefulFleet(self.ledger, added, self.target.broker, seed=plan.seed, batch=plan.batch, faults=plan.faults)
 
-    async def _with_vehicles(self, account: Account, added: list[Added], stopping: asyncio.Event) -> Result:
+    async def with_vehicles(self, account: Account, added: list[Added], stopping: asyncio.Event) -> Result:
+        """The run with vehicles that are there already. Raises AccountError or ValueError where it cannot begin."""
         self._vehicles = {each.record.vehicle_id.encode(): place for place, each in enumerate(added)}
         fleet_id, queue = added[0].fleet_id, f"load.{uuid.uuid4().hex[:12]}"
         watcher = Watcher(
@@ -197,6 +199,7 @@ class LoadRun:
             lasted_s = self.wall() - began
             self._gather(source, watcher)
             after = self._read(meters, watcher)
+            self._queues = await self._look_at_queues(account, source)
             in_stages = (len(self.ledger) - said_before, self._all_events)
             await commands.finish()
             await self._drain(source, watcher, stopping)
@@ -328,6 +331,12 @@ class LoadRun:
         if not watcher.alive:
             self._notes.append("the consumer lost its connection: what came after that is not in the ledger")
 
+    async def _look_at_queues(self, account: Account, source: Source) -> dict[str, float]:
+        """What waits where, at the end of the stages."""
+        metrics = await account.metrics()
+        backlog = metrics.get("teleloop_backlog_payloads", 0.0)
+        return {"units": source.waiting, "gateway": backlog, "under way": len(self.ledger) - self._seen}
+
     async def _refused(self, account: Account, added: list[Added]) -> Counter[str]:
         try:
             return await refusals(account, added, self.ledger)
@@ -426,6 +435,7 @@ class LoadRun:
                 "schedule lag": self._lag.curve(),
             },
             gateway_stages_s=stages_s,
+            queues=self._queues,
             notes=self._notes,
             machine=machine(),
             started_at=started_at.isoformat(timespec="seconds"),

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -273,10 +273,6 @@ def run_load(plan: Plan, target: Target, objectives: tuple[Objective, ...], said
 
 def on_fastest_loop(run: LoadRun) -> Result:
     """Run on uvloop where there is one; SIGINT and SIGTERM end the run in good order."""
-    try:
-        loop_factory = importlib.import_module("uvloop").new_event_loop
-    except ImportError:
-        loop_factory = None
 
     async def main() -> Result:
         stopping = asyncio.Event()
@@ -285,5 +281,14 @@ def on_fastest_loop(run: LoadRun) -> Result:
                 asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         return await run.run(stopping)
 
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main())
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where there is one."""
+    try:
+        made: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        return None
+    return made

@@ -95,6 +95,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, Part]
     curves: dict[str, list[tuple[float, float]]]
     gateway_stages_s: dict[str, float]
+    queues: dict[str, float] = {}
     notes: list[str]
     machine: dict[str, str | int]
     started_at: str
