@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, column, exists, literal_column, select, table, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.registry.errors import Wrong
 from gateway.registry.labels import EVERY, brand_label, custom_label, life_label, model_label, operation_label, tag_label
@@ -14,6 +15,9 @@ from gateway.store.tables import SEARCH, vehicle_labels, vehicles
 
 TRIGRAM = 3
 """Characters that the search index knows; what is shorter is looked for along the list."""
+
+FEW = 50
+"""Vehicles with a label that are looked at one by one sooner than through the search index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,30 @@ class VehicleFilter:
         return list(dict.fromkeys(said)) or [EVERY]
 
 
-def numbers(fleet_id: str, wanted: VehicleFilter, after: int, limit: int, dialect: str) -> Select[Any]:
+async def page_query(connection: AsyncConnection, fleet_id: str, wanted: VehicleFilter, after: int, limit: int) -> Select[Any]:
     """The query of the numbers of the vehicles that are wanted, beginning behind number `after`."""
     said = wanted.text.casefold() if wanted.text else ""
-    if len(said) >= TRIGRAM and dialect == "sqlite" and "\x00" not in said:
-        found = table(SEARCH, column("rowid"))
-        query = select(found.c.rowid).where(text(f"{SEARCH} MATCH :phrase").bindparams(phrase=_phrase(said)))
-        conditions = [_labelled(fleet_id, wanted.archived, label, found.c.rowid) for label in wanted.labels]
-        return query.where(found.c.rowid > after, *conditions).order_by(found.c.rowid).limit(limit)
+    if len(said) < TRIGRAM or "\x00" in said or connection.dialect.name != "sqlite":
+        return _along_labels(fleet_id, wanted, said, after).limit(limit)
+    if await _labelled_few(connection, fleet_id, wanted, after):
+        return _along_labels(fleet_id, wanted, said, after).limit(limit)
+    found = table(SEARCH, column("rowid"))
+    query = select(found.c.rowid).where(text(f"{SEARCH} MATCH :phrase").bindparams(phrase=_phrase(said)))
+    conditions = [_labelled(fleet_id, wanted.archived, label, found.c.rowid) for label in wanted.labels]
+    return query.where(found.c.rowid > after, *conditions).order_by(found.c.rowid).limit(limit)
+
+
+async def _labelled_few(connection: AsyncConnection, fleet_id: str, wanted: VehicleFilter, after: int) -> bool:
+    """Whether so few have the label that is likely rarest that looking at each is quick, whatever the text."""
+    rarest = wanted.labels[0]
+    if rarest == EVERY:
+        return False
+    has_it = _is(vehicle_labels, fleet_id, wanted.archived, rarest)
+    walk = select(vehicle_labels.c.number).where(has_it, vehicle_labels.c.number > after)
+    return len((await connection.execute(walk.limit(FEW + 1))).all()) <= FEW
+
+
+def _along_labels(fleet_id: str, wanted: VehicleFilter, said: str, after: int) -> Select[Any]:
     walked = vehicle_labels.alias("walked")
     first, *others = wanted.labels
     conditions = [_is(walked, fleet_id, wanted.archived, first), walked.c.number > after]
@@ -58,7 +78,7 @@ def numbers(fleet_id: str, wanted: VehicleFilter, after: int, limit: int, dialec
     if said:
         holds = vehicles.c.search.contains(said, autoescape=True)
         conditions.append(exists(literal_column("1")).where(vehicles.c.number == walked.c.number, holds).correlate(walked))
-    return select(walked.c.number).where(*conditions).order_by(walked.c.number).limit(limit)
+    return select(walked.c.number).where(*conditions).order_by(walked.c.number)
 
 
 def _is(labels: FromClause, fleet_id: str, archived: bool, label: str) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from gateway.memory import Memory
 from gateway.registry import labels
 from gateway.registry.attachments import Attachments, chunks
 from gateway.registry.errors import UnitTaken
-from gateway.registry.listing import VehicleFilter, cursor_after, numbers, position_of, searchable
+from gateway.registry.listing import VehicleFilter, cursor_after, page_query, position_of, searchable
 from gateway.registry.models import checked_unit, chosen_model
 from gateway.registry.outbox import Outbox
 from gateway.registry.packing import unpacked
@@ -111,7 +111,7 @@ class Vehicles:
         """A fleet's vehicles in the order they were added, and where the next page begins. Raises Wrong for a bad cursor."""
         after = 0 if cursor is None else position_of(cursor)
         async with self._store.reading() as connection:
-            query = numbers(fleet_id, wanted or VehicleFilter(), after, limit + 1, connection.dialect.name)
+            query = await page_query(connection, fleet_id, wanted or VehicleFilter(), after, limit + 1)
             wanted_numbers = list((await connection.execute(query)).scalars())
             rows = await connection.execute(selected().where(vehicles.c.number.in_(wanted_numbers)).order_by(vehicles.c.number))
             found = [record(row) for row in rows]
