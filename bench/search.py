@@ -138,7 +138,7 @@ class Measured:
             "",
             f"Written by `python -m bench.search --write docs/search.md` on {_machine()}.",
             "",
-            f"A page of {PAGE} vehicles of SQLite, the best of {REPEATS} times, over {self.few:,} and over {self.many:,} vehicles.",
+            f"A page of {PAGE} vehicles of SQLite, the best of {REPEATS} times, over {self.few:,} and {self.many:,} vehicles.",
             f"No page of many may take more than {LIMIT:g} times one of few; the command ends with 1 where one does.",
             "",
             f"| filter | {self.few:,} | {self.many:,} | ratio |",

@@ -23,6 +23,8 @@ from lab.mosquitto import MosquittoBroker, mosquitto
 from protocols.codec import UnitId
 
 MANY, BACK = 5_000, 500
+AT_A_TIME = 100
+"""Messages of the MQTT client that are under way: its time for each grows with their number."""
 
 
 def _vehicle(unit: UnitId, vehicle_id: str, number: int) -> dict[str, Any]:
@@ -68,10 +70,11 @@ class Fleet:
 
     async def said(self, wanted: list[UnitId], word: bytes) -> None:
         """Presence messages as units and brokers publish them."""
-        async with aiomqtt.Client("127.0.0.1", self.broker.port, max_inflight_messages=500) as anybody:
-            anybody.pending_calls_threshold = len(wanted)
-            publishing = (anybody.publish(f"v1/{unit}/presence", word, qos=1, timeout=60) for unit in wanted)
-            await asyncio.gather(*publishing)
+        async with aiomqtt.Client("127.0.0.1", self.broker.port, max_inflight_messages=AT_A_TIME) as anybody:
+            anybody.pending_calls_threshold = AT_A_TIME
+            for start in range(0, len(wanted), AT_A_TIME):
+                some = wanted[start : start + AT_A_TIME]
+                await asyncio.gather(*(anybody.publish(f"v1/{unit}/presence", word, qos=1, timeout=60) for unit in some))
 
     async def told(self) -> list[tuple[str, str]]:
         """Which vehicle was told to have which life status, in order."""
