@@ -40,6 +40,37 @@ def down_topic(unit: UnitId) -> str:
     return f"{TOPIC_VERSION}/{unit.brand}/{unit.telematics_unit_id}/down"
 
 
+class _Outlet:
+    """What is said in one turn of the event loop, in one write: a batch's PUBACKs and Acks cost one call of the system.
+
+    It stands in for gmqtt's own way to write, from `open` to `close`.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._protocol = connection._protocol
+        self._write: Callable[[bytes], None] = self._protocol.write_data
+        self._waiting: list[bytes] = []
+
+    def open(self) -> None:
+        """From now on."""
+        self._protocol.write_data = self._add
+
+    def close(self) -> None:
+        """Write what waits, and everything else at once."""
+        self._protocol.write_data = self._write
+        self._flush()
+
+    def _add(self, data: bytes) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._waiting.append(data)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            said, self._waiting = b"".join(self._waiting), []
+            self._write(said)
+
+
 class Line:
     """The gateway's connection to the units' broker: persistent session, QoS 1, reconnecting for as long as it is open.
 
@@ -58,6 +89,7 @@ class Line:
         self._client_id = client_id
         self._on_payload, self._on_presence = on_payload, on_presence
         self._client: Any = None
+        self._outlet: _Outlet | None = None
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -141,6 +173,8 @@ class Line:
                 subscribed.clear()
                 client.subscribe(f"{TOPIC_VERSION}/+/+/{channel}", qos=1)
                 await subscribed.wait()
+        self._outlet = _Outlet(client._connection)
+        self._outlet.open()
         if self._paused:
             self._set_reading()
         self._up.set()
@@ -152,7 +186,10 @@ class Line:
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
+        outlet, self._outlet = self._outlet, None
         self._up.clear()
+        if outlet is not None:
+            outlet.close()
         if client is not None and client._connection is not None:
             try:
                 async with asyncio.timeout(2):

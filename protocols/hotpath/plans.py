@@ -20,7 +20,7 @@ ABSENT = 0x80
 PART_LIMIT_BYTES = 2048
 """Longer parts are not learnt: a full table of them would take more memory than their speed is worth."""
 
-_UNPACKED = {
+UNPACKED = {
     ("u", 1): "B", ("i", 1): "b", ("u", 2): "H", ("i", 2): "h", ("u", 4): "I", ("i", 4): "i", ("u", 8): "Q", ("i", 8): "q",
     ("f", 4): "f", ("f", 8): "d",
 }  # fmt: skip
@@ -146,6 +146,6 @@ def _unpacking(ordered: Sequence[Datum]) -> struct.Struct:
     form, at = ordered[0].order if ordered else "<", 0
     for each in ordered:
         form += f"{each.offset - at}x" if each.offset > at else ""
-        form += f"{each.size_bytes}s" if each.form == "S" else _UNPACKED[each.form, each.size_bytes]
+        form += f"{each.size_bytes}s" if each.form == "S" else UNPACKED[each.form, each.size_bytes]
         at = each.offset + each.size_bytes
     return struct.Struct(form)
