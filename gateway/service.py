@@ -28,7 +28,7 @@ from gateway.throttle import Throttle
 from gateway.uplink import Piece, Receipt, Telegram, receive, unattached
 from protocols import load as load_protocols
 from protocols.codec import Protocol, UnitId
-from protocols.hotpath.encoder import Encoder
+from protocols.hotpath.quick import QUICK
 
 BATCH_LIMIT = 1_000
 """Payloads that are worked on together: one run of confirms, one transaction."""
@@ -108,7 +108,6 @@ class Service:
         self._arrivals: list[_Arrival | _Turn] = []
         self._presence = Presence()
         self._throttle = Throttle()
-        self._encoder = Encoder()
         self.reader = Reader(registry.models, registry.secrets)
         self._pacer = AckPacer()
         self._wakeup = asyncio.Event()
@@ -290,8 +289,7 @@ class Service:
     def _send_ack(self, vehicle: Vehicle, memory: Memory, now: int) -> None:
         protocol, keys = self._protocols[vehicle.brand.protocol], self._commands.keys_of(vehicle, memory)
         unit, window = vehicle.unit.telematics_unit_id, memory.window
-        acknowledge = self._encoder.acknowledge if protocol.name == self._encoder.protocol else protocol.acknowledge
-        self._line.send(vehicle.unit, acknowledge(unit, window.cumulative, window.bitmap & 0xFFFFFFFF, now, keys.seal))
+        self._line.send(vehicle.unit, protocol.acknowledge(unit, window.cumulative, window.bitmap & 0xFFFFFFFF, now, keys.seal))
 
     def _send_time(self, vehicle: Vehicle, memory: Memory, now: int) -> None:
         protocol, keys = self._protocols[vehicle.brand.protocol], self._commands.keys_of(vehicle, memory)
