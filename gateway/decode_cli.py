@@ -27,7 +27,7 @@ PIPE_WIDTH = 200
 RAW_SHOWN_BYTES = 16
 VALUE_SHOWN_CHARACTERS = 60
 
-_BETWEEN = re.compile(r"0[xX]|[\s:,;_-]")
+_BETWEEN = re.compile(r"0[xX]|\\x|[\s:,;_\-\[\]{}()\"']")
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e]*")
 
 app = typer.Typer()
@@ -48,10 +48,9 @@ def decode(
 ) -> None:
     """Explain a frame byte by byte. Exit code 0: all is well; 1: a frame is bad; 2: usage.
 
-    Spaces, line breaks, colons and 0x between the digits do not matter. Several frames in a row are told apart. A recording of
-    `teleloop record` is explained message by message.
-
-    With --bulk, FILE is a capture: a recording, JSON lines with topic and payload, hex lines, or frames back to back.
+    Spaces, line breaks, colons, brackets, 0x and \\x between the digits do not matter. Several frames in a row are told
+    apart. A recording of `teleloop record` is explained message by message. With --bulk, FILE is a capture: a recording, JSON
+    lines with topic and payload, hex lines, or frames back to back.
     """
     try:
         seal_key = None if key is None else unhexed(key)

@@ -93,7 +93,8 @@ def test_a_bug_behind_the_checksum_is_found(raises: type[Exception]) -> None:
 
 
 def test_the_mutants_checksums_are_right() -> None:
-    for name, protocol in load().items():
+    for name in fuzzing.MENDED:
+        protocol = load()[name]
         dice, frames, refused = random.Random(7), fuzzing.seeds(name), 0
         for _ in range(200):
             try:

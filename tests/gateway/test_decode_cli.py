@@ -35,6 +35,8 @@ def document(*arguments: str, stdin: bytes | None = None) -> Any:
         "0d 00 20 01\n06 0004 01 0001 01\n",
         "0d:00:20:01:06:00:04:01:00:01:01",
         " 0x0d 0x00 " + LOCKED[4:],
+        "{0x0d, 0x00, 0x20, 0x01, 0x06, 0x00, 0x04, 0x01, 0x00, 0x01, 0x01}",
+        r'"\x0d\x00\x20\x01" "\x06\x00\x04\x01\x00\x01\x01"',
     ],
 )
 def test_hex_may_be_written_as_people_write_it(written: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -270,3 +270,49 @@ async def test_a_unit_that_is_taken_out_of_operation_is_cut_off() -> None:
         listener.end(heard.unit)
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_a_login_that_trickles_in_has_no_more_time_than_one_that_does_not_come() -> None:
+    heard = Heard("TELTONIKA")
+    async with listening(heard, login_timeout_s=0.3) as listener:
+        reader, writer = await connected(listener)
+        for byte in login("TELTONIKA")[:-1] * 20:
+            if reader.at_eof():
+                break
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.1)
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+    assert (heard.payloads, heard.presence) == ([], [])
+
+
+@pytest.mark.parametrize("brand", PROTOCOLS)
+async def test_lengths_that_are_lies_cost_no_memory_and_the_frames_behind_them_are_heard(brand: str) -> None:
+    heard, stream = Heard(brand), talk(brand)
+    first, second, *_ = (cut.data for cut in load()[PROTOCOLS[brand]].split(stream))
+    lies = {
+        "TELTONIKA": bytes(4) + b"\x7f\xff\xff\xff\x08\x01" + bytes(3000),
+        "GBT32960": second[:22] + b"\xff\xff" + bytes(3000),
+    }
+    async with listening(heard) as listener:
+        _, writer = await connected(listener)
+        writer.write(first + lies[brand] + second)
+        await eventually(lambda: heard.payloads and heard.payloads[-1][1] == second, what="the frame behind it")
+        writer.close()
+    assert heard.payloads[0][1] == first
+    assert heard.bytes == first + lies[brand] + second  # told apart, and refused where everything is
+
+
+async def test_keep_alives_between_frames_are_frames_of_their_own() -> None:
+    heard, stream = Heard("TELTONIKA"), talk("TELTONIKA")
+    frames = [cut.data for cut in load()["teltonika"].split(stream)]
+    async with listening(heard) as listener:
+        _, writer = await connected(listener)
+        writer.write(b"\xff\xff" + b"\xff".join(frames) + b"\xff")
+        sent = b"\xff".join(frames) + b"\xff"
+        await eventually(lambda: heard.bytes == sent, what="all of it")
+        writer.close()
+    assert [payload for _, payload in heard.payloads if payload.strip(b"\xff")] == [
+        each for each in frames if each.strip(b"\xff")
+    ]

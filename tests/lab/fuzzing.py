@@ -159,9 +159,19 @@ MENDED: Mapping[str, Callable[[bytearray, random.Random], bytearray]] = {
 
 def mended(protocol: str, data: bytearray, dice: random.Random) -> bytes:
     """Three of four mutants with length, checksum and seal as they should be, the others as they are."""
-    if protocol in MENDED and dice.random() < 0.75:
-        data = MENDED[protocol](data, dice)
+    if dice.random() < 0.75:
+        data = MENDED[protocol](data, dice) if protocol in MENDED else _with_its_checksum(protocol, data)
     return bytes(data[:SIZE_LIMIT_BYTES])
+
+
+def _with_its_checksum(protocol: str, data: bytearray) -> bytearray:
+    """For a protocol that nobody has told anything about: what it says of the checksum at the end is put there."""
+    start = next(iter(load()[protocol].starts), b"")
+    data[: len(start)] = start
+    said = load()[protocol].checksum(bytes(data))
+    expected = bytes.fromhex(said["expected"]) if said else b""
+    data[len(data) - len(expected) :] = expected
+    return data
 
 
 # What reads them ---------------------------------------------------------------------------------------------------------
