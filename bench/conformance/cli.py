@@ -137,7 +137,7 @@ def _lint(as_json: bool) -> None:
 def finish(
     target: str,
     wanted: Sequence[Requirement],
-    evidence: Evidence,
+    evidence: Any,
     about: Callable[[], dict[str, str]],
     *,
     as_json: bool,
@@ -260,3 +260,91 @@ def frames(
         f"frames {', '.join(path.name for path in files)}", wanted, evidence, lambda: about,
         as_json=as_json, html=html, junit=junit, strict=strict,
     )  # fmt: skip
+
+
+OF_THE_KIT = ("VTC-FORM-005", "VTC-FORM-008", "VTC-FORM-009")
+"""What is about requests: those that a unit gets here are the kit's own, some of them bad on purpose."""
+
+VIRTUAL_UNITS = {"CLOUDBOXX": "0123456789ABCDEF", "TELTONIKA": "356307042441013", "GBT32960": "LGXCE6CD0MA123456"}
+VIRTUAL_UNITS |= {"MERCEDES_BENZ": "W1K2060461F123456"}
+"""Ids of the simulated units that the kit tries itself on."""
+
+
+@conform.command(
+    epilog="Example: teleloop conform unit --brand CLOUDBOXX --id 0123456789ABCDEF --units units.json --listen 127.0.0.1:1884"
+)
+def unit(
+    brand: Annotated[str, typer.Option(help="The unit's brand.")],
+    id: Annotated[str | None, typer.Option(help="The unit's id: QNR, IMEI, VIN.")] = None,
+    listen: Annotated[str | None, typer.Option(help="Be the MQTT server that the unit connects to: host:port.")] = None,
+    broker: Annotated[
+        str | None, typer.Option(help="The broker that the unit connects to: mqtt://user:secret@host:port.")
+    ] = None,
+    tcp: Annotated[str | None, typer.Option(help="Be the TCP server that the unit connects to: host:port.")] = None,
+    simulated: Annotated[bool, typer.Option(help="Judge the simulated unit of this installation, in virtual time.")] = False,
+    units: UnitsFile = None,
+    seal_key: Annotated[str | None, typer.Option(help="K_seal in hex.")] = None,
+    command_key: Annotated[str | None, typer.Option(help="K_cmd in hex.")] = None,
+    generation: Annotated[int, typer.Option(min=1, max=255, help="Key generation of --command-key.")] = 1,
+    model: Annotated[str | None, typer.Option(help="The vehicle model's id or name, so that the kit can read locks.")] = None,
+    power_command: Annotated[str | None, typer.Option(help="A shell command that switches the unit off and on.")] = None,
+    timeout: Timeout = 30.0,
+    silence: Annotated[float, typer.Option(min=0.1, help="Seconds without an answer that count as silence.")] = 2.0,
+    tolerance: Tolerance = 5.0,
+    only: Only = None,
+    list_: ListOnly = False,
+    as_json: AsJson = False,
+    html: Html = None,
+    junit: Junit = None,
+    strict: Strict = False,
+) -> None:
+    """Judge a unit, simulated or real: the kit plays its gateway, good and bad.
+
+    The unit connects to the kit (--listen for MQTT, --tcp for a plain connection), or both to a broker (--broker). By MQTT the
+    kit sees most as the server itself. The vehicle will be locked and unlocked.
+    """
+    from bench.conformance.targets import UnitTarget, talk_with
+
+    name = brand.upper()
+    try:
+        protocol = protocol_of(name)
+    except CaptureFileError as error:
+        stop(str(error))
+    spoken = {protocol.name, "vtc", *(["cloudboxx"] if protocol.name != "cloudboxx" else [])}
+    among = [each for each in requirements().values() if each.side in ("unit", "frame") and each.protocol in spoken]
+    among = [
+        each for each in among if each.protocol != "cloudboxx" or protocol.name == "cloudboxx" or each.id.startswith("CBX-LINK-")
+    ]
+    if tcp is not None:
+        among = [each for each in among if not each.id.startswith("CBX-LINK-")]
+    among = [each for each in among if each.id not in OF_THE_KIT]
+    among.sort(key=lambda each: each.side == "frame")
+    wanted = _selected(among, only)
+    if list_:
+        _list(wanted, as_json)
+        return
+    unit_id = id or (VIRTUAL_UNITS.get(name) if simulated else None)
+    if unit_id is None:
+        stop("--id: which unit? Its QNR, IMEI or VIN is wanted")
+    if sum(each is not None for each in (listen, broker, tcp)) + simulated > 1:
+        stop("one of --listen, --broker, --tcp and --simulated is wanted")
+    keys = known_keys(units, seal_key, command_key, generation, unit_id)
+    password = None
+    if units is not None:
+        password = next(
+            (each.password for each in read_units(units) if (each.brand, each.telematics_unit_id) == (name, unit_id)), None
+        )
+        models = (each.vehicle_model_id for each in read_units(units) if (each.brand, each.telematics_unit_id) == (name, unit_id))
+        model = model or next(models, None)
+    target = UnitTarget(
+        UnitId(name, unit_id), protocol, keys, listen=listen, broker=broker, tcp=tcp, simulated=simulated, password=password,
+        model=model, power_command=power_command, timeout_s=timeout, silence_s=silence, tolerance_s=tolerance,
+    )  # fmt: skip
+    try:
+        talk = talk_with(target, lambda sentence: console.print(sentence))
+    except ValueError as error:
+        stop(str(error))
+    try:
+        finish(f"unit {target.unit}", wanted, talk, talk.about, as_json=as_json, html=html, junit=junit, strict=strict)
+    finally:
+        talk.wire.close()

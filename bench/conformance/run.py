@@ -43,8 +43,9 @@ def judge(
             metafunc.parametrize("requirement", wanted, ids=[each.id for each in wanted])
 
         @pytest.fixture(name="evidence")
-        def _evidence(self) -> Evidence:
-            return evidence
+        def _evidence(self, requirement: Requirement) -> Any:
+            of = getattr(evidence, "of", None)
+            return evidence if of is None else of(requirement)
 
         @pytest.fixture(name="seen")
         def _seen(self) -> dict[str, str]:
@@ -55,7 +56,7 @@ def judge(
             report = yield
             requirement = item.callspec.params["requirement"]
             error = call.excinfo.value if call.excinfo else None
-            if call.when == "call" or error is not None:
+            if (call.when == "call" or error is not None) and call.when != "teardown":
                 verdict = _verdict(requirement, error, self.seen.get(requirement.id, ""), evidence)
                 self.found.append(verdict)
                 judged(verdict)
