@@ -14,7 +14,7 @@ from rich.table import Table
 from bench.conformance import report
 from bench.conformance.captures import CaptureFileError, Captures, Keys, Reading, protocol_of, read_file
 from bench.conformance.requirement import Judged, Requirement, lint, name_of, proofs, requirements, select
-from bench.conformance.run import EngineMissing, Evidence, judge
+from bench.conformance.run import EngineMissing, judge
 from devices.unitsfile import UnitsFileError, read_units
 from protocols.codec import UnitId
 
@@ -348,3 +348,63 @@ def unit(
         finish(f"unit {target.unit}", wanted, talk, talk.about, as_json=as_json, html=html, junit=junit, strict=strict)
     finally:
         talk.wire.close()
+
+
+@conform.command(
+    epilog="Example: teleloop conform gateway --url http://127.0.0.1:8080 --broker mqtt://127.0.0.1:1883 --client ID:SECRET"
+)
+def gateway(
+    url: Annotated[str, typer.Option(help="The API: http://host:port.")],
+    broker: Annotated[str, typer.Option(help="Where units connect: mqtt://host:port or mqtts://host:port.")],
+    amqp_url: Annotated[
+        str | None, typer.Option(help="RabbitMQ: amqp://user:secret@host:port/vhost; none: events by GET /events.")
+    ] = None,
+    client: Annotated[
+        str | None, typer.Option(help="An API client of the fleet to test in: id:secret.", envvar="TELELOOP_CLIENT")
+    ] = None,
+    token: Annotated[str | None, typer.Option(help="A Bearer token instead of --client.", envvar="TELELOOP_TOKEN")] = None,
+    timeout: Timeout = 15.0,
+    silence: Annotated[float, typer.Option(min=0.1, help="Seconds without an event or answer that count as silence.")] = 2.0,
+    tolerance: Tolerance = 5.0,
+    only: Only = None,
+    list_: ListOnly = False,
+    as_json: AsJson = False,
+    html: Html = None,
+    junit: Junit = None,
+    strict: Strict = False,
+) -> None:
+    """Judge a gateway: the kit plays units, good and bad, and reads REST and events.
+
+    It adds vehicles of its own, tagged teleloop-conform, and archives them at the end.
+    """
+    from bench.conformance.site import Access, Site, SiteError
+
+    among = [each for each in requirements().values() if each.side == "gateway"]
+    among += [each for each in requirements().values() if each.side == "frame" and each.id in GATEWAY_FRAMES]
+    wanted = _selected(among, only)
+    if list_:
+        _list(wanted, as_json)
+        return
+    login: tuple[str, str] | None = None
+    if client is not None:
+        name, colon, secret = client.partition(":")
+        if not colon:
+            stop("--client: ID:SECRET is wanted")
+        login = (name, secret)
+    site = Site(Access(url, broker, amqp_url, login, None if login else token, timeout, silence, tolerance))
+    try:
+        site.open()
+    except SiteError as error:
+        stop(str(error))
+    try:
+        finish(f"gateway {url}", wanted, site, site.about, as_json=as_json, html=html, junit=junit, strict=strict)
+    finally:
+        site.close()
+
+
+GATEWAY_FRAMES = frozenset(
+    [f"CBX-FRAME-{number:03}" for number in range(1, 14)]
+    + [f"VTC-FORM-{number:03}" for number in (1, 2, 3, 4, 5, 7, 9)]
+    + ["CBX-ACK-001", "CBX-ACK-002", "CBX-TIME-001", "TEL-ANSWER-001", "GBT-FRAME-001", "GBT-FRAME-008"]
+)
+"""What is judged of the frames that a gateway sends."""

@@ -88,6 +88,8 @@ class DirectWire(Wire):
 
     virtual = True
     RECONNECT_MS = 500
+    IDLE_STEP_MS = 50
+    """How far time goes where the unit wants to be asked at once and says nothing."""
 
     def __init__(
         self,
@@ -150,7 +152,7 @@ class DirectWire(Wire):
         if self._waiting:
             return
         due = [self.unit.next_tick(self._now), *([self._connect_at] if self._connect_at is not None else [])]
-        self._now = min(until, max(self._now + 1, min(due)))
+        self._now = min(until, min(due) if min(due) > self._now else self._now + self.IDLE_STEP_MS)
 
     def _take(self, said: Sequence[bytes]) -> None:
         if self._connected:
