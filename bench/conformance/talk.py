@@ -3,6 +3,7 @@
 Whatever is said and heard goes into one log. Checks ask for phases; each is played once, when the first check wants it.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,12 +20,15 @@ from protocols.gbt32960 import REALTIME, REISSUE
 
 T = TypeVar("T")
 PUMP_S = 0.25
+FRAMES_WANTED = 8
+"""How many frames the checks of frames should have to look at, if the unit says as many soon enough."""
+
 MODULUS = 1 << 32
 
 
 @dataclass(frozen=True)
 class Timing:
-    """`timeout_s` is how long the kit waits for what has to come, `silence_s` for what must not, `tolerance_s` what may be off."""
+    """How long the kit waits for what has to come, and for what must not; and by how much clocks and intervals may be off."""
 
     timeout_s: float = 30.0
     silence_s: float = 2.0
@@ -328,10 +332,8 @@ class UnitTalk:
 
     def _log_in(self) -> list[Said]:
         if not self.serve(lambda: self.connections or self.frames, min(3.0, self.timing.timeout_s)):
-            try:
+            with contextlib.suppress(NotExecuted):
                 self.wire.cut()  # it may be connected since before the kit was
-            except NotExecuted:
-                pass
         if not self.serve(lambda: self.connections or self.frames):
             raise NotExecuted(
                 f"the unit did not connect within {self.timing.timeout_s:g} s",
@@ -352,7 +354,7 @@ class UnitTalk:
         return max(shown, default=0.0, key=lambda off: -abs(off))
 
     def fresh(self, count: int = 1, seconds: float | None = None) -> list[Said]:
-        """Frames that the unit captures from now on, at least `count` with a report; it is asked for its state where it can be."""
+        """Frames with a report that the unit captures from now on, at least `count` of them."""
         begin = len(self.frames)
         known = {record_of(each) for each in self.frames}
 
@@ -383,6 +385,7 @@ class UnitTalk:
         if requirement.side != "frame":
             return self
         self.up()
+        self.serve(lambda: len(self.frames) >= FRAMES_WANTED, 10)
         if self._captures is None or len(self._captures.captured) != len(self.captured):
             self._captures = Captures(self.captured, self.keys, self.log)
         return self._captures

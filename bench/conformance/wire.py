@@ -88,6 +88,7 @@ class DirectWire(Wire):
 
     virtual = True
     RECONNECT_MS = 500
+    LATENCY_MS = 20
     IDLE_STEP_MS = 50
     """How far time goes where the unit wants to be asked at once and says nothing."""
 
@@ -161,6 +162,7 @@ class DirectWire(Wire):
     def say(self, payload: bytes) -> None:
         """The unit receives it at once, if it is connected."""
         if self._connected:
+            self._now += self.LATENCY_MS
             self._take(self.unit.receive(payload, self._now))
 
     def cut(self) -> None:

@@ -162,7 +162,7 @@ def _refused(
         return site.events(unit.id, since=since), site.quarantined(unit.unit), unit, data, moment, before, site.values(unit.id)
 
     found: Any = site.phase(name, play)
-    return tuple(found)  # type: ignore[return-value]
+    return tuple(found)
 
 
 def _refusal(site: Site, name: str, make: Any, reason: str) -> str:
@@ -843,7 +843,7 @@ def _odometer(metres: float, unit: PlayedUnit, at_ms: int) -> bytes:
 
     value = bytes([0x12, 0x00]) + struct.pack(">d", metres)
     universal = [property_bytes(0xA2, at_ms.to_bytes(8, "big")), property_bytes(0xA3, unit.unit.telematics_unit_id.encode())]
-    return set_message(0x0033, [property_bytes(0x1E, value), *universal])
+    return set_message(0x0033, [property_bytes(0x1F, value), *universal])
 
 
 @proves("AAP-GW-002")
