@@ -104,7 +104,7 @@ class Service:
         """`protocols` stand in for those that are there."""
         self._registry, self._relay, self._publisher, self._live, self._metrics = registry, relay, publisher, live, metrics
         self._now_ms = now_ms
-        self._protocols = {**load_protocols(), **(protocols or {})}
+        self._protocols = {**load_protocols(), QUICK.name: QUICK, **(protocols or {})}
         self._arrivals: list[_Arrival | _Turn] = []
         self._presence = Presence()
         self._throttle = Throttle()
