@@ -57,7 +57,7 @@ def capacity(
         )
         with target_of(lab, None, None, None, None) as target:
             found = _search(target, limits, lab)
-    except (UsageError, StageError, LabError, AccountError, ValueError, RuntimeError) as error:
+    except (UsageError, StageError, LabError, AccountError, ValueError, RuntimeError, OSError) as error:
         fail(error)
     _say(found)
     if out is not None:

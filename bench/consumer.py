@@ -19,8 +19,8 @@ import numpy as np
 
 from bench.amqp_wire import AmqpAddress, AmqpRefused, Delivered, Reader
 
-RECORD = np.dtype([("at", "<f8"), ("report", "u1"), ("vehicle", "S8"), ("id", "S36")])
-"""When (seconds of the machine's monotonic clock), whether it is a VehicleStateRecorded, whose, and its id."""
+RECORD = np.dtype([("at", "<f8"), ("report", "u1"), ("vehicle", "S8"), ("id", "S36"), ("size", "<u4")])
+"""When (seconds of the machine's monotonic clock), whether it is a VehicleStateRecorded, whose, its id, and its body's size."""
 
 REPORT_TYPE = b"VehicleStateRecorded"
 SHUT_TIMEOUT_S = 5.0
@@ -116,7 +116,7 @@ def _records(delivered: list[Delivered], now: float) -> Any:
     records["at"] = now
     for place, each in enumerate(delivered):
         _, kind, vehicle = each.routing_key.split(b".", 2)
-        records[place] = (now, kind == REPORT_TYPE, vehicle, each.message_id)
+        records[place] = (now, kind == REPORT_TYPE, vehicle, each.message_id, each.size)
     return records
 
 
@@ -132,10 +132,10 @@ async def _events(wanted: Wanted) -> None:
     if b" 200 " not in head.split(b"\r\n", 1)[0]:
         raise OSError(f"the gateway's event stream answers {head.split(chr(13).encode(), 1)[0].decode(errors='replace')}")
     _say_ready()
-    await _stream(source, lambda kind, event: _say(_event_record(kind, event)))
+    await _stream(source, lambda kind, event, size: _say(_event_record(kind, event, size)))
 
 
-async def _stream(source: asyncio.StreamReader, say: Callable[[bytes, dict[str, Any]], None]) -> None:
+async def _stream(source: asyncio.StreamReader, say: Callable[[bytes, dict[str, Any], int], None]) -> None:
     rest = b""
     while True:
         size = int((await source.readuntil(b"\r\n")).split(b";")[0], 16)
@@ -146,12 +146,12 @@ async def _stream(source: asyncio.StreamReader, say: Callable[[bytes, dict[str, 
         for block in blocks:
             said = dict(line.partition(b":")[::2] for line in block.split(b"\n"))
             if b"data" in said:
-                say(said.get(b"event", b"").strip(), json.loads(said[b"data"]))
+                say(said.get(b"event", b"").strip(), json.loads(said[b"data"]), len(said[b"data"]))
 
 
-def _event_record(kind: bytes, event: dict[str, Any]) -> Any:
+def _event_record(kind: bytes, event: dict[str, Any], size: int) -> Any:
     metadata = event["metadata"]
-    row = (time.monotonic(), kind == REPORT_TYPE, metadata["vehicle_id"].encode(), metadata["id"].encode())
+    row = (time.monotonic(), kind == REPORT_TYPE, metadata["vehicle_id"].encode(), metadata["id"].encode(), size)
     return np.array([row], dtype=RECORD)
 
 

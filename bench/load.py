@@ -97,7 +97,7 @@ class LoadRun:
         self.events = Histogram()
         self._recent, self._lag, self._lag_recent = Histogram(), Histogram(), Histogram()
         self._offset = time.time() - time.monotonic()
-        self._seen = self._all_events = 0
+        self._seen = self._all_events = self._bytes = 0
         self._began = float("inf")
         self._queues: dict[str, float] = {}
         self._vehicles: dict[bytes, int] = {}
@@ -248,10 +248,11 @@ class LoadRun:
         if not len(records):
             return 0
         latencies, ours = [], 0
-        for at, is_report, vehicle, event_id in records.tolist():
+        for at, is_report, vehicle, event_id, size in records.tolist():
             if vehicle not in self._vehicles:
                 continue
             ours += 1
+            self._bytes += size
             if is_report and (entry := self.ledger.observe(event_id.decode(), at)) is not None:
                 self._seen += 1
                 due = entry.at_ms / 1000
@@ -436,6 +437,7 @@ class LoadRun:
             },
             gateway_stages_s=stages_s,
             queues=self._queues,
+            event_bytes=round(self._bytes / self._all_events) if self._all_events else 0,
             notes=self._notes,
             machine=machine(),
             started_at=started_at.isoformat(timespec="seconds"),

@@ -116,7 +116,7 @@ def load(
         wanted, objectives = plan_of(said, keep=keep)
         with target_of(lab, url, token, broker, amqp_url) as target:
             result = run_load(wanted, target, objectives, console)
-    except (UsageError, StageError, ObjectiveError, LabError, AccountError, SettingsError, ValueError, RuntimeError) as error:
+    except (UsageError, StageError, ObjectiveError, LabError, AccountError, SettingsError, ValueError, RuntimeError, OSError) as error:
         fail(error)
     for path, write in ((out, write_json), (html, write_html)):
         if path is not None:

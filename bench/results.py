@@ -96,6 +96,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     curves: dict[str, list[tuple[float, float]]]
     gateway_stages_s: dict[str, float]
     queues: dict[str, float] = {}
+    event_bytes: int = 0
     notes: list[str]
     machine: dict[str, str | int]
     started_at: str

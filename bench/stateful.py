@@ -70,7 +70,7 @@ class _Paced(Fleet):
             line = _Heard(line, partial(self.witness.said, member.record.unit))
         return _Batched(line, self.batch) if self.batch > 1 else line
 
-    def look(self, member: Member, at_ms: int) -> None:
+    def look_at(self, member: Member, at_ms: int) -> None:
         self._let(member, member.firmware.tick, at_ms=at_ms)
 
     def lose_line(self, member: Member) -> None:
@@ -132,12 +132,12 @@ class StatefulFleet:
                 look_at = time.monotonic() + BOOT_EVERY_S
                 for member in self._fleet.members:
                     if member.line is None and not member.firmware.wants_line:
-                        self._fleet.look(member, time.time_ns() // 1_000_000)
+                        self._fleet.look_at(member, time.time_ns() // 1_000_000)
         progress(self.online)
 
     def say(self, place: int, at_s: float) -> None:
         """The unit looks at its vehicle: a state is due."""
-        self._fleet.look(self._fleet.members[place], round(at_s * 1000))
+        self._fleet.look_at(self._fleet.members[place], round(at_s * 1000))
         self.sent += 1
 
     def storm(self) -> None:
@@ -156,7 +156,7 @@ class StatefulFleet:
             if isinstance(member.line, _Batched):
                 member.line.flush()
             if member.firmware.flash.journal:
-                self._fleet.look(member, now_ms)
+                self._fleet.look_at(member, now_ms)
 
     async def stop(self) -> None:
         """Leave; bring the ledger up to date with what is acknowledged."""

@@ -11,7 +11,7 @@ import httpx2
 
 from bench.lab.process import Server, wait_until
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 
 
 class GatewayProcess(Server):
