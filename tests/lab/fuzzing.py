@@ -52,7 +52,8 @@ def seeds(protocol: str) -> list[bytes]:
     name, key = OUTSIDERS_FILES.get(protocol, ("", ""))
     if name and (OUTSIDERS / name).exists():
         found += [json.loads(line)[key] for line in (OUTSIDERS / name).read_text().splitlines()]
-    return [bytes.fromhex(each)[:SIZE_LIMIT_BYTES] for each in found if each]
+    whole = (bytes.fromhex(each) for each in found if each)
+    return sorted({frame for frame in whole if len(frame) <= SIZE_LIMIT_BYTES}, key=lambda frame: (len(frame), frame))
 
 
 # Mutants -----------------------------------------------------------------------------------------------------------------
