@@ -24,6 +24,9 @@ lint: setup  ## ruff, mypy, import contracts
 bench: setup  ## The decode benchmarks
 	$(BIN)/python -m bench.decode
 
+bench-load: setup system-packages  ## Load, capacity and peers: measures anew and writes docs/performance.md (12 minutes)
+	$(BIN)/python -m bench.report run
+
 setup: .venv/.dev-ready  ## The virtual environment with everything for development
 
 lock: setup  ## Make requirements*.lock anew from pyproject.toml
@@ -51,4 +54,4 @@ clean:  ## Remove the virtual environment and everything that was built
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@ .venv/.run-ready
 
-.PHONY: help run test test-night lint bench setup lock system-packages clean
+.PHONY: help run test test-night lint bench bench-load setup lock system-packages clean

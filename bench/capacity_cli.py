@@ -16,10 +16,9 @@ from rich.table import Table
 
 from bench.account import AccountError
 from bench.capacity import CapacitySearch, Found, Limits
-from bench.lab import LabError
 from bench.load import LoadRun, Plan, Target
-from bench.load_cli import UsageError, fail, loop_factory, target_of
-from bench.stages import StageError, duration_s
+from bench.load_cli import fail, loop_factory, target_of
+from bench.stages import duration_s
 from bench.view import View, shown
 
 FAILED = 1
@@ -57,7 +56,7 @@ def capacity(
         )
         with target_of(lab, None, None, None, None) as target:
             found = _search(target, limits, lab)
-    except (UsageError, StageError, LabError, AccountError, ValueError, RuntimeError, OSError) as error:
+    except (AccountError, ValueError, RuntimeError, OSError) as error:
         fail(error)
     _say(found)
     if out is not None:

@@ -18,10 +18,10 @@ import typer
 from rich.console import Console
 
 from bench.account import AccountError, fleet_of
-from bench.lab import LabError, laboratory
+from bench.lab import laboratory
 from bench.load import LoadRun, Plan, Target
 from bench.local import SettingsError, local
-from bench.objectives import Objective, ObjectiveError, parse_objective
+from bench.objectives import Objective, parse_objective
 from bench.report import write_html
 from bench.results import Result, reached
 from bench.stages import Stage, StageError, duration_s, parse_stage, read_plan, stages_of
@@ -116,7 +116,7 @@ def load(
         wanted, objectives = plan_of(said, keep=keep)
         with target_of(lab, url, token, broker, amqp_url) as target:
             result = run_load(wanted, target, objectives, console)
-    except (UsageError, StageError, ObjectiveError, LabError, AccountError, SettingsError, ValueError, RuntimeError, OSError) as error:
+    except (AccountError, SettingsError, ValueError, RuntimeError, OSError) as error:
         fail(error)
     for path, write in ((out, write_json), (html, write_html)):
         if path is not None:

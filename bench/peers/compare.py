@@ -21,6 +21,9 @@ from bench.stages import Stage
 from devices.unitsfile import UnitRecord
 
 UNITS = 200
+OPEN_BROKER_LINES = tuple(line for line in BROKER_LINES if not line.startswith("use_username"))
+"""A stock client logs in without a name."""
+
 KEPT_UP = 0.95
 P99_LIMIT_MS = 1_000.0
 """A subject keeps up where it publishes what is offered, and the last percent is no older than a second."""
@@ -141,7 +144,7 @@ async def compare(folder: Path, rates: Sequence[int], seconds: float, say: Say) 
         assert lab.rabbitmq is not None
         alone = await ceiling(lab.amqp_url, lab.rabbitmq.pid, event_bytes or 2_000, seconds)
         say(f"RabbitMQ alone: {alone.confirmed_per_s:g}/s of {alone.body_bytes} bytes")
-    rows += await _stock(folder / "stock", rates, seconds, say)
+    rows += await stock(folder / "stock", rates, seconds, say)
     largest = {
         subject: max((row.offered for row in rows if row.subject == subject and row.kept_up), default=0)
         for subject in ("teleloop", "stock")
@@ -158,14 +161,15 @@ async def compare(folder: Path, rates: Sequence[int], seconds: float, say: Say) 
     )
 
 
-async def _stock(folder: Path, rates: Sequence[int], seconds: float, say: Say) -> list[Row]:
+async def stock(folder: Path, rates: Sequence[int], seconds: float, say: Say) -> list[Row]:
+    """The stock gateway alone, with a Mosquitto and a RabbitMQ of its own."""
     folder.mkdir(parents=True)
     added = strangers(UNITS)
     names = folder / "vehicles.json"
     names.write_text(json.dumps({str(each.record.unit): each.record.vehicle_id for each in added}))
     with ExitStack() as stack:
         port = free_port()
-        broker = stack.enter_context(mosquitto(folder / "mosquitto", port=port, lines=BROKER_LINES, log_type="error"))
+        broker = stack.enter_context(mosquitto(folder / "mosquitto", port=port, lines=OPEN_BROKER_LINES, log_type="error"))
         node = stack.enter_context(rabbitmq(folder / "rabbitmq"))
         (folder / "gateway").mkdir()
         gateway = Server([sys.executable, "-m", "bench.peers.stock", str(port), node.url(), str(names)], folder / "gateway")

@@ -1,0 +1,370 @@
+"""The measurements behind docs/performance.md: `python -m bench.report run`, twelve minutes at most, one laboratory for all.
+
+Each measurement is a file of bench/results. `python -m bench.report docs` makes the page from these files, and from nothing else.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import modeldb
+from bench.account import Account, Added, fleet_of
+from bench.lab import Lab, laboratory
+from bench.lab.fleet import fleet
+from bench.lean import LeanFleet
+from bench.ledger import Ledger
+from bench.load import LoadRun, Plan, Target
+from bench.load_cli import loop_factory
+from bench.meters import Meters, machine
+from bench.peers.ceiling import ceiling
+from bench.peers.compare import stock
+from bench.performance_page import write_page
+from bench.results import Result
+from bench.stages import Stage
+from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.flash import Flash
+from devices.vehicle import Vehicle
+from protocols.cloudboxx import PROTOCOL
+from protocols.codec import UnitId
+
+ROOT = Path(__file__).parent
+RESULTS = ROOT / "results"
+PAGE = ROOT.parent / "docs" / "performance.md"
+CLIMB = (2_000, 4_000, 5_500, 7_500, 10_000)
+CLIMB_S, SUSTAIN_S = 6.0, 60.0
+P99_MUST_MS = 100.0
+GROWTH_RATE = 800.0
+"""Frames per second at which costs are compared: far enough from full that nothing queues."""
+
+JOURNAL_DEPTHS = (1, 10, 100, 1_000)
+UNIT_COUNTS = (10, 100, 1_000, 5_000)
+MODEL_COUNTS = (1, 8, 64)
+
+
+class Measured(msgspec.Struct, kw_only=True):
+    """One measurement as it is kept: what was done, and what came of it."""
+
+    name: str
+    what: str
+    at: str
+    machine: dict[str, str | int]
+    load_average: float
+    values: dict[str, Any]
+
+
+class Bench:
+    """The measurements, each a method whose name is its own and its file's."""
+
+    def __init__(self, lab: Lab, folder: Path, say: Callable[[str], None]) -> None:
+        assert lab.amqp_url is not None
+        self.lab, self.folder, self._say = lab, folder, say
+        self.target = Target(url=lab.url, token=lab.token, broker=lab.units_broker, amqp_url=lab.amqp_url, pids=lab.pids)
+        self.account = Account(lab.url, lab.token)
+        self._added: list[Added] = []
+        self._by_models: dict[int, list[Added]] = {}
+
+    async def vehicles(self, count: int) -> list[Added]:
+        """So many vehicles of all models."""
+        if len(self._added) < count:
+            wanted = fleet_of(count, {"CLOUDBOXX": 1.0}, None, ())[len(self._added) :]
+            self._added += await self.account.add(wanted, lambda done: None, True)
+        return self._added[:count]
+
+    async def load(
+        self, units: int, rate: float, seconds: float, *, lean: bool = True, added: list[Added] | None = None, **more: Any
+    ) -> Result:
+        """One run: two seconds of ramp, then it holds."""
+        stages = (
+            Stage(kind="ramp", duration_s=2.0, rate_from=rate / 4, rate_to=rate),
+            Stage(kind="hold", duration_s=seconds, rate_from=rate, rate_to=rate),
+        )
+        plan = Plan(
+            units=units, rate=rate, stages=stages, lean=lean, drain_s=30.0, looks_per_s=1.0, connects_per_s=2_000.0, **more
+        )
+        return await LoadRun(plan, self.target).with_vehicles(self.account, added or await self.vehicles(units), asyncio.Event())
+
+    async def ceiling(self) -> dict[str, Any]:
+        """RabbitMQ alone: one pre-encoded message of an event's size with confirms, consumed, quorum queue."""
+        assert self.lab.rabbitmq is not None
+        assert self.lab.amqp_url is not None
+        sample = await self.load(50, 200, 2.0)
+        alone = await ceiling(self.lab.amqp_url, self.lab.rabbitmq.pid, sample.event_bytes or 2_000, 8.0)
+        said: dict[str, Any] = msgspec.to_builtins(alone)
+        return said
+
+    async def frames(self) -> dict[str, Any]:
+        """Frames of 500 lean units to a consumer: climbed until p99 is above 100 ms, then held for 60 s."""
+        steps, best = [], 0
+        for rate in CLIMB:
+            result = await self.load(500, rate, CLIMB_S)
+            ok = sustained(result, rate)
+            steps.append({"rate": rate, "sustained": ok, **facts(result)})
+            self._say(f"  {rate}/s: p99 {result.document.latency_ms.event.p99} ms, {'sustained' if ok else 'not sustained'}")
+            if not ok:
+                break
+            best = rate
+        held = await self.load(500, best or CLIMB[0] / 2, SUSTAIN_S)
+        return {"climb": steps, "rate": best or CLIMB[0] / 2, "sustained": sustained(held, best), **facts(held)}
+
+    async def stateful(self) -> dict[str, Any]:
+        """2,000 stateful units as the source: sealed, journalled, each with a vehicle that drives."""
+        steps: list[dict[str, Any]] = []
+        for rate in (1_250, 2_500, 4_000):
+            result = await self.load(2_000, rate, 12.0, lean=False)
+            steps.append({"rate": rate, "sustained": sustained(result, rate), **facts(result)})
+            if not steps[-1]["sustained"]:
+                break
+        passed = [step for step in steps if step["sustained"]]
+        return {"climb": steps, "rate": passed[-1]["rate"] if passed else 0}
+
+    async def simulator(self) -> dict[str, Any]:
+        """`teleloop fleet` with 5,000 stateful units that report every second: its own memory and CPU."""
+        records = [each.record for each in await self.vehicles(5_000)]
+        arguments = ("--driving-interval", "1", "--parked-interval", "1")
+        with fleet(self.folder / f"fleet-{time.time_ns()}", records, self.lab.units_broker, arguments) as process:
+            give_up = time.monotonic() + 60
+            online = 0.0
+            while online < 0.99 * len(records) and time.monotonic() < give_up and process.running:
+                await asyncio.sleep(1.0)
+                online = await self._counted("teleloop_units_online")
+            await asyncio.sleep(5.0)
+            meters = Meters({"fleet": process.pid})
+            before, frames, began = meters.look()["fleet"], await self._frames(), time.monotonic()
+            await asyncio.sleep(15.0)
+            after, more, lasted = meters.look()["fleet"], await self._frames(), time.monotonic() - began
+        return {
+            "units": len(records),
+            "online": online,
+            "rss_mib": round(after.rss_mib, 1),
+            "cores": round((after.cpu_s - before.cpu_s) / lasted, 3),
+            "frames_per_s": round((more - frames) / lasted, 1),
+        }
+
+    async def _counted(self, *names: str) -> float:
+        metrics = await self.account.metrics()
+        return sum(value for name, value in metrics.items() if name.partition("{")[0] in names)
+
+    async def _frames(self) -> float:
+        return await self._counted("teleloop_frames_total")
+
+    async def connects(self) -> dict[str, Any]:
+        """5,000 units connect as fast as the broker lets them: password checked, subscribed, presence said."""
+        source = LeanFleet(Ledger(), await self.vehicles(5_000), self.target.broker, connects_per_s=100_000.0)
+        began = time.monotonic()
+        await source.start(lambda online: None)
+        took_s = time.monotonic() - began
+        online, failures = source.online, source.connect_failures
+        await source.stop()
+        return {"units": online, "failures": failures, "took_s": round(took_s, 2), "connects_per_s": round(online / took_s, 1)}
+
+    async def commands(self) -> dict[str, Any]:
+        """300 commands a second to 600 stateful units, there and back, while 200 frames a second go on."""
+        result = await self.load(600, 200, 12.0, lean=False, commands_per_s=300.0)
+        return {"by_status": result.commands_by_status, **facts(result)}
+
+    async def growth_units(self) -> dict[str, Any]:
+        """The gateway's CPU per frame at one rate, by how many units it comes from."""
+        return {"rate": GROWTH_RATE, "rows": [await self._cost("units", count, count) for count in UNIT_COUNTS]}
+
+    async def growth_models(self) -> dict[str, Any]:
+        """The gateway's CPU per frame at one rate, by how many vehicle models it has to translate."""
+        rows = []
+        for count in MODEL_COUNTS:
+            known = min(count, len(modeldb.load().available("CLOUDBOXX")))
+            added = await self.account.add(fleet_of(200, {"CLOUDBOXX": 1.0}, known, ()), lambda done: None, True)
+            rows.append(await self._cost("models", known, 200, added))
+        return {"rate": GROWTH_RATE, "rows": rows}
+
+    async def _cost(self, name: str, number: int, units: int, added: list[Added] | None = None) -> dict[str, Any]:
+        result = await self.load(units, GROWTH_RATE, 8.0, added=added)
+        return {name: number, **facts(result)}
+
+    async def growth_journal(self) -> dict[str, Any]:
+        """A unit's CPU per report by how many frames wait in its journal: it captures, sends, and drops what is acknowledged."""
+        return {"rows": [{"journal": depth, "unit_us": round(journal_cost_us(depth), 1)} for depth in JOURNAL_DEPTHS]}
+
+    async def peers(self) -> dict[str, Any]:
+        """A stock aiomqtt and aio-pika gateway on the same load, the same kind of queue, the same consumer."""
+        rows = await stock(self.folder / f"stock-{time.time_ns()}", (500, 1_000, 1_500, 2_000, 3_000), CLIMB_S, self._say)
+        kept = [row.frames_per_s for row in rows]
+        return {"rows": [msgspec.to_builtins(row) for row in rows], "best_frames_per_s": max(kept, default=0.0)}
+
+
+MEASUREMENTS = (
+    "ceiling",
+    "frames",
+    "peers",
+    "commands",
+    "stateful",
+    "growth_units",
+    "growth_models",
+    "growth_journal",
+    "connects",
+    "simulator",
+)
+
+
+def sustained(result: Result, rate: float) -> bool:
+    """Nothing missing, p99 within the limit, and what was offered was said."""
+    document = result.document
+    p99 = document.latency_ms.event.p99
+    said = document.rate.frames_per_s * result.duration_s
+    planned = sum(s.duration_s * ((s.rate_from or 0) + (s.rate_to or 0)) / 2 for s in _stages(result))
+    return not result.missing and p99 is not None and p99 <= P99_MUST_MS and said >= 0.97 * planned
+
+
+def _stages(result: Result) -> list[Stage]:
+    return msgspec.convert(result.plan["stages"], list[Stage])
+
+
+def facts(result: Result) -> dict[str, Any]:
+    """What of a run is kept: small enough to be committed."""
+    document = result.document
+    frames = max(1.0, document.rate.frames_per_s * result.duration_s)
+    costs = {name: round(1e4 * part.cpu_percent * result.duration_s / frames, 1) for name, part in result.parts.items()}
+    return {
+        "frames_per_s": document.rate.frames_per_s,
+        "events_per_s": document.rate.events_per_s,
+        "event_ms": msgspec.to_builtins(document.latency_ms.event),
+        "state_ms": msgspec.to_builtins(document.latency_ms.state),
+        "command_ms": msgspec.to_builtins(document.latency_ms.command),
+        "ledger": msgspec.to_builtins(document.ledger),
+        "missing": len(result.missing),
+        "cpu_us_per_frame": costs,
+        "cpu_us_per_event": {name: part.cpu_us_per_event for name, part in result.parts.items()},
+        "cpu_percent": {name: part.cpu_percent for name, part in result.parts.items()},
+        "rss_mib": {name: part.rss_mib for name, part in result.parts.items()},
+        "gateway_stages_s": {name: round(seconds, 3) for name, seconds in result.gateway_stages_s.items()},
+        "curve": result.curves.get("event", []),
+        "bottlenecks": result.bottlenecks,
+        "event_bytes": result.event_bytes,
+        "lasted_s": result.duration_s,
+    }
+
+
+def journal_cost_us(depth: int, reports: int = 300) -> float:
+    """CPU microseconds a report of one unit whose journal holds `depth` frames all the time."""
+    model = modeldb.load().available("CLOUDBOXX")[0]
+    unit_id, key = UnitId("CLOUDBOXX", "0123456789ABCDEF"), bytes(32)
+    config = UnitConfig(unit_id, model.units["CLOUDBOXX"], key, {1: key}, intervals=Intervals(1, 1, 3_600))
+    flash = Flash.factory(0)
+    unit = switch_on("cloudboxx", config, flash, Vehicle.of(model, "CLOUDBOXX", seed=1))
+    now_ms = 1_795_446_000_000
+    while len(flash.journal) < depth:
+        unit.tick(now_ms)
+        now_ms += 1_000
+    unit.connected(now_ms)
+    spent = 0.0
+    for _ in range(reports):
+        now_ms += 1_000
+        oldest = next(iter(flash.journal), 0)
+        ack = PROTOCOL.acknowledge(unit_id.telematics_unit_id, oldest, 0, now_ms, key)
+        began = time.thread_time()
+        unit.tick(now_ms)
+        unit.receive(ack, now_ms)
+        spent += time.thread_time() - began
+    return 1e6 * spent / reports
+
+
+def keep(name: str, what: str, values: dict[str, Any]) -> None:
+    """Write a measurement down."""
+    RESULTS.mkdir(exist_ok=True)
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    measured = Measured(name=name, what=what, at=now, machine=machine(), load_average=load, values=values)
+    (RESULTS / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")
+
+
+def known() -> dict[str, Measured]:
+    """What has been measured so far, by name."""
+    files = sorted(RESULTS.glob("*.json")) if RESULTS.is_dir() else []
+    return {file.stem: msgspec.json.decode(file.read_bytes(), type=Measured) for file in files}
+
+
+@contextmanager
+def _bench(say: Callable[[str], None]) -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory(prefix="teleloop-bench-") as folder:
+        say("starting the laboratory")
+        with laboratory(Path(folder) / "lab", "mosquitto+rabbitmq") as lab:
+            yield Bench(lab, Path(folder), say)
+
+
+async def _run(bench: Bench, names: Sequence[str], say: Callable[[str], None], until: float) -> int:
+    failed = 0
+    for name in names:
+        if time.monotonic() > until:
+            say(f"{name}: no time left")
+            failed += 1
+            continue
+        measure: Callable[[], Awaitable[dict[str, Any]]] = getattr(bench, name)
+        say(name)
+        began = time.monotonic()
+        try:
+            values = await measure()
+        except Exception as error:  # one measurement that fails must not take the others with it
+            say(f"{name} failed: {error!r}")
+            failed += 1
+            continue
+        what = " ".join((getattr(Bench, name).__doc__ or "").split())
+        keep(name, what, values)
+        say(f"  {_short(values)} ({time.monotonic() - began:.0f} s)")
+    await bench.account.close()
+    return failed
+
+
+def _short(values: Mapping[str, Any]) -> str:
+    plain = {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+    return ", ".join(f"{name} {value}" for name, value in plain.items())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code: 0 done, 1 a measurement failed or the page is not what the results say, 2 usage or set-up."""
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
+    parser.add_argument(
+        "do", choices=("run", "docs", "check"), help="measure and write the page; write it; is it as it should be"
+    )
+    parser.add_argument("--only", help="measurements by name, with commas: " + ",".join(MEASUREMENTS))
+    parser.add_argument("--budget", type=float, default=11.5, help="minutes after which no measurement is begun")
+    given = parser.parse_args(arguments)
+    if given.do == "run":
+        names = given.only.split(",") if given.only else list(MEASUREMENTS)
+        if unknown := sorted(set(names) - set(MEASUREMENTS)):
+            parser.error(f"{', '.join(unknown)} is no measurement; there are {', '.join(MEASUREMENTS)}")
+        failed = _measure(names, 60 * given.budget)
+        if failed == 2:
+            return 2
+        write_page(PAGE, known())
+        return failed
+    if given.do == "check":
+        return 0 if write_page(PAGE, known(), only_compare=True) else 1
+    write_page(PAGE, known())
+    print(f"written: {PAGE}", file=sys.stderr)
+    return 0
+
+
+def _measure(names: Sequence[str], budget_s: float) -> int:
+    until = time.monotonic() + budget_s
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    try:
+        with _bench(say) as bench, asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return 1 if runner.run(_run(bench, names, say, until)) else 0
+    except (OSError, RuntimeError) as error:
+        say(str(error))
+        return 2
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()

@@ -1,0 +1,352 @@
+"""docs/performance.md and its charts, made from the files of bench/results and from nothing else."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.charts import Line, bar_chart, line_chart
+
+if TYPE_CHECKING:
+    from bench.performance import Measured
+
+METHOD = """\
+## Method
+
+- Everything runs on the one machine at the same time: Mosquitto (passwords and topic rules on), RabbitMQ (quorum queue,
+  publisher confirms, `mandatory`, persistent messages), the gateway with SQLite, the units, and the consumer, which acknowledges.
+- The load is an **open loop**: each frame is due at a moment that waits for nothing before it, and its latency counts from that
+  moment until a consumer has the event in its hands. A generator that falls behind shows as latency and as
+  "the generator was the bottleneck"; it cannot hide.
+- **Lean** units say recorded frames, sealed, numbered and dated anew, each on its own connection with its own password; stateful
+  units are those of `teleloop fleet`: firmware, journal, vehicle.
+- A rate is **sustained** where every frame's event is seen, p99 is within 100 ms and the schedule was kept.
+- The **ledger** follows every report: attempted, acknowledged, observed. `0 lost` of N acknowledged says with 95 % confidence
+  that fewer than 3 in N are lost.
+- CPU is each process's own with its children (`/proc`), per frame. Latencies are kept in an HDR histogram of three digits.
+- The growth curves hold the rate and change one thing; what counts is the ratio between their ends, not the height.
+
+`make bench-load` measures all of this anew in twelve minutes and writes this page; `teleloop load` and `teleloop capacity` are
+the same instruments for a gateway and a machine of your own.
+"""
+
+
+def write_page(page: Path, results: "Mapping[str, Measured]", only_compare: bool = False) -> bool:
+    """Write the page and its charts; with `only_compare`, say whether they are as they should be."""
+    charts = {name: chart for name, chart in _charts(results).items() if chart}
+    files = {page: _page(results, sorted(charts))} | {
+        page.parent / "performance" / f"{name}.svg": each for name, each in charts.items()
+    }
+    if only_compare:
+        return all(path.exists() and path.read_text() == text for path, text in files.items())
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return True
+
+
+def _values(results: "Mapping[str, Measured]", name: str) -> dict[str, Any]:
+    measured = results.get(name)
+    return {} if measured is None else measured.values
+
+
+def _page(results: "Mapping[str, Measured]", charts: Sequence[str]) -> str:
+    parts = [
+        "# Performance",
+        "<!-- Written by `python -m bench.report docs` from bench/results: edit those, not this. -->",
+        _where(results),
+        "## What was asked for, and what was measured",
+        _table(("", "must", "aim", "measured", ""), list(_figures(results))),
+        "Where a figure is not reached it stands here all the same.",
+        "## How many vehicles",
+        _sizing(results),
+        *[f"![{name.replace('-', ' ')}](performance/{name}.svg)" for name in charts if not name.startswith("growth")],
+        _climb(results),
+        "## As things grow",
+        _growth(results),
+        *[f"![{name.replace('-', ' ')}](performance/{name}.svg)" for name in charts if name.startswith("growth")],
+        "## Beside others",
+        _peers(results),
+        METHOD,
+    ]
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def _where(results: "Mapping[str, Measured]") -> str:
+    if not results:
+        return "Nothing has been measured yet: `make bench-load`."
+    measured = list(results.values())
+    machine = measured[0].machine
+    busiest = max(each.load_average for each in measured)
+    said = (
+        f"Measured between {min(each.at for each in measured)} and {max(each.at for each in measured)} "
+        f"on {machine.get('cores')} cores ({machine.get('processor')}), {int(machine.get('memory_mib', 0)) // 1024} GiB, "
+        f"{machine.get('system')}, "
+        f"Python {machine.get('python')}."
+    )
+    cores = int(machine.get("cores", 1))
+    if busiest > cores + 2:
+        said += (
+            f" The load average was up to {busiest:g} on {cores} cores: other work ran on the machine. Read rates and latencies "
+            "as what was left over; CPU per frame and ratios within one run say more."
+        )
+    return said
+
+
+def _figures(results: "Mapping[str, Measured]") -> Sequence[tuple[str, str, str, str, str]]:
+    frames, stateful, ceiling = (_values(results, name) for name in ("frames", "stateful", "ceiling"))
+    peers, simulator, commands = (_values(results, name) for name in ("peers", "simulator", "commands"))
+    connects = _values(results, "connects")
+    best = frames.get("frames_per_s") if frames.get("sustained") else None
+    passed = [step for step in stateful.get("climb", ()) if step["sustained"]]
+    return [
+        _figure(
+            "frames in to confirmed events a consumer has, 60 s, lost 0, p99 <= 100 ms",
+            "4,000/s",
+            "7,500/s",
+            best,
+            4_000,
+            7_500,
+            "/s",
+        ),
+        _figure("p99 at that rate", "100 ms", "25 ms", frames.get("event_ms", {}).get("p99"), 100, 25, " ms", less=True),
+        _figure(
+            "the same with 2,000 stateful units", "2,500/s", "4,000/s", passed[-1]["rate"] if passed else None, 2_500, 4_000, "/s"
+        ),
+        _figure(
+            "share of RabbitMQ's own ceiling, in events",
+            "0.6",
+            "0.9",
+            _ratio(frames.get("events_per_s") if best else None, ceiling.get("confirmed_per_s")),
+            0.6,
+            0.9,
+            "",
+        ),
+        _figure("ratio to the stock gateway", "2.5 x", "4 x", _ratio(best, peers.get("best_frames_per_s")), 2.5, 4, " x"),
+        _figure(
+            "gateway CPU per event",
+            "100 us",
+            "50 us",
+            frames.get("cpu_us_per_event", {}).get("gateway"),
+            100,
+            50,
+            " us",
+            less=True,
+        ),
+        _figure(
+            "5,000 units at 1 frame/s: memory of the simulator",
+            "350 MB",
+            "249 MB",
+            _mb(simulator.get("rss_mib")),
+            350,
+            249,
+            " MB",
+            less=True,
+        ),
+        _figure("... and its CPU", "0.8 core", "0.42 core", simulator.get("cores"), 0.8, 0.42, " core", less=True),
+        _figure(
+            "connects per second, 5,000 units, password checked",
+            "500/s",
+            "1,200/s",
+            connects.get("connects_per_s"),
+            500,
+            1_200,
+            "/s",
+        ),
+        _figure(
+            "command there and back at 300/s, p99",
+            "150 ms",
+            "60 ms",
+            commands.get("command_ms", {}).get("p99"),
+            150,
+            60,
+            " ms",
+            less=True,
+        ),
+        _figure(
+            "cost per frame, 5,000 units against 10",
+            "1.4 x",
+            "1.15 x",
+            _spread(results, "growth_units"),
+            1.4,
+            1.15,
+            " x",
+            less=True,
+        ),
+        _figure(
+            "cost per frame, most models against 1",
+            "1.4 x",
+            "1.15 x",
+            _spread(results, "growth_models"),
+            1.4,
+            1.15,
+            " x",
+            less=True,
+        ),
+    ]
+
+
+def _figure(
+    what: str, must: str, aim: str, value: float | None, must_value: float, aim_value: float, unit: str, less: bool = False
+) -> tuple[str, str, str, str, str]:
+    if value is None:
+        return what, must, aim, "not reached", ""
+    reaches: Callable[[float], bool] = (lambda limit: value <= limit) if less else (lambda limit: value >= limit)
+    verdict = "aim reached" if reaches(aim_value) else "reached" if reaches(must_value) else "**missed**"
+    return what, must, aim, f"{_number(value)}{unit}", verdict
+
+
+def _ratio(value: float | None, of: float | None) -> float | None:
+    return round(value / of, 2) if value and of else None
+
+
+def _mb(mebibytes: float | None) -> float | None:
+    return None if mebibytes is None else round(mebibytes * 1.048576, 0)
+
+
+def _cost(row: Mapping[str, Any]) -> float:
+    return float(row["cpu_us_per_frame"].get("gateway", 0.0))
+
+
+def _spread(results: "Mapping[str, Measured]", name: str) -> float | None:
+    rows = _values(results, name).get("rows", [])
+    return _ratio(_cost(rows[-1]), _cost(rows[0])) if len(rows) > 1 else None
+
+
+def _sizing(results: "Mapping[str, Measured]") -> str:
+    frames = _values(results, "frames")
+    if not frames or not frames.get("sustained"):
+        return "No rate was sustained for a minute in this run, so there is no table."
+    rate = frames["frames_per_s"]
+    rows = [
+        (f"every {interval} s", f"{rate * interval:,.0f}", f"{rate * interval / 2:,.0f}", f"{86_400 / interval:,.0f}")
+        for interval in (1, 10, 30, 60, 300)
+    ]
+    return (
+        f"One gateway on this machine sustained {_number(rate)} frames/s for a minute.\n\n"
+        + _table(("each vehicle reports", "vehicles at that rate", "with half in reserve", "frames a vehicle and day"), rows)
+        + "\n\nPlan with the reserve: after an outage all units send at once what they kept."
+    )
+
+
+def _climb(results: "Mapping[str, Measured]") -> str:
+    said = []
+    for name, title in (("frames", "500 lean units"), ("stateful", "2,000 stateful units")):
+        steps = _values(results, name).get("climb", [])
+        rows = [
+            (
+                f"{step['rate']:,}/s",
+                f"{_number(step['frames_per_s'])}/s",
+                f"{_number(step['events_per_s'])}/s",
+                _ms(step["event_ms"]["p50"]),
+                _ms(step["event_ms"]["p99"]),
+                str(step["missing"]),
+                *(f"{step['cpu_percent'].get(part, 0):.0f} %" for part in ("gateway", "broker", "rabbitmq", "generator")),
+                "; ".join(step["bottlenecks"]) or ("" if step["sustained"] else "not sustained"),
+            )
+            for step in steps
+        ]
+        head = ("offered", "frames", "events", "p50", "p99", "missing", "gateway", "Mosquitto", "RabbitMQ", "generator", "")
+        said.append(f"{title}, climbed (CPU in % of a core):\n\n{_table(head, rows)}" if rows else "")
+    return "\n\n".join(each for each in said if each)
+
+
+def _growth(results: "Mapping[str, Measured]") -> str:
+    said = []
+    for name, column, title in (("growth_units", "units", "Units"), ("growth_models", "models", "Vehicle models")):
+        rows = _values(results, name).get("rows", [])
+        if rows:
+            shown = [
+                (
+                    f"{row[column]:,}",
+                    f"{_cost(row):g} us",
+                    _ms(row["event_ms"]["p50"]),
+                    _ms(row["event_ms"]["p99"]),
+                    str(row["missing"]),
+                )
+                for row in rows
+            ]
+            said.append(f"{title}:\n\n" + _table((column, "gateway CPU per frame", "p50", "p99", "missing"), shown))
+    journal = _values(results, "growth_journal").get("rows", [])
+    if journal:
+        shown_rows = [(f"{row['journal']:,}", f"{row['unit_us']:g} us") for row in journal]
+        said.append("A unit's journal:\n\n" + _table(("frames waiting", "unit CPU per report"), shown_rows))
+    return "\n\n".join(said)
+
+
+def _peers(results: "Mapping[str, Measured]") -> str:
+    peers, frames = _values(results, "peers"), _values(results, "frames")
+    if not peers:
+        return ""
+    rows = [
+        (
+            "stock aiomqtt + aio-pika",
+            f"{row['offered']:,}/s",
+            f"{_number(row['frames_per_s'])}/s",
+            _ms(row["p99_ms"]),
+            f"{row['cpu_us']:g} us",
+        )
+        for row in peers["rows"]
+    ]
+    rows += [
+        (
+            "teleloop",
+            f"{step['rate']:,}/s",
+            f"{_number(step['frames_per_s'])}/s",
+            _ms(step["event_ms"]["p99"]),
+            f"{_costs(step)} us",
+        )
+        for step in frames.get("climb", [])
+    ]
+    return (
+        _table(("gateway", "offered", "frames", "p99", "its CPU per frame"), rows)
+        + "\n\nThe stock gateway checks no seal, keeps no state, notices no repeat, and acknowledges before RabbitMQ has "
+        "confirmed. More, with the ThingsBoard IoT gateway and Locust: [bench/peers](../bench/peers/README.md)."
+    )
+
+
+def _costs(step: Mapping[str, Any]) -> str:
+    return f"{step['cpu_us_per_frame'].get('gateway', 0):g}"
+
+
+def _charts(results: "Mapping[str, Measured]") -> dict[str, str]:
+    charts: dict[str, str] = {}
+    frames = _values(results, "frames")
+    if frames.get("climb"):
+        parts = ("gateway", "broker", "rabbitmq", "generator", "consumer")
+        steps = frames["climb"]
+        lines = [Line(part, [(step["rate"], step["cpu_percent"].get(part)) for step in steps]) for part in parts]
+        charts["cpu-by-rate"] = line_chart("CPU by rate", lines, x_label="frames/s", y_label="% core")
+        latency = [Line(at, [(step["rate"], step["event_ms"][at]) for step in steps]) for at in ("p50", "p99")]
+        charts["latency-by-rate"] = line_chart(
+            "Latency by rate", latency, x_label="frames/s", y_label="ms", log_y=True, limit=100.0
+        )
+    if frames.get("gateway_stages_s"):
+        bars = sorted(frames["gateway_stages_s"].items(), key=lambda each: -each[1])
+        charts["gateway-stages"] = bar_chart("Where the gateway's loop spends a minute", bars, unit="s")
+    for name, column in (("growth_units", "units"), ("growth_models", "models")):
+        rows = _values(results, name).get("rows", [])
+        if rows:
+            line = Line("gateway", [(row[column], _cost(row)) for row in rows])
+            charts[name.replace("_", "-")] = line_chart(
+                f"Gateway CPU per frame by {column}", [line], x_label=column, y_label="us", log_x=True
+            )
+    journal = _values(results, "growth_journal").get("rows", [])
+    if journal:
+        line = Line("unit", [(row["journal"], row["unit_us"]) for row in journal])
+        charts["growth-journal"] = line_chart(
+            "Unit CPU per report by frames waiting", [line], x_label="frames", y_label="us", log_x=True
+        )
+    return charts
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f} ms" if value >= 100 else f"{value:.1f} ms"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:g}"
