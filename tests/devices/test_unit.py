@@ -90,7 +90,7 @@ def test_a_change_is_told_at_once_with_its_position_and_cause() -> None:
 
 
 def test_the_vehicles_own_life_is_told_in_the_moment_it_happens() -> None:
-    bench = Bench(life=moving)
+    bench = Bench(life=moving, intervals=Intervals(parked_s=1_000))
     bench.connect_and_ack()
     said = []
     while not said:  # that it is reserved, nobody can see
