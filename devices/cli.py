@@ -20,7 +20,10 @@ from devices.faults.fault import EXPECTATIONS
 from devices.firmware import Intervals
 from devices.flashfile import FlashFile, FlashFileError
 from devices.fleet import Fleet
+from devices.life import Life, following, moving, renting
 from devices.line import LINES, line_named
+from devices.roads import Roads, load, shipped
+from devices.routefile import read_ways
 from devices.unitsfile import UnitsFileError, read_units
 
 app = typer.Typer(no_args_is_help=True, help="Simulated units.")
@@ -71,6 +74,15 @@ def fleet(
     line: Annotated[
         str, typer.Option(help="What the cellular line is like: `list` shows all.", callback=_list_lines, is_eager=True)
     ] = "perfect",
+    roads: Annotated[
+        str, typer.Option(help="Where moving vehicles are rented: `town`, the one that is shipped; `none`; or a file of roads.")
+    ] = "town",
+    routes: Annotated[
+        list[Path], typer.Option(help="GeoJSON or GPX: moving vehicles drive along these ways instead; may be given again.")
+    ] = [],  # noqa: B006
+    control: Annotated[
+        str | None, typer.Option(metavar="127.0.0.1:PORT", help="Serve the control API there; port 0 takes a free one.")
+    ] = None,
     report: Annotated[str | None, typer.Option(help="`json`: one document on stdout at the end.")] = None,
 ) -> None:
     """Simulate the units of a file on real connections until Ctrl-C.
@@ -82,6 +94,7 @@ def fleet(
     console = Console(stderr=True)
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     try:
+        town = None if roads == "none" else shipped() if roads == "town" else load(Path(roads))
         flash_file = FlashFile(flash) if flash is not None else None
         made = Fleet(
             read_units(units),
@@ -91,13 +104,20 @@ def fleet(
             flash_file=flash_file,
             line=line_named(line),
             faults=[parse(each) for each in fault],
+            life=_life(town, routes),
         )
+        _run(_live(made, console, control, town))
     except (UnitsFileError, FlashFileError, ValueError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(SETUP_FAILED) from error
-    _run(_live(made, console))
     if report == "json":
         sys.stdout.write(msgspec.json.encode(_report(made, seed)).decode() + "\n")
+
+
+def _life(town: Roads | None, routes: list[Path]) -> Life:
+    if routes:
+        return following([way for path in routes for way in read_ways(path)])
+    return moving if town is None else renting(town)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
@@ -109,7 +129,15 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def _live(fleet: Fleet, console: Console) -> None:
+async def _live(fleet: Fleet, console: Console, control: str | None, town: Roads | None) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if control is not None:
+            serving = importlib.import_module("devices.control").serving  # what it needs costs memory that large fleets save
+            console.print(f"control API   {await stack.enter_async_context(serving(fleet, control, town))}/docs")
+        await _live_on(fleet, console)
+
+
+async def _live_on(fleet: Fleet, console: Console) -> None:
     stopping = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows

@@ -77,8 +77,8 @@ class Columns:
     """The physical state of `size` vehicles: `state[row]` by `S`, `built[row]` by `P`.
 
     `clocks` is up to when each row has lived (Unix ms, NaN: not yet begun), `pauses` the seconds until its driver next acts.
-    Where somebody calls `advance` again and again, `led` is true: then a vehicle does not step itself while nothing happens to
-    it.
+    Where somebody calls `advance` again and again, `led` is to be set: then a vehicle does not step itself while nothing
+    happens to it.
     """
 
     def __init__(self, size: int) -> None:
@@ -100,13 +100,12 @@ class Columns:
 
     def advance(self, now_ms: float) -> None:
         """Let every vehicle live until now: those whose driver acts meanwhile one by one, the others together."""
-        self.led = True
         if now_ms < self._now_ms + TOGETHER_MS:
             return
         self._now_ms = now_ms
         with np.errstate(invalid="ignore"):
             left = (now_ms - self.clocks) / 1000
-            acting = np.flatnonzero((left > 0) & (self.pauses <= left))
+            acting = np.flatnonzero((left > 0) & (self.pauses <= left + 1e-6))
         for row in acting.tolist():
             self.vehicles[row].live_until(now_ms)
         rows = np.flatnonzero((now_ms - self.clocks) > 0)

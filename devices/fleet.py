@@ -109,7 +109,9 @@ class Fleet:
         self._intervals, self._flash_file, self._now_ms = intervals, flash_file, now_ms or steady_clock()
         self._dice = random.Random(seed)
         self.columns = Columns(len(records))
+        self.columns.led = now_ms is None
         self.members = [self._made(record, seed + place) for place, record in enumerate(records)]
+        self._by_unit = {(each.record.brand, each.record.telematics_unit_id): each for each in self.members}
         self._introduce()
         self.tally = Tally()
         self._heap: list[tuple[int, int, Member]] = []
@@ -134,6 +136,27 @@ class Fleet:
         """Commands that the vehicles carried out."""
         return sum(member.firmware.vehicle.executed.total() for member in self.members)
 
+    def now_ms(self) -> int:
+        """The fleet's time, in Unix milliseconds."""
+        return self._now_ms()
+
+    def find(self, brand: str, telematics_unit_id: str) -> Member | None:
+        """One of its units."""
+        return self._by_unit.get((brand, telematics_unit_id))
+
+    def settle(self) -> None:
+        """Let every vehicle live until now."""
+        now_ms = self._now_ms()
+        if self.columns.led:
+            self.columns.advance(now_ms)
+        else:
+            for member in self.members:
+                member.firmware.vehicle.advance(now_ms)
+
+    def attend(self, member: Member) -> None:
+        """Have a unit look at its vehicle now: somebody did something to either."""
+        self.let(member, member.firmware.tick)
+
     def start(self, spread_s: float = 0.0) -> None:
         """Switch every unit on, one after the other within `spread_s`."""
         now_ms = self._now_ms()
@@ -141,12 +164,12 @@ class Fleet:
             if spread_s:
                 self._schedule(member, now_ms + round(1000 * spread_s * place / len(self.members)))
             else:
-                self._let(member, member.firmware.tick)
+                self.let(member, member.firmware.tick)
 
     def look(self) -> None:
         """Have every unit look at its vehicle now: what somebody does to a vehicle is on no schedule."""
         for member in self.members:
-            self._let(member, member.firmware.tick)
+            self.let(member, member.firmware.tick)
 
     async def stop(self) -> None:
         """Say `offline` for every unit and disconnect, within a few seconds."""
@@ -158,7 +181,7 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for member in self.members:
-            self._let(member, member.firmware.leaving)
+            self.let(member, member.firmware.leaving)
         closing = [asyncio.ensure_future(member.line.close()) for member in self.members if member.line is not None]
         if closing:
             _, late = await asyncio.wait(closing, timeout=STOP_TIMEOUT_S)
@@ -227,12 +250,12 @@ class Fleet:
                 self.tally.logins_refused += refused
                 self.tally.connect_failures += not refused
                 member.firmware.dial_failed(self._now_ms(), refused=refused)
-                self._let(member, member.firmware.tick)
+                self.let(member, member.firmware.tick)
                 log.debug("not connected", unit=str(member.record.unit), reason=str(error))
             else:
                 self.tally.connects += 1
                 member.connecting = None
-                self._let(member, member.firmware.connected)
+                self.let(member, member.firmware.connected)
                 return
         member.connecting = None
 
@@ -272,9 +295,9 @@ class Fleet:
 
     def _received(self, member: Member, payload: bytes) -> None:
         self.tally.payloads_received += 1
-        self._let(member, member.firmware.receive, payload)
+        self.let(member, member.firmware.receive, payload)
 
-    def _let(self, member: Member, act: Callable[..., Iterable[bytes]], *given: Any, at_ms: int | None = None) -> None:
+    def let(self, member: Member, act: Callable[..., Iterable[bytes]], *given: Any, at_ms: int | None = None) -> None:
         """Let the unit do one thing, and send what comes of it. If its flash cannot be written, nothing goes out."""
         now_ms = member.at_ms = max(member.at_ms, self._now_ms() if at_ms is None else at_ms)
         earliest_ms = now_ms
@@ -317,11 +340,13 @@ class Fleet:
     def _tick(self) -> None:
         self._timer = None
         now_ms = self._now_ms()
+        if self.columns.led:
+            self.columns.advance(now_ms)
         for _ in range(TICKS_PER_TURN):
             if not self._heap or self._heap[0][0] > now_ms:
                 break
             due_ms, _, member = heapq.heappop(self._heap)
             if member.due_ms == due_ms:
                 member.due_ms = None
-                self._let(member, member.firmware.tick, at_ms=round(due_ms) if now_ms - due_ms < PUNCTUAL_MS else now_ms)
+                self.let(member, member.firmware.tick, at_ms=round(due_ms) if now_ms - due_ms < PUNCTUAL_MS else now_ms)
         self._arm()

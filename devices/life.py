@@ -91,16 +91,19 @@ def following(ways: Sequence[Way]) -> Life:
     return life
 
 
-def drive_along(vehicle: Vehicle, way: Route) -> Iterator[float]:
-    """Drive to the end of a way, or once round a closed one; it also ends where somebody switches the vehicle off."""
+def drive_along(vehicle: Vehicle, way: Route, speed_kmh: float | None = None) -> Iterator[float]:
+    """Drive to the end of a way, or once round a closed one, as fast as is allowed or at most at `speed_kmh`.
+
+    It also ends where somebody switches the vehicle off, or its energy is used up.
+    """
     vehicle.route = way
     end_m = vehicle.distance_m + way.length_m
-    vehicle.target_speed_kmh = vehicle.top_speed_kmh
+    vehicle.target_speed_kmh = most = min(vehicle.top_speed_kmh, speed_kmh or vehicle.top_speed_kmh)
     while vehicle.ignition and vehicle.driving_enabled and vehicle.energy_percent > 0 and not vehicle.arrived:
         left_m = end_m - vehicle.distance_m
         if left_m <= 0:
             break
-        yield max(LEAST_LOOK_S, left_m / max(1.0, vehicle.top_speed_kmh / 3.6))
+        yield max(LEAST_LOOK_S, left_m / max(1.0, most / 3.6))
     yield from _come_to_a_stop(vehicle)
 
 

@@ -87,7 +87,7 @@ class Roads:
 
     def way(self, nodes: Sequence[int], rng: random.Random | None = None, from_m: float = 0.0) -> Way:
         """The way along these crossings; `rng` decides which lights are red, without it all are green."""
-        limits = [self._limit(one, other) for one, other in pairwise(nodes)]
+        limits = [self.limit(one, other) for one, other in pairwise(nodes)]
         stops = {}
         if rng is not None:
             lit = [place for place in range(1, len(nodes) - 1) if nodes[place] in self.lights]
@@ -102,7 +102,12 @@ class Roads:
                 return self.way(self.quickest(start, end), rng, from_m)
         raise NoWay(f"nothing is {least_m:g} m away from crossing {start}")
 
-    def _limit(self, one: int, other: int) -> float:
+    def onward(self, start: int, rng: random.Random) -> list[int]:
+        """The crossings on the quickest way to some other one."""
+        return self.quickest(start, rng.choice([node for node in self.crossings if node != start]))
+
+    def limit(self, one: int, other: int) -> float:
+        """Of the street between two crossings, km/h. Raises NoWay where there is none."""
         for node, limit, _ in self.streets[one]:
             if node == other:
                 return limit

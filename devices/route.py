@@ -196,6 +196,20 @@ class Way:
         made._from_m = distance_m
         return made
 
+    def shortened(self, length_m: float) -> "Way":
+        """An open way that is the beginning of this one. Raises ValueError if it is longer than this one."""
+        if not 0 < length_m <= self.length_m + 1e-6:
+            raise ValueError(f"the way is {self.length_m:g} m long, not {length_m:g}")
+        last = min(bisect_right(self._ends, length_m - 1e-9), len(self._ends) - 1)
+        points = [
+            Point(self._latitudes[place], self._longitudes[place], self._altitudes[place] if self._altitudes else None)
+            for place in range(last + 1)
+        ]
+        end = self.at(self._from_m + length_m)
+        points.append(Point(end.latitude, end.longitude, end.altitude_m))
+        stops = {place + 1: stop for place, stop in enumerate(self._stops[:last]) if stop}
+        return Way(points, limits_kmh=self._limits[: last + 1], stops=stops, from_m=self._from_m, name=self.name)
+
     @property
     def length_m(self) -> float:
         """Once along it."""

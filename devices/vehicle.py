@@ -32,6 +32,9 @@ Life = Callable[["Vehicle", random.Random], Iterator[float]]
 RANGE_SHOWN_KM = 1500.0
 """The range display has no more digits than it needs."""
 
+DUE_S = 1e-6
+"""What is due so soon is due now: milliseconds since 1970 are not told apart more finely."""
+
 DROP_VOLTS = 0.15
 """What the cable to the unit takes."""
 
@@ -279,15 +282,15 @@ class Vehicle:
         pause_s, clock = self._pause_s, self._columns.clocks.item(self._at)
         if math.isinf(pause_s) or math.isnan(clock):
             return None
-        return math.ceil(clock + pause_s * 1000 - 1e-6)
+        return int(clock) + math.ceil(1000 * (pause_s - DUE_S))
 
     def advance(self, now_ms: int) -> None:
         """Live until `now_ms`. The first call only sets the time."""
         clock = self._columns.clocks.item(self._at)
         if math.isnan(clock):
             self._columns.clocks[self._at] = now_ms
-        elif now_ms > clock and not (self._columns.led and clock + 1000 * self._pause_s > now_ms + 1e-6):
-            self.live_until(now_ms)
+        elif self._pause_s - DUE_S <= (now_ms - clock) / 1000 or (now_ms > clock and not self._columns.led):
+            self.live_until(max(now_ms, clock))
 
     def live_until(self, now_ms: float) -> None:
         """As `advance`, even where the fleet's columns are stepped together."""
@@ -298,15 +301,17 @@ class Vehicle:
     def step(self, dt_s: float) -> None:
         """Live for `dt_s` seconds: what its driver does happens at its own moment in between."""
         left = dt_s
-        while left > 1e-9:
+        while True:
             pause_s = self._pause_s
+            while self._life is not None and pause_s <= DUE_S:
+                pause_s = next(self._life, math.inf)
+                self._pause_s = pause_s
+            if left <= 1e-9:
+                return
             run_s = min(left, pause_s)
             self._run(run_s)
             left -= run_s
-            pause_s -= run_s
-            while self._life is not None and pause_s <= 1e-9:
-                pause_s = next(self._life, math.inf)
-            self._pause_s = pause_s
+            self._pause_s = pause_s - run_s
 
     def _run(self, seconds: float) -> None:
         row, built = self._row.tolist(), self._built
@@ -327,6 +332,11 @@ class Vehicle:
         row[S.LEG_END : S.LEG_STOP + 1] = self._route.leg(row[S.DISTANCE])
         if stop_s and row[S.LEG_LIMIT] > 0:
             row[S.WAIT] = stop_s
+
+    def play(self, script: Iterator[float]) -> None:
+        """Its driver does this from now on, and nothing else; after it nothing."""
+        self._life = script
+        self._pause_s = next(script, math.inf)
 
     def execute(self, command: str) -> str | None:
         """Carry out a command (`unlock-central-lock`) wholly, or not at all: then the word for why.

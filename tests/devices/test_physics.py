@@ -198,6 +198,7 @@ def test_vehicles_whose_drivers_act_are_stepped_in_their_own_moments() -> None:
             vehicle.headlights = not vehicle.headlights
 
     columns = Columns(5)
+    columns.led = True
     together = [Vehicle.of(DEV_KIT, BRAND, seed=seed, life=driver, columns=columns) for seed in range(5)]
     alone = [Vehicle.of(DEV_KIT, BRAND, seed=seed, life=driver) for seed in range(5)]
     for vehicle in (*together, *alone):
@@ -212,6 +213,7 @@ def test_vehicles_whose_drivers_act_are_stepped_in_their_own_moments() -> None:
 
 def test_a_led_vehicle_is_never_further_behind_than_its_fleet_is_stepped() -> None:
     columns = Columns(1)
+    columns.led = True
     vehicle = on_the_road(columns=columns)
     vehicle.advance(0)
     columns.advance(1_000)
