@@ -112,6 +112,7 @@ async def fleet(tmp_path: Path, broker: MosquittoBroker) -> AsyncIterator[Fleet]
 
 
 async def test_a_mass_disconnect_is_told_once_for_each_unit_and_not_for_those_that_are_back(fleet: Fleet):
+    fleet.clock.stop()
     many = await fleet.add(MANY)
     await fleet.said(many, b"online")
     assert Counter(await fleet.until_told(MANY)) == {(each, "ONLINE"): 1 for each in fleet.vehicles.values()}

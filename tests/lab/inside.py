@@ -24,12 +24,17 @@ SAYS_ALL = next(model for model in modeldb.load().available("CLOUDBOXX") if mode
 
 @dataclass
 class Clock:
-    """Now, in Unix ms: as time passes, and as far ahead as the test says."""
+    """Now, in Unix ms: as time passes, unless it is stopped, and as far ahead as the test says."""
 
     ahead_ms: int = 0
+    stopped_ms: int | None = None
 
     def __call__(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead_ms
+        return (time.time_ns() // 1_000_000 if self.stopped_ms is None else self.stopped_ms) + self.ahead_ms
+
+    def stop(self) -> None:
+        """From now on no time passes by itself: however slow the machine is, nothing is due."""
+        self.stopped_ms = time.time_ns() // 1_000_000
 
 
 @asynccontextmanager
