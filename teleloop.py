@@ -24,6 +24,7 @@ import bench.conformance.cli
 import bench.load_cli
 import bench.record_cli
 import bench.replay_cli
+import bench.scenario_cli
 import devices.cli
 import gateway.cli
 import gateway.decode_cli
@@ -57,6 +58,7 @@ COMMANDS = (
     bench.load_cli,
     bench.capacity_cli,
     bench.conformance.cli,
+    bench.scenario_cli,
 )
 for folder in COMMANDS:
     app.add_typer(folder.app)

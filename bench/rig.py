@@ -239,7 +239,7 @@ class _Looks:
     def __init__(self, service: Service, registry: LazyRegistry) -> None:
         self._service, self._registry = service, registry
         self._busy, self._quiet, self._looks = False, 0, itertools.count(1)
-        self._soon: set[float] = set()
+        self._asked: dict[float, float] = {}
         self._looking: set[asyncio.Task[None]] = set()
 
     def arrived(self, unit: UnitId, payload: bytes) -> None:
@@ -261,13 +261,20 @@ class _Looks:
             await asyncio.sleep(LOOK_EVERY_S if self._quiet < QUIET_LOOKS else LOOK_SELDOM_S)
 
     def _look_in(self, seconds: float) -> None:
-        if seconds not in self._soon:
-            self._soon.add(seconds)
-            asyncio.get_running_loop().call_later(seconds, self._look, seconds)
+        """Once, so many seconds after the last time that this was asked for, and at least every so many seconds meanwhile."""
+        loop = asyncio.get_running_loop()
+        asked, self._asked[seconds] = seconds in self._asked, loop.time() + seconds
+        if not asked:
+            loop.call_later(seconds, self._look, seconds)
 
     def _look(self, seconds: float) -> None:
-        self._soon.discard(seconds)
-        task = asyncio.get_running_loop().create_task(self._service.look())
+        loop = asyncio.get_running_loop()
+        left = self._asked[seconds] - loop.time()
+        if left > 1e-3:
+            loop.call_later(left, self._look, seconds)
+        else:
+            del self._asked[seconds]
+        task = loop.create_task(self._service.look())
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
 

@@ -146,6 +146,10 @@ class Terminal:
         """Firmware of this unit, as it starts."""
         return switch_on(self.protocol, config, flash, cast(Vehicle, self.seen), self._store)
 
+    def begin_with(self, fault: Fault) -> None:
+        """Something is wrong from the first moment on: for before it is switched on. Raises FaultUnsuited."""
+        self._pending.append(fault.at_work(self, self._seed))
+
     def inject(self, fault: Fault, now_ms: int) -> None:
         """Something goes wrong from now on; again: at another rate. Raises FaultUnsuited."""
         ailment = fault.at_work(self, self._seed)

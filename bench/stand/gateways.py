@@ -48,6 +48,8 @@ class GatewayUnderTest(Protocol):
     async def state(self, unit: UnitId) -> dict[str, Any]: ...
     async def command(self, unit: UnitId, name: str, timeout_s: float) -> Answer: ...
     async def online(self, unit: UnitId) -> bool: ...
+    async def archive(self, unit: UnitId) -> None: ...
+    async def restore(self, unit: UnitId) -> None: ...
 
 
 class RigGateway:
@@ -94,6 +96,14 @@ class RigGateway:
         """Whether it counts as online."""
         _, memory = await self.rig.vehicle(unit)
         return bool(memory.online)
+
+    async def archive(self, unit: UnitId) -> None:
+        """Take its vehicle out of operation."""
+        await self.rig.archive(unit)
+
+    async def restore(self, unit: UnitId) -> None:
+        """Take it back."""
+        await self.rig.restore(unit)
 
 
 class RestGateway:
@@ -196,6 +206,25 @@ class RestGateway:
         """Whether it counts as online."""
         said = await self._call("GET", f"/vehicles/{await self.find(unit)}")
         return bool(said["life_status"]["value"] == "ONLINE")
+
+    async def archive(self, unit: UnitId) -> None:
+        """Take its vehicle out of operation."""
+        await self._call("POST", f"/vehicles/{await self.find(unit)}/archive")
+
+    async def restore(self, unit: UnitId) -> None:
+        """Take it back."""
+        await self._call("POST", f"/vehicles/{await self.find(unit)}/restore")
+
+    async def counted(self) -> dict[str, int]:
+        """Its counters of frames: `refused:REASON`, `accepted`, `repeated`, `late`."""
+        found: dict[str, int] = {}
+        for line in (await self._api.get("/metrics")).text.splitlines():
+            name, _, value = line.rpartition(" ")
+            if name.startswith('teleloop_refused_total{reason="'):
+                found["refused:" + name.split('"')[1]] = int(float(value))
+            elif name.startswith('teleloop_frames_total{outcome="'):
+                found[name.split('"')[1]] = int(float(value))
+        return found
 
     async def _call(self, method: str, path: str, **request: Any) -> Any:
         try:
