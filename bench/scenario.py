@@ -67,6 +67,10 @@ class _Actor:
     def unit(self) -> UnitId:
         return self.member.record.unit
 
+    def look(self) -> None:
+        """Its unit looks at its vehicle and its line now."""
+        self.fleet.let(self.member, self.member.firmware.tick)
+
 
 def run(scenario: Scenario, *, against: Servers | None = None, pace: str = VIRTUAL, seed: int | None = None) -> Outcome:
     """Run it in the rig (`against` none), or with a gateway that runs. Raises ScenarioUnable.
@@ -281,7 +285,7 @@ class _Run:
         vehicle = actor.member.firmware.vehicle
         vehicle.advance(self.clock.now_ms())
         act(vehicle)
-        actor.fleet.let(actor.member)
+        actor.look()
 
     def _failed(self, step: Step, expected: str, seen: str) -> None:
         self.checks.append(Check(f"{step.verb} {step.value}", False, expected, seen, step.line, self._moment()))
@@ -339,26 +343,26 @@ class _Run:
         now_ms = self.clock.now_ms()
         actor.member.firmware.link.cut(now_ms, step.value)
         self.seen.gaps.append(Gap(actor.unit, now_ms, now_ms + round(1000 * step.value)))
-        actor.fleet.let(actor.member)
+        actor.look()
 
     async def _mend(self, actor: _Actor, step: Step) -> None:
         actor.member.firmware.link.mend()
         now_ms = self.clock.now_ms()
         self.seen.gaps = [gap.until(now_ms) if gap.unit == actor.unit else gap for gap in self.seen.gaps]
-        actor.fleet.let(actor.member)
+        actor.look()
 
     async def _fault(self, actor: _Actor, step: Step) -> None:
         if step.value.suits(actor.member.firmware.protocol):
             actor.member.firmware.inject(step.value, self.clock.now_ms())
-            actor.fleet.let(actor.member)
+            actor.look()
 
     async def _cure(self, actor: _Actor, step: Step) -> None:
         actor.member.firmware.cure(step.value, self.clock.now_ms())
-        actor.fleet.let(actor.member)
+        actor.look()
 
     async def _restart(self, actor: _Actor, step: Step) -> None:
         actor.member.firmware.reset(ResetCause[step.value.upper()], self.clock.now_ms())
-        actor.fleet.let(actor.member)
+        actor.look()
 
     async def _archive(self, actor: _Actor, step: Step) -> None:
         await self.gateway.archive(actor.unit)

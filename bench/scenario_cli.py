@@ -101,8 +101,8 @@ def _say(console: Console, scenario: Scenario, outcome: Outcome) -> None:
         console.print(each.text, markup=False)
     counts, truth = outcome.counts, outcome.truth
     console.print(
-        f"ledger: {counts.attempted} attempted, {counts.acknowledged} acknowledged, {counts.observed} observed, {counts.lost} lost; "
-        f"truth: {truth.different} of {truth.compared} differ; seed {outcome.seed}, {outcome.wall_s:.1f} s",
+        f"ledger: {counts.attempted} attempted, {counts.acknowledged} acknowledged, {counts.observed} observed, "
+        f"{counts.lost} lost; truth: {truth.different} of {truth.compared} differ; seed {outcome.seed}, {outcome.wall_s:.1f} s",
         markup=False,
     )
 

@@ -166,10 +166,6 @@ class Fleet:
             else:
                 self.let(member, member.firmware.tick)
 
-    def let(self, member: Member) -> None:
-        """Have one unit look at its vehicle, and its line, now."""
-        self._let(member, member.firmware.tick)
-
     def look(self) -> None:
         """Have every unit look at its vehicle now: what somebody does to a vehicle is on no schedule."""
         for member in self.members:
