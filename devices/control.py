@@ -6,6 +6,8 @@ Whoever can reach it plays every driver: it is served on loopback addresses and 
 import asyncio
 import contextlib
 import ipaddress
+import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, Literal
 
@@ -121,11 +123,11 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         return facts(member, fleet.now_ms())
 
     @api.get("/", include_in_schema=False)
-    def home() -> RedirectResponse:
+    async def home() -> RedirectResponse:
         return RedirectResponse("/docs")
 
     @api.get("/units", summary="All units, in the order of their file")
-    def units(
+    async def units(
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
         offset: Annotated[int, Query(ge=0)] = 0,
         brand: str | None = None,
@@ -141,34 +143,34 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         return {"items": [facts(member, fleet.now_ms(), brief=True) for member in chosen], "total": len(fits)}
 
     @api.get("/truth", summary="What is true of every vehicle, as the vocabulary says it")
-    def truths() -> Done:
+    async def truths() -> Done:
         fleet.settle()
         return {str(member.record.unit): member.firmware.vehicle.state() for member in fleet.members}
 
     @api.get("/faults", summary="What can go wrong")
-    def faults() -> list[Done]:
+    async def faults() -> list[Done]:
         return [{"name": name, "level": kind.level, "what": kind.sentence, "per": kind.per} for name, kind in sorted(ALL.items())]
 
     @api.get(unit_path, summary="A unit, its vehicle and what is true of it")
-    def unit(brand: str, unit: str) -> Done:
+    async def unit(brand: str, unit: str) -> Done:
         member = member_of(brand, unit)
         fleet.settle()
         return facts(member, fleet.now_ms())
 
     @api.get(unit_path + "/truth", summary="What is true of its vehicle, as the vocabulary says it")
-    def truth(brand: str, unit: str) -> Done:
+    async def truth(brand: str, unit: str) -> Done:
         member = member_of(brand, unit)
         fleet.settle()
         return member.firmware.vehicle.state()
 
     @api.patch(unit_path + "/truth", summary="Set what a driver, a mechanic or the weather could")
-    def set_truth(brand: str, unit: str, setting: Setting) -> Done:
+    async def set_truth(brand: str, unit: str, setting: Setting) -> Done:
         member = member_of(brand, unit)
         setting.apply(member.firmware.vehicle)
         return done(member)
 
     @api.post(unit_path + "/drive", summary="Send it to a place, along a way, or for some kilometres")
-    def drive(brand: str, unit: str, order: Drive) -> Done:
+    async def drive(brand: str, unit: str, order: Drive) -> Done:
         member = member_of(brand, unit)
         vehicle = member.firmware.vehicle
         fleet.settle()
@@ -177,7 +179,7 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
                 vehicle,
                 town,
                 to=(order.to.lat, order.to.lon) if order.to else None,
-                along=None if order.along is None else parse_ways(_json(order.along), "along")[0],
+                along=None if order.along is None else parse_ways(json.dumps(order.along).encode(), "along")[0],
                 kilometers=order.kilometers,
             )
         except RouteFileError as error:
@@ -188,18 +190,18 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         return {**done(member), "way": {"length_m": round(way.length_m, 1)}}
 
     @api.post(unit_path + "/stop", summary="Brake to a stand, the ignition stays on")
-    def stop(brand: str, unit: str) -> Done:
+    async def stop(brand: str, unit: str) -> Done:
         member = member_of(brand, unit)
         fleet.settle()
         driving.stop(member.firmware.vehicle)
         return done(member)
 
     @api.post(unit_path + "/open", summary="Open doors, windows or lids")
-    def open_(brand: str, unit: str, openings: Openings) -> Done:
+    async def open_(brand: str, unit: str, openings: Openings) -> Done:
         return _opened(brand, unit, openings, True)
 
     @api.post(unit_path + "/close", summary="Close doors, windows or lids")
-    def close(brand: str, unit: str, openings: Openings) -> Done:
+    async def close(brand: str, unit: str, openings: Openings) -> Done:
         return _opened(brand, unit, openings, False)
 
     def _opened(brand: str, unit: str, openings: Openings, opens: bool) -> Done:
@@ -210,11 +212,11 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         return done(member)
 
     @api.post(unit_path + "/lock", summary="Lock it by hand, as with the key")
-    def lock(brand: str, unit: str) -> Done:
+    async def lock(brand: str, unit: str) -> Done:
         return _locked(brand, unit, True)
 
     @api.post(unit_path + "/unlock", summary="Unlock it by hand, as with the key")
-    def unlock(brand: str, unit: str) -> Done:
+    async def unlock(brand: str, unit: str) -> Done:
         return _locked(brand, unit, False)
 
     def _locked(brand: str, unit: str, locked: bool) -> Done:
@@ -223,20 +225,20 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         return done(member)
 
     @api.post(unit_path + "/ignition", summary="Switch the ignition")
-    def ignition(brand: str, unit: str, switch: Switch) -> Done:
+    async def ignition(brand: str, unit: str, switch: Switch) -> Done:
         member = member_of(brand, unit)
         if (refusal := driving.switched(member.firmware.vehicle, switch.on)) is not None:
             raise HTTPException(422, refusal)
         return done(member)
 
     @api.post(unit_path + "/fob", summary="Press the vehicle's own key fob beside it")
-    def fob(brand: str, unit: str, button: Fob) -> Done:
+    async def fob(brand: str, unit: str, button: Fob) -> Done:
         member = member_of(brand, unit)
         fleet.let(member, member.firmware.press_fob, button.locks)
         return done(member)
 
     @api.post(unit_path + "/card", summary="Hold an RFID card to the reader")
-    def card(brand: str, unit: str, shown: Card) -> Done:
+    async def card(brand: str, unit: str, shown: Card) -> Done:
         member = member_of(brand, unit)
         fleet.let(member, member.firmware.show_card, shown.card)
         return done(member)
@@ -254,31 +256,31 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         fleet.attend(member)
 
     @api.post(unit_path + "/supply", summary="Set the voltage at its supply pins")
-    def supply(brand: str, unit: str, said: Supply) -> Done:
+    async def supply(brand: str, unit: str, said: Supply) -> Done:
         member = member_of(brand, unit)
         member.firmware.vehicle.forced_supply_volts = said.volts
         return done(member)
 
     @api.post(unit_path + "/power", summary="Pull its plug, or put it back")
-    def power(brand: str, unit: str, switch: Switch) -> Done:
+    async def power(brand: str, unit: str, switch: Switch) -> Done:
         member = member_of(brand, unit)
         (member.firmware.switch_on if switch.on else member.firmware.switch_off)(fleet.now_ms())
         return done(member)
 
     @api.post(unit_path + "/reset", summary="Start it anew")
-    def reset(brand: str, unit: str, said: Annotated[Reset, Body()] = Reset()) -> Done:  # noqa: B008 - frozen in use
+    async def reset(brand: str, unit: str, said: Annotated[Reset, Body()] = Reset()) -> Done:  # noqa: B008 - frozen in use
         member = member_of(brand, unit)
         member.firmware.reset(ResetCause[said.cause.upper()], fleet.now_ms())
         return done(member)
 
     @api.post(unit_path + "/hang", summary="Let its program hang until the watchdog bites")
-    def hang(brand: str, unit: str) -> Done:
+    async def hang(brand: str, unit: str) -> Done:
         member = member_of(brand, unit)
         member.firmware.hang(fleet.now_ms())
         return done(member)
 
     @api.put(unit_path + "/faults/{name}", summary="Let something go wrong")
-    def inject(brand: str, unit: str, name: str, said: Annotated[Rate, Body()] = Rate()) -> Done:  # noqa: B008
+    async def inject(brand: str, unit: str, name: str, said: Annotated[Rate, Body()] = Rate()) -> Done:  # noqa: B008
         member = member_of(brand, unit)
         if name not in ALL:
             raise HTTPException(404, f"no fault is called {name!r}; there are {', '.join(sorted(ALL))}")
@@ -291,7 +293,7 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         return done(member)
 
     @api.delete(unit_path + "/faults/{name}", summary="Let it go wrong no more")
-    def cure(brand: str, unit: str, name: str) -> Done:
+    async def cure(brand: str, unit: str, name: str) -> Done:
         member = member_of(brand, unit)
         if name not in member.firmware.ailments:
             raise HTTPException(404, f"{brand}/{unit} does not have {name!r}")
@@ -299,12 +301,6 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         return done(member)
 
     return api
-
-
-def _json(said: Any) -> bytes:
-    import json
-
-    return json.dumps(said).encode()
 
 
 def _problems(api: FastAPI) -> None:
@@ -363,26 +359,24 @@ async def serving(fleet: Fleet, said: str, roads: Roads | None = None) -> AsyncI
     host, port = address(said)
     config = uvicorn.Config(application(fleet, roads), host=host, port=port, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)
-    socket = _bound(config)
-    task = asyncio.create_task(server._serve([socket]))
+    bound = _bound(config)
+    task = asyncio.create_task(server._serve([bound]))
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             while not server.started:
                 if task.done():
                     raise ControlError(f"the control API does not start on {said}")
                 await asyncio.sleep(0.02)
-        taken = socket.getsockname()
+        taken = bound.getsockname()
         yield f"http://{f'[{taken[0]}]' if ':' in taken[0] else taken[0]}:{taken[1]}"
     finally:
         server.should_exit = server.force_exit = True
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        socket.close()
+        bound.close()
 
 
-def _bound(config: uvicorn.Config) -> Any:
-    import socket
-
+def _bound(config: uvicorn.Config) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     made = socket.socket(family)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
