@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -45,6 +46,7 @@ DEMO_GUESTS = ("TELTONIKA", "MERCEDES_BENZ", "GBT32960")
 GUEST_EVERY = 6
 VIN_LETTERS = "0123456789ABCDEFGHJKLMNPRSTUVWXYZ"
 FLEET_STOP_S = 4.0
+CONTROL_PORT = 8090
 UNITS_FILE = "units.json"
 
 app = typer.Typer(no_args_is_help=True, help="Telematics firmware simulator and gateway: one API for all brands of units.")
@@ -95,9 +97,10 @@ async def _run(settings: Settings, vehicles: int, seed: int, intervals: Iterable
         async with serving(settings, lambda stage: progress.update(task, description=stage)) as under_way:
             units = await _demo_units(under_way, vehicles, seed, lambda: progress.advance(task))
             progress.update(task, description="starting the vehicles", completed=0)
-            async with _fleet(under_way, units, seed, intervals):
+            control = f"127.0.0.1:{_free_port(CONTROL_PORT)}"
+            async with _fleet(under_way, units, seed, (*intervals, "--control", control)):
                 progress.stop()
-                _say_where(under_way, vehicles)
+                _say_where(under_way, vehicles, control)
                 showing = asyncio.create_task(_show_events(under_way, as_json))
                 await asyncio.wait({stopping, showing}, return_when=asyncio.FIRST_COMPLETED)
                 console.print("stopping ...")
@@ -194,11 +197,22 @@ async def _fleet(under_way: Serving, units: Path, seed: int, intervals: Iterable
             await process.wait()
 
 
-def _say_where(under_way: Serving, vehicles: int) -> None:
+def _free_port(wanted: int) -> int:
+    """The wanted port on loopback, or any free one if it is taken."""
+    for port in (wanted, 0):
+        with suppress(OSError), socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(("127.0.0.1", port))
+            return int(tried.getsockname()[1])
+    return wanted
+
+
+def _say_where(under_way: Serving, vehicles: int, control: str) -> None:
     settings = under_way.gateway.settings
     console.print(f"API docs      [bold]{under_way.url}/docs[/bold]")
     console.print(f"API token     {settings.data / 'api-token'}")
     console.print(f"units' broker {under_way.gateway.logins.unit_url}")
+    console.print(f"fleet control http://{control}/docs")
     home = "RabbitMQ, exchange `events`" if settings.amqp_url else "local event log"
     console.print(f"events        {home}, {under_way.url}/events")
     gateway.cli.say_first_client(under_way)
