@@ -1,0 +1,77 @@
+"""docs/performance.md says what the result files say, also where a figure was missed."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+from bench.meters import Meters, read
+from bench.performance import PAGE, Measured, known
+from bench.performance_page import write_page
+
+
+def measured(name: str, **values: Any) -> Measured:
+    machine: dict[str, str | int] = {
+        "processor": "a processor",
+        "cores": 2,
+        "memory_mib": 4096,
+        "system": "Linux",
+        "python": "3.11",
+    }
+    return Measured(name=name, what="", at="2026-01-01T00:00:00+00:00", machine=machine, load_average=0.5, values=values)
+
+
+def run(rate: float, p99: float, gateway_us: float) -> dict[str, Any]:
+    return {
+        "rate": rate, "sustained": p99 <= 100, "frames_per_s": rate, "events_per_s": rate, "event_ms": {"p50": 1.0, "p99": p99},
+        "missing": 0, "cpu_percent": {"gateway": 50.0}, "cpu_us_per_frame": {"gateway": gateway_us}, "bottlenecks": [],
+        "cpu_us_per_event": {"gateway": gateway_us},
+    }  # fmt: skip
+
+
+def test_the_committed_page_is_what_the_committed_results_say() -> None:
+    assert write_page(PAGE, known(), only_compare=True), "run `python -m bench.report docs`"
+
+
+def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None:
+    results = {
+        "frames": measured("frames", climb=[run(4_000, 20.0, 40.0), run(8_000, 900.0, 60.0)], **run(4_000, 20.0, 120.0)),
+        "growth_units": measured(
+            "growth_units", rows=[{"units": 10, **run(1, 1.0, 100.0)}, {"units": 5_000, **run(1, 1.0, 130.0)}]
+        ),
+    }
+    page = tmp_path / "page.md"
+    write_page(page, results)
+    rows = {line.split(" | ")[0].strip("| "): line for line in page.read_text().splitlines() if line.startswith("|")}
+    assert "| 20 ms | aim reached |" in rows["p99 at that rate"]
+    assert "| 4,000/s | reached |" in rows["frames in to confirmed events a consumer has, 60 s, lost 0, p99 <= 100 ms"]
+    assert "| 120 us | **missed** |" in rows["gateway CPU per event"]
+    assert "| 1.3 x | reached |" in rows["cost per frame, 5,000 units against 10"]
+    assert "not reached" in rows["ratio to the stock gateway"]
+    assert write_page(page, results, only_compare=True)
+    page.write_text(page.read_text().replace("120 us", "12 us"))
+    assert not write_page(page, results, only_compare=True)
+    for chart in (tmp_path / "performance").glob("*.svg"):
+        ElementTree.parse(chart)
+
+
+def test_meters_see_a_process_and_its_children() -> None:
+    work = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+    with subprocess.Popen([sys.executable, "-c", work], start_new_session=True) as process:
+        try:
+            meters = Meters({"busy": process.pid})
+            cpu_s = 0.0
+            for _ in range(100):
+                meters.find()
+                cpu_s = meters.look()["busy"].cpu_s
+                if cpu_s > read([process.pid]).cpu_s + 0.1:
+                    break
+                process.poll()
+                subprocess.run(["sleep", "0.1"], check=True)
+            assert cpu_s > read([process.pid]).cpu_s + 0.1
+        finally:
+            import os
+            import signal
+
+            os.killpg(process.pid, signal.SIGKILL)
