@@ -18,6 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sqlalchemy import func, select
+
 import modeldb
 from bench.air import Air
 from bench.inline_sqlite import INLINE
@@ -38,6 +40,7 @@ from gateway.registry.vehicles import NewVehicle
 from gateway.relay import Relay
 from gateway.service import Service
 from gateway.store import Store
+from gateway.store.tables import quarantine
 from gateway.uplink import Refused
 from modeldb.model import VehicleModel
 from protocols.codec import UnitId
@@ -200,6 +203,11 @@ class Rig:
         """How many frames were refused, by reason."""
         samples = next(iter(self.metrics.refused.collect())).samples
         return {each.labels["reason"]: int(each.value) for each in samples if each.name.endswith("_total") and each.value}
+
+    async def quarantined(self) -> int:
+        """How many refused frames are kept."""
+        async with self.store.reading() as connection:
+            return int((await connection.execute(select(func.count()).select_from(quarantine))).scalar_one())
 
     def frames(self, outcome: str) -> int:
         """How many frames were `accepted`, `repeated` or `late`."""

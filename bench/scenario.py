@@ -24,6 +24,7 @@ from bench.stand.gateways import Answer, GatewayUnderTest, RestGateway, RigGatew
 from bench.truth import Truth, check, total
 from bench.witness import Witness
 from devices.clock import ScaledClock, VirtualClock, running_on
+from devices.flash import Flash, Store
 from devices.fleet import Fleet, Member
 from devices.life import moving, shared
 from devices.mqtt import Dial, Line
@@ -31,13 +32,16 @@ from devices.power import ResetCause
 from devices.routefile import read_ways
 from devices.scenario import Group, Scenario, Step
 from devices.unitsfile import UnitRecord
+from modeldb.vocabulary import PROPERTIES
 from protocols.codec import UnitId
 
 LIVES = {"still": moving, "moving": moving, "shared": shared}
 LOOK_S = 0.5
+WATCH_S = 15.0
 READY_S = 60.0
 DRIVE_LIMIT_S = 6 * 3600.0
 VIRTUAL = "virtual"
+NAMED = tuple(key for key, known in PROPERTIES.items() if known.event is not None)
 
 
 class ScenarioUnable(Exception):
@@ -84,16 +88,51 @@ def run(scenario: Scenario, *, against: Servers | None = None, pace: str = VIRTU
         return runner.run(_Run(scenario, clock, seed, against).play())
 
 
+def run_with_ledger(scenario: Scenario) -> tuple[Outcome, Ledger]:
+    """Run it in the rig; the outcome, and what became of each report."""
+    clock = VirtualClock()
+    whole = _Run(scenario, clock, scenario.seed, None)
+    with running_on(clock) as runner:
+        return runner.run(whole.play()), whole.ledger
+
+
 def _clock(scenario: Scenario, pace: str, *, real: bool) -> VirtualClock | ScaledClock:
     if pace == VIRTUAL:
         return ScaledClock() if real else VirtualClock()
     factor = 1.0 if pace == "real" else float(pace.removeprefix("x"))
-    ahead_ms = round(1000 * (scenario.longest_s + DRIVE_GUESS_S) * (1 - 1 / factor)) if real else 0
-    return ScaledClock(factor, time.time_ns() // 1_000_000 - ahead_ms)
+    behind_s = scenario.about_s * (1 - 1 / factor) + BEHIND_S if real and factor > 1 else 0.0
+    if behind_s > BEHIND_LIMIT_S:
+        raise ScenarioUnable(
+            f"with real servers units live through their past when time is {pace}, and one whose clock is {behind_s:.0f} s behind "
+            f"takes no command (300 s): this scenario is too long for that; take a smaller factor, real, or virtual time"
+        )
+    return ScaledClock(factor, time.time_ns() // 1_000_000 - round(1000 * behind_s))
 
 
-DRIVE_GUESS_S = 600.0
-"""How much longer than its waits a scenario takes: units whose clock is behind are late, ones whose clock is ahead are wrong."""
+BEHIND_S = 15.0
+BEHIND_LIMIT_S = 280.0
+"""How far a unit's clock may be behind the gateway's: a command that expires in more than 300 s is refused by the unit."""
+
+
+class _Witness(Witness):
+    """One that also notes which values a vehicle's unit has told of."""
+
+    def __init__(self, ledger: Ledger, vehicles: Mapping[UnitId, str], had: set[tuple[UnitId, str, Any]]) -> None:
+        super().__init__(ledger, vehicles)
+        self._had = had
+        self.terminals: dict[UnitId, Any] = {}
+
+    def store_of(self, unit: UnitId) -> Store:
+        """See Witness."""
+        store = super().store_of(unit)
+
+        def noting(flash: Flash) -> None:
+            store(flash)
+            terminal = self.terminals.get(unit)
+            if terminal is not None and terminal.truth_told is not None:
+                self._had.update((unit, key, terminal.truth_told[key]) for key in NAMED if key in terminal.truth_told)
+
+        return noting
 
 
 @dataclass
@@ -168,7 +207,7 @@ class _Run:
                 vehicles[unit] = record.vehicle_id
                 added.setdefault(group.life, []).append((group, record))
         self.seen.units = {vehicle_id: unit for unit, vehicle_id in vehicles.items()}
-        self.witness = Witness(self.ledger, vehicles)
+        self.witness = _Witness(self.ledger, vehicles, self.seen.had)
         return [self._fleet(life, many) for life, many in added.items()]
 
     def _fleet(self, life: str, many: Sequence[tuple[Group, UnitRecord]]) -> Fleet:
@@ -191,6 +230,7 @@ class _Run:
                 member.firmware.vehicle.route = read_ways(group.route)[0]
             for fault in group.faults:
                 member.firmware.begin_with(fault)
+            self.witness.terminals[member.record.unit] = member.firmware
             self.actors.append(_Actor(group, member, fleet))
         return fleet
 
@@ -199,6 +239,7 @@ class _Run:
         await self._until(lambda: all(actor.member.firmware.spoken for actor in self.actors), READY_S)
         self.began_ms = self.seen.began_ms = self.clock.now_ms()
         running: list[asyncio.Task[None]] = []
+        watching = asyncio.create_task(self._watch()) if isinstance(self.gateway, RigGateway) else None
         for step in self.scenario.steps:
             if step.at_s is not None:
                 await asyncio.sleep(max(0.0, self.began_ms / 1000 + step.at_s - self.clock.now_ms() / 1000))
@@ -208,6 +249,8 @@ class _Run:
                 await task
         await asyncio.gather(*running)
         await self._settle()
+        if watching is not None:
+            watching.cancel()
         parts = []
         for actor in self.actors:
             if actor.unit not in self.seen.archived:
@@ -215,6 +258,16 @@ class _Run:
                 state = self.seen.states[actor.unit] = await self.gateway.state(actor.unit)
                 parts.append(check(actor.member.firmware, state, translation))
         return total(parts)
+
+    async def _watch(self) -> None:
+        """Where it costs nothing: what the vehicles have told of, and how far the gateway was from the truth meanwhile."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            for actor in self.actors:
+                if actor.unit not in self.seen.archived:
+                    translation = actor.group.model.units[actor.unit.brand]
+                    truth = check(actor.member.firmware, await self.gateway.state(actor.unit), translation)
+                    self.seen.most_different = max(self.seen.most_different, truth.different)
 
     async def _settle(self) -> None:
         """Until nothing waits in a journal, or the time for that is over; then what is still on its way to the listener."""
@@ -256,6 +309,7 @@ class _Run:
         if isinstance(self.gateway, RigGateway):
             rig = self.gateway.rig
             said = {f"refused:{reason}": times for reason, times in rig.refused().items()}
+            said["quarantined"] = await rig.quarantined()
             return said | {outcome: rig.frames(outcome) for outcome in ("accepted", "repeated", "late")}
         assert isinstance(self.gateway, RestGateway)
         return await self.gateway.counted()

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from bench.lab import Lab, LabError, laboratory
 from bench.load_cli import UsageError, target_of
-from bench.scenario import VIRTUAL, Scenario, ScenarioUnable, Servers, run
+from bench.scenario import VIRTUAL, ScenarioUnable, Servers, run
 from bench.scenario_outcome import Outcome
 from devices.clock import clock_named
-from devices.scenario import ScenarioError, load, shipped
+from devices.scenario import Scenario, ScenarioError, load, shipped
 
 FAILED, SETUP_FAILED = 1, 2
 

@@ -64,6 +64,8 @@ class Seen:
     archived: set[UnitId] = field(default_factory=set)
     command_ms: list[int] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
+    had: set[tuple[UnitId, str, Any]] = field(default_factory=set)
+    most_different: int = 0
     restarts: int = 0
     executed: int = 0
     began_ms: int = 0

@@ -114,10 +114,26 @@ class Scenario:
     settle_s: float = 300.0
 
     @property
-    def longest_s(self) -> float:
-        """The time that its waits and moments alone take: it is longer where vehicles drive."""
-        waits = sum(step.value for step in self.steps if step.verb == "wait" and step.at_s is None)
-        return float(max([waits, *(step.at_s or 0.0 for step in self.steps)]))
+    def about_s(self) -> float:
+        """About how long its steps take, in seconds; what vehicles do on their own way is not known before."""
+        at = 0.0
+        for step in self.steps:
+            at = max(at, step.at_s or 0.0)
+            if not step.meanwhile:
+                at += _about_s(step)
+        return at
+
+
+def _about_s(step: Step) -> float:
+    match step.verb:
+        case "wait" | "broker_down":
+            return float(step.value)
+        case "drive":
+            return float(step.value) / (step.kmh / 3.6) + 5.0
+        case "park":
+            return 10.0
+        case _:
+            return 0.0
 
 
 def shipped() -> dict[str, Path]:

@@ -54,7 +54,7 @@ class DeadSpot(Fault):
     level = "line"
     per = "hour"
     usual_rate = 2.0
-    expected = ("offline", "late", "held", "no_false_change", "true")
+    expected = ("offline", "in_order", "held", "no_false_change", "true")
     protocols = frozenset({"cloudboxx", "teltonika"})
     ailment = _DeadSpot
 
