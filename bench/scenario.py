@@ -103,7 +103,7 @@ def _clock(scenario: Scenario, pace: str, *, real: bool) -> VirtualClock | Scale
     behind_s = scenario.about_s * (1 - 1 / factor) + BEHIND_S if real and factor > 1 else 0.0
     if behind_s > BEHIND_LIMIT_S:
         raise ScenarioUnable(
-            f"with real servers units live through their past when time is {pace}, and one whose clock is {behind_s:.0f} s behind "
+            f"with real servers units live through their past when time is {pace}, and a clock {behind_s:.0f} s behind "
             f"takes no command (300 s): this scenario is too long for that; take a smaller factor, real, or virtual time"
         )
     return ScaledClock(factor, time.time_ns() // 1_000_000 - round(1000 * behind_s))

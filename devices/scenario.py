@@ -5,6 +5,7 @@
 This is the file and its check; `bench.scenario` runs it.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,7 +158,9 @@ def parse_scenario(text: str, name: str = "", folder: Path = Path(), where: str 
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{where}: {error}") from error
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found.group(1)) if found else len(text.splitlines())
+        raise ScenarioError(f"{where}:{line}: no TOML: {error}") from error
     problems = Problems(where, lines_of(text))
     scenario = _scenario(Reader(document, (), problems), name, folder)
     if problems.found:

@@ -1,0 +1,118 @@
+"""Scenario files: what is wrong is named with its line, and what is shipped is right."""
+
+from pathlib import Path
+
+import pytest
+
+from devices.scenario import ScenarioError, load, parse_scenario, shipped
+from devices.scenario_units import seconds
+
+GOOD = """title = "a drive"
+vehicle = { model = "Golf" }
+steps = [
+  { command = "unlock-and-enable-driving" },
+  { drive = "3 km" },
+]
+[[expect]]
+trips = 1
+"""
+
+
+def test_what_is_shipped_is_a_dozen_and_all_of_it_is_right():
+    assert len(shipped()) >= 12
+    for name, path in shipped().items():
+        scenario = load(path)
+        assert (scenario.name, bool(scenario.expectations)) == (name, True)
+
+
+def test_the_drive_with_a_gap_takes_ten_lines():
+    assert len(shipped()["gap"].read_text().splitlines()) == 10
+
+
+def test_a_shipped_one_is_loaded_by_its_name_and_a_missing_one_lists_them():
+    assert load(Path("gap")).title == load(shipped()["gap"]).title
+    with pytest.raises(ScenarioError, match=r"shipped are .*tunnel"):
+        load(Path("no-such"))
+
+
+def test_a_scenario_says_who_when_and_what_must_be_true():
+    scenario = parse_scenario(GOOD)
+    assert [(step.verb, step.value, step.line) for step in scenario.steps] == [
+        ("command", "unlock-and-enable-driving", 4),
+        ("drive", 3000.0, 5),
+    ]
+    assert [(each.kind, each.value, each.line) for each in scenario.expectations] == [("trips", 1, 8)]
+    assert scenario.groups[0].model.name == "Golf"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "why"),
+    [
+        ("title", "titel", 1, "nothing is called 'titel' here; perhaps title"),
+        ('"Golf"', '"Gulf"', 2, "has no model 'Gulf'"),
+        ("model =", 'brand = "ACME", model =', 2, "no brand is called 'ACME'"),
+        ('"3 km"', '"3 miles"', 5, "a distance is `3 km`"),
+        ('"3 km"', '"-3 km"', 5, "a distance is `3 km`"),
+        ('drive = "3 km"', 'fly = "3 km"', 5, "nothing is called 'fly'"),
+        ('drive = "3 km"', 'drive = "3 km", park = true', 5, "does drive and park"),
+        ('drive = "3 km"', "wait = -5", 5, "a time is not negative"),
+        ('drive = "3 km"', 'wait = "soon"', 5, "a time is a number of seconds"),
+        ('drive = "3 km"', 'fault = "bad_crd"', 5, "no fault is called 'bad_crd'"),
+        ('drive = "3 km"', 'drive = "3 km", who = "bus"', 5, "nobody is called 'bus'"),
+        ('drive = "3 km"', 'drive = "3 km", status = 200', 5, "`status` belongs to a command"),
+        ('drive = "3 km"', "set = { wings = 2 }", 5, "has no wings to set"),
+        ('drive = "3 km"', 'at = "5m", drive = "3 km" },\n  { at = "1m", park = true', 6, "is before the step before it"),
+        ("unlock-and-enable-driving", "open-sesame", 4, "no command is called 'open-sesame'"),
+        ("unlock-and-enable-driving", "lock-top-case", 4, "cannot be told to lock-top-case"),
+        ("trips = 1", 'trips = "one"', 8, "a number of times is wanted"),
+        ("trips = 1", 'event = "TripBegun"', 8, "no event is called 'TripBegun'"),
+        ("trips = 1", 'state = { central_lock = "AJAR" }', 8, "central_lock can never be 'AJAR'"),
+        ("trips = 1", 'state = { top_case_lid = "OPEN" }', 8, "none of these vehicles has top_case_lid: it never happens"),
+        ("trips = 1", 'state = { colour = "red" }', 8, "no property is called 'colour'"),
+        ("trips = 1", 'gap = "late and in order"', 8, "no step cuts the line: it never happens"),
+        ("trips = 1", 'refused = "ugly"', 8, "one of unknown_unit"),
+        ("trips = 1", 'event = "TripEnded"\ncount = 1\nat_most = 2', 9, "either `count`"),
+    ],
+)
+def test_every_mistake_is_named_with_its_line(old: str, new: str, line: int, why: str):
+    assert old in GOOD
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(GOOD.replace(old, new, 1), where="drive.toml")
+    named = [each for each in str(caught.value).splitlines() if why in each]
+    assert named, str(caught.value)
+    assert named[0].startswith(f"drive.toml:{line}: "), named[0]
+
+
+def test_all_mistakes_are_named_at_once():
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(GOOD.replace("3 km", "far").replace("trips", "trips_").replace("Golf", "Gulf"))
+    assert len(str(caught.value).splitlines()) >= 3
+
+
+def test_what_is_no_toml_says_where():
+    with pytest.raises(ScenarioError, match=r"^scenario:2: no TOML"):
+        parse_scenario('title = "x"\nsteps = [')
+
+
+@pytest.mark.parametrize(("said", "is_"), [(90, 90.0), ("2m", 120.0), ("1h30m", 5400.0), ("3d", 259_200.0), ("1.5s", 1.5)])
+def test_times_are_said_as_people_do(said: object, is_: float):
+    assert seconds(said) == is_
+
+
+def test_lines_are_found_in_nested_tables_and_comments():
+    text = """# a comment with [ and { in it
+title = '''
+two lines'''
+
+[[vehicles]]   # the first
+name = "one"
+[[vehicles]]
+name = "two"
+count = 0
+[[steps]]
+wait = 1
+[[expect]]
+trips = 0
+"""
+    with pytest.raises(ScenarioError, match=r"^s:9: count is a whole number not below 1"):
+        parse_scenario(text, where="s")
