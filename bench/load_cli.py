@@ -113,7 +113,7 @@ def load(
         if unknown := sorted(set(said) - PLAN_KEYS):
             raise UsageError(f"{plan}: {', '.join(unknown)} is not known; there are {', '.join(sorted(PLAN_KEYS))}")
         said |= {name: value for name, value in flags.items() if value is not None}
-        wanted, objectives = plan_of(said, keep=keep)
+        wanted, objectives = plan_of(said, keep=keep or lab is not None)  # a laboratory goes, and its vehicles with it
         with target_of(lab, url, token, broker, amqp_url) as target:
             result = run_load(wanted, target, objectives, console)
     except (AccountError, SettingsError, ValueError, RuntimeError, OSError) as error:
