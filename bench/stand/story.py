@@ -62,13 +62,15 @@ class Story:
         parts = [f"expected  {expected}", f"seen      {seen}"]
         frames = list(self.frames)[-FRAMES_TOLD:]
         parts.append("last frames" if frames else "last frames: none were seen")
-        parts += [f"  {clock(at_ms)}  {way:4}  {line}" for at_ms, way, payload in frames for line in self.explained(payload)]
+        before: dict[str, Any] = {}
+        for at_ms, way, payload in frames:
+            parts += [f"  {clock(at_ms)}  {way:4}  {line}" for line in self.explained(payload, before)]
         parts.append("log")
         parts += [f"  {clock(at_ms)}  {text}" for at_ms, text in list(self.lines)[-LINES_TOLD:]]
         return "\n".join(parts)
 
-    def explained(self, payload: bytes) -> Iterator[str]:
-        """Each frame of a payload on a line."""
+    def explained(self, payload: bytes, before: dict[str, Any]) -> Iterator[str]:
+        """Each frame of a payload on a line; of a state what is not as `before`, which is brought up to date."""
         if self.protocol is None:
             yield f"{len(payload)} bytes: {payload[:24].hex()}"
             return
@@ -76,16 +78,18 @@ class Story:
             try:
                 if cut.error is not None:
                     raise cut.error
-                yield self._line(self.protocol.decode(cut.data), len(cut.data))
+                yield self._line(self.protocol.decode(cut.data), len(cut.data), before)
             except ProtocolError as error:
                 yield f"no frame: {error}, {len(cut.data)} bytes: {cut.data[:24].hex()}"
 
-    def _line(self, frame: Frame, size: int) -> str:
+    def _line(self, frame: Frame, size: int, before: dict[str, Any]) -> str:
         said = f"{frame.kind}" + (f" {frame.sequence}" if frame.sequence is not None else "") + f", {size} bytes"
         state: dict[str, Any] = {}
         for report in frame.reports:
             state |= self.translation.translate(report.signals) if self.translation else dict(report.signals)
-        shown = ", ".join(f"{key}={_short(value)}" for key, value in state.items())
+        news = {key: value for key, value in state.items() if before.get(key) != value}
+        shown = ", ".join(f"{key}={_short(value)}" for key, value in news.items()) or "as before"
+        before.update(state)
         if not state:
             plain = {key: value for key, value in frame.facts.items() if isinstance(value, int | str) and key != "flags"}
             shown = ", ".join(f"{key}={value}" for key, value in plain.items())

@@ -70,7 +70,7 @@ class GatewayView:
     def reports(self, during: Gap | None = None) -> list[Reported]:
         """Each report that became an event, in the order of their coming; `during` a gap: those captured in it."""
         found = [_reported(event) for event in self._story.events if event.type == "VehicleStateRecorded"]
-        return [each for each in found if during is None or during.began_ms <= each.captured_ms <= during.ended_ms]
+        return [each for each in found if during is None or during.began_ms < each.captured_ms <= during.ended_ms]
 
     def positions(self, during: Gap | None = None) -> list[Reported]:
         """The reports that carry a position."""
@@ -90,6 +90,7 @@ class GatewayView:
 
     def expect_state(self, within_s: float, expected: Mapping[str, Any]) -> Mapping[str, Any]:
         """Wait until the state is so; AssertionError with what was seen, the last frames and the log."""
+        __tracebackhide__ = True
         seen: dict[str, Any] = {}
 
         async def holds() -> bool:
@@ -106,6 +107,7 @@ class GatewayView:
 
     def expect_event(self, within_s: float, event_type: str, expected: Mapping[str, Any]) -> Happened:
         """Wait for an event of this type with these fields, also among those that were seen; each is found once."""
+        __tracebackhide__ = True
         found: list[Happened] = []
 
         def happened() -> bool:
@@ -127,6 +129,7 @@ class GatewayView:
 
     def expect_late_and_in_order(self, gap: Gap, within_s: float = WITHIN_S) -> list[Reported]:
         """Every position that was captured in the gap arrived after it, in the order of capture, and nothing is missing."""
+        __tracebackhide__ = True
         wait_until(self._stage, lambda: not self._missing(), within_s)
         found, missing = self.positions(gap), self._missing()
         captured = [each.captured_ms for each in found]

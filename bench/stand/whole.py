@@ -162,7 +162,7 @@ def stand(options: Options, servers: Servers, operator: Operator) -> Iterator[St
         else:
             _, unit, _ = options.real_unit
             device = RealUnit(stage, story, unit, operator)
-            vehicle = RealVehicle(device)
+            vehicle = RealVehicle(device, lambda: view.state)
             bus = None
             if isinstance(under_test, RestGateway):
                 if not options.gateway_kind.startswith("http"):  # one of ours, which knows nobody yet

@@ -1,0 +1,245 @@
+"""The pytest plugin as its users have it: from a folder of their own, against simulated and real units, on real brokers."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import modeldb
+from bench.lab import GatewayProcess, Server, fleet, gateway, write_units
+from devices.unitsfile import UnitRecord
+from protocols.codec import UnitId
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "hil"
+DATABASE = modeldb.load()
+CROWD = 50
+
+pytestmark = pytest.mark.timeout(300)  # a run of pytest within a run, on a machine that may have other work
+REAL = UnitId("CLOUDBOXX", "EEEE000000000001")
+BY_TCP = UnitId("TELTONIKA", "352093081452251")
+
+
+def ran(folder: Path, *arguments: object, timeout_s: float = 240, **environment: str) -> tuple[dict[str, int], str]:
+    """The outcomes (`passed`, ...) and all that pytest says, run in `folder` with nothing of this project's own configuration."""
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(folder),
+    ]
+    said = subprocess.run(
+        [*command, "-o", "asyncio_default_fixture_loop_scope=function", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+    last = said.stdout.splitlines()[-1] if said.stdout else ""
+    return {
+        what: int(count) for count, what in re.findall(r"(\d+) (passed|failed|error|skipped)", last)
+    }, said.stdout + said.stderr
+
+
+def a_test(folder: Path, text: str) -> Path:
+    """A test file of a user."""
+    path = folder / "test_mine.py"
+    path.write_text(text)
+    return path
+
+
+def added(process: GatewayProcess, units: Sequence[UnitId], moving: bool) -> list[UnitRecord]:
+    """Vehicles with these units, added in one call."""
+    models = {unit: _model(unit, place) for place, unit in enumerate(units)}
+    bodies = [
+        {"telematics_brand": unit.brand, "telematics_unit_id": unit.telematics_unit_id, "vehicle_model_id": models[unit]}
+        for unit in units
+    ]
+    records = []
+    for said in process.call("POST", "/vehicles", json=bodies).json()["items"]:
+        made = said["vehicle"]
+        keys = {name: made["credentials"][name] for name in ("password", "seal_key", "command_key", "generation")}
+        unit = UnitId(made["telematics_unit"]["brand"], made["telematics_unit"]["id"])
+        records.append(
+            UnitRecord(
+                vehicle_id=made["id"],
+                brand=unit.brand,
+                telematics_unit_id=unit.telematics_unit_id,
+                vehicle_model_id=made["model"]["id"],
+                moving=moving,
+                **keys,
+            )
+        )
+    return records
+
+
+def _model(unit: UnitId, place: int) -> str:
+    cars = [each for each in DATABASE.available(unit.brand) if "lock-central-lock" in each.units[unit.brand].commands]
+    return cars[place % len(cars)].id
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway that runs already, on its own broker, and listens for units over TCP."""
+    settings = {"TELELOOP_TRUST_BROKER": "true", "TELELOOP_TRUST_TCP": "true", "TELELOOP_TCP_TELTONIKA": "0"}
+    with gateway(tmp_path_factory.mktemp("hil"), settings) as process:
+        yield process
+
+
+def test_the_examples_pass_on_a_real_mosquitto_and_a_real_rabbitmq() -> None:
+    outcomes, said = ran(EXAMPLES, ".", "--gateway", "mosquitto+rabbitmq", "--pace", 20)
+    assert outcomes == {"passed": 6}, said[-6000:]
+
+
+def test_one_real_unit_is_tested_among_fifty_simulated_ones(lab: GatewayProcess, tmp_path: Path) -> None:
+    crowd = [UnitId("CLOUDBOXX", f"{place:016X}") for place in range(CROWD)]
+    others, (real,) = added(lab, crowd, moving=True), added(lab, [REAL], moving=False)
+    address = lab.units_broker.removeprefix("mqtt://")
+    with (
+        fleet(tmp_path / "crowd", others, lab.units_broker, ["--driving-interval", "2", "--parked-interval", "5"]),
+        fleet(tmp_path / "real", [real], lab.units_broker),
+    ):
+        outcomes, said = ran(
+            EXAMPLES,
+            "test_lock.py",
+            "-rs",
+            "--unit",
+            f"mqtt:{REAL}@{address}",
+            "--gateway",
+            lab.url,
+            TELELOOP_TOKEN=lab.token,
+        )
+    assert outcomes == {"passed": 1, "skipped": 1}, said
+    assert "nobody can switch the ignition on: run with --operator" in said
+    assert lab.counted("teleloop_frames_total", outcome="accepted") > CROWD
+
+
+def test_a_real_unit_on_tcp_is_tested_as_one_on_mqtt(lab: GatewayProcess, tmp_path: Path) -> None:
+    (record,) = added(lab, [BY_TCP], moving=False)
+    write_units(tmp_path / "units.json", [record])
+    address = lab.addresses["units_tcp"]["teltonika"]
+    script = ROOT / "tests" / "lab" / "tcp_unit.py"
+    with running([sys.executable, script, tmp_path / "units.json", *address.rsplit(":", 1)], tmp_path):
+        arguments = ("test_lock.py", "--unit", f"tcp:{BY_TCP}@{address}", "--gateway", lab.url)
+        outcomes, said = ran(EXAMPLES, *arguments, TELELOOP_TOKEN=lab.token)
+    assert outcomes == {"passed": 1, "skipped": 1}, said
+
+
+@contextmanager
+def running(command: Sequence[str | Path], folder: Path) -> Iterator[Server]:
+    """A process, ended at the end."""
+    server = Server(command, folder, {"PYTHONPATH": str(ROOT)})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def test_a_failed_expectation_tells_what_was_seen_the_frames_and_the_log(tmp_path: Path) -> None:
+    a_test(
+        tmp_path,
+        "def test_state(command, expect_state):\n"
+        "    command('unlock-central-lock')\n"
+        "    expect_state(central_lock='LOCKED', within_s=3)\n"
+        "def test_event(command, expect_event):\n"
+        "    expect_event('CentralLockChanged', to='LOCKED', within_s=3)\n"
+        "def test_command(command):\n"
+        "    command('draw-attention', expect=409)\n"
+        "def test_gap(vehicle, unit, gateway, command):\n"
+        "    command('unlock-and-enable-driving')\n"
+        "    with unit.without_coverage(seconds=30) as gap:\n"
+        "        vehicle.drive(km=0.1)\n"
+        "    gap.ended_ms += 3_600_000\n"
+        "    gateway.expect_late_and_in_order(gap)\n",
+    )
+    outcomes, said = ran(tmp_path, "--tb=short")
+    assert outcomes == {"failed": 4}, said
+    assert "expected  central_lock = 'LOCKED' within 3 s" in said
+    assert "seen      central_lock = 'UNLOCKED'" in said
+    assert re.search(r"up    state \d+, \d+ bytes: central_lock=UNLOCKED", said)
+    assert re.search(r"log\nE +15:00:00.000  event VehicleCreated", said)
+    assert "command unlock-central-lock: 200" in said
+    assert "no such event; there were: VehicleCreated" in said
+    assert "expected  draw-attention: 409\nE   seen      200" in said
+    assert re.search(r"seen      \d+ of \d+ positions arrived before coverage was back", said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--unit", "mqtt:nonsense"], "--unit is simulated, mqtt:BRAND/ID@host:port"),
+        (["--unit", "mqtt:CLOUDBOXX/0123456789ABCDEF@127.0.0.1:1883"], "needs the gateway that listens there: --gateway URL"),
+        (["--unit", "tcp:TELTONIKA/352093081452251@127.0.0.1:1", "--gateway", "virtual"], "a real unit lives in real time"),
+        (["--gateway", "kafka"], "a laboratory is"),
+        (["--brand", "ACME"], "there is no brand ACME"),
+        (["--model", "Rover"], "know no model Rover"),
+        (["--model", "Fiat 500", "--can", "virtual"], "there is no DBC of fiat/500-2015"),
+        (["--can", "udp_multicast"], "only inside a network namespace"),
+    ],
+)
+def test_what_cannot_be_set_up_is_one_sentence(
+    arguments: list[str], sentence: str, pytester_config: pytest.Config, tmp_path: Path
+) -> None:
+    from bench.lab import LabError
+    from bench.stand.whole import Options, Servers, StandError, stand
+
+    names = {"--unit": "unit", "--gateway": "gateway", "--brand": "brand", "--model": "model", "--can": "can"}
+    chosen = {names[flag]: value for flag, value in zip(arguments[::2], arguments[1::2], strict=True)}
+    with pytest.raises((StandError, LabError), match=re.escape(sentence)), stand(Options(**chosen), Servers(), print):
+        pass
+
+
+@pytest.fixture
+def pytester_config(request: pytest.FixtureRequest) -> pytest.Config:
+    """The plugin is registered in this very run."""
+    assert request.config.pluginmanager.hasplugin("teleloop")
+    return request.config
+
+
+def test_who_does_not_use_the_plugin_imports_nothing_of_it(tmp_path: Path) -> None:
+    a_test(
+        tmp_path,
+        "import sys\n"
+        "def test_mine():\n"
+        "    ours = {'bench.stand', 'gateway', 'devices', 'modeldb', 'protocols', 'numpy', 'can', 'cantools'}\n"
+        "    assert not ours & set(sys.modules), ours & set(sys.modules)\n"
+        "def test_fixtures_of_mine_go_before(unit):\n"
+        "    assert unit == 'mine'\n"
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def unit():\n"
+        "    return 'mine'\n",
+    )
+    outcomes, said = ran(tmp_path)
+    assert outcomes == {"passed": 2}, said
+
+
+def test_a_virtual_run_is_the_same_every_time(tmp_path: Path) -> None:
+    a_test(
+        tmp_path,
+        "import hashlib, json\n"
+        "def test_drive(vehicle, gateway, command):\n"
+        "    command('unlock-and-enable-driving')\n"
+        "    vehicle.drive(km=0.5)\n"
+        "    vehicle.park()\n"
+        "    told = json.dumps([event.body for event in gateway.events])\n"
+        "    print('digest', len(gateway.events), hashlib.sha256(told.encode()).hexdigest())\n",
+    )
+    digests = [re.search(r"digest \d+ \w+", ran(tmp_path, "-s")[1]) for _ in range(2)]
+    assert digests[0] is not None
+    assert digests[1] is not None
+    assert digests[0][0] == digests[1][0]
