@@ -26,6 +26,7 @@ import bench.load_cli
 import bench.record_cli
 import bench.replay_cli
 import bench.scenario_cli
+import devices.can_cli
 import devices.cli
 import gateway.cli
 import gateway.decode_cli
@@ -54,6 +55,7 @@ COMMANDS = (
     gateway.cli,
     gateway.decode_cli,
     devices.cli,
+    devices.can_cli,
     modeldb.cli,
     bench.record_cli,
     bench.replay_cli,

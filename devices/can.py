@@ -196,10 +196,17 @@ def open_bus(interface: str, channel: str = "") -> Any:
         raise CanError(f"{interface}:{channel} cannot be opened: {error}{why}") from error
 
 
-def in_own_network(namespace: str = "/proc/self/ns/net", machine: str = "/proc/1/ns/net") -> bool:
-    """Whether this process is in another network namespace than the machine; where that cannot be told, it is not."""
+def in_own_network(
+    namespace: str = "/proc/self/ns/net", machine: str = "/proc/1/ns/net", devices: str = "/proc/self/net/dev"
+) -> bool:
+    """Whether this process is in another network namespace than the machine; if that is not told, whether it has no network."""
     try:
         return os.readlink(namespace) != os.readlink(machine)
+    except OSError:
+        pass
+    try:
+        with open(devices) as file:
+            return {line.partition(":")[0].strip() for line in file if ":" in line} == {"lo"}
     except OSError:
         return False
 

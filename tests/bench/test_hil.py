@@ -1,5 +1,6 @@
 """The pytest plugin as its users have it: from a folder of their own, against simulated and real units, on real brokers."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,11 +8,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import modeldb
-from bench.lab import GatewayProcess, Server, fleet, gateway, write_units
+from bench.lab import GatewayProcess, LabError, Server, fleet, gateway, write_units
+from bench.stand.simulated import Gap
+from bench.stand.whole import Options, Servers, Stand, StandError, stand
 from devices.unitsfile import UnitRecord
 from protocols.codec import UnitId
 
@@ -149,33 +153,59 @@ def running(command: Sequence[str | Path], folder: Path) -> Iterator[Server]:
         server.stop()
 
 
-def test_a_failed_expectation_tells_what_was_seen_the_frames_and_the_log(tmp_path: Path) -> None:
-    a_test(
-        tmp_path,
-        "def test_state(command, expect_state):\n"
-        "    command('unlock-central-lock')\n"
-        "    expect_state(central_lock='LOCKED', within_s=3)\n"
-        "def test_event(command, expect_event):\n"
-        "    expect_event('CentralLockChanged', to='LOCKED', within_s=3)\n"
-        "def test_command(command):\n"
-        "    command('draw-attention', expect=409)\n"
-        "def test_gap(vehicle, unit, gateway, command):\n"
-        "    command('unlock-and-enable-driving')\n"
-        "    with unit.without_coverage(seconds=30) as gap:\n"
-        "        vehicle.drive(km=0.1)\n"
-        "    gap.ended_ms += 3_600_000\n"
-        "    gateway.expect_late_and_in_order(gap)\n",
-    )
-    outcomes, said = ran(tmp_path, "--tb=short")
-    assert outcomes == {"failed": 4}, said
+@contextmanager
+def a_stand(**options: Any) -> Iterator[Stand]:
+    """A stand in this process, in virtual time."""
+    with stand(Options(**options), Servers(), pytest.skip) as up:
+        yield up
+
+
+def test_a_failed_expectation_tells_what_was_seen_the_frames_and_the_log() -> None:
+    with a_stand() as up:
+        assert up.gateway.command("unlock-central-lock").ok
+        with pytest.raises(AssertionError) as state:
+            up.gateway.expect_state(3, {"central_lock": "LOCKED"})
+        with pytest.raises(AssertionError) as event:
+            up.gateway.expect_event(3, "DoorsStatusChanged", {"to": "OPEN"})
+        up.gateway.expect_event(3, "CentralLockChanged", {"to": "UNLOCKED"})
+        with pytest.raises(AssertionError) as twice:
+            up.gateway.expect_event(3, "CentralLockChanged", {"to": "UNLOCKED"})
+    said = str(state.value)
     assert "expected  central_lock = 'LOCKED' within 3 s" in said
     assert "seen      central_lock = 'UNLOCKED'" in said
     assert re.search(r"up    state \d+, \d+ bytes: central_lock=UNLOCKED", said)
-    assert re.search(r"log\nE +15:00:00.000  event VehicleCreated", said)
+    assert re.search(r"log\n +15:00:00.000  event VehicleCreated", said)
     assert "command unlock-central-lock: 200" in said
-    assert "no such event; there were: VehicleCreated" in said
+    assert "no such event; there were: VehicleCreated" in str(event.value)
+    assert "to = 'UNLOCKED'" in str(twice.value)
+
+
+def test_a_gap_that_was_none_is_found_out() -> None:
+    with a_stand() as up:
+        up.gateway.command("unlock-and-enable-driving")
+        with up.unit.without_coverage(seconds=30) as gap:
+            up.vehicle.drive(km=0.1)
+        up.gateway.expect_late_and_in_order(gap)
+        gap.ended_ms += 3_600_000
+        with pytest.raises(AssertionError, match=r"\d+ of \d+ positions arrived before coverage was back"):
+            up.gateway.expect_late_and_in_order(gap)
+        with pytest.raises(AssertionError, match="no position was captured in the gap"):
+            up.gateway.expect_late_and_in_order(Gap(1, 2))
+
+
+def test_a_refused_command_and_a_wrong_expectation_fail_the_test(tmp_path: Path) -> None:
+    a_test(
+        tmp_path,
+        "def test_command(command):\n"
+        "    command('draw-attention', expect=409)\n"
+        "def test_reason(vehicle, command):\n"
+        "    vehicle.ignite()\n"
+        "    command('lock-central-lock', expect=422, reason='door_open')\n",
+    )
+    outcomes, said = ran(tmp_path, "--tb=short")
+    assert outcomes == {"failed": 2}, said
     assert "expected  draw-attention: 409\nE   seen      200" in said
-    assert re.search(r"seen      \d+ of \d+ positions arrived before coverage was back", said)
+    assert "expected  lock-central-lock: 422 door_open\nE   seen      422" in said
 
 
 @pytest.mark.parametrize(
@@ -194,9 +224,6 @@ def test_a_failed_expectation_tells_what_was_seen_the_frames_and_the_log(tmp_pat
 def test_what_cannot_be_set_up_is_one_sentence(
     arguments: list[str], sentence: str, pytester_config: pytest.Config, tmp_path: Path
 ) -> None:
-    from bench.lab import LabError
-    from bench.stand.whole import Options, Servers, StandError, stand
-
     names = {"--unit": "unit", "--gateway": "gateway", "--brand": "brand", "--model": "model", "--can": "can"}
     chosen = {names[flag]: value for flag, value in zip(arguments[::2], arguments[1::2], strict=True)}
     with pytest.raises((StandError, LabError), match=re.escape(sentence)), stand(Options(**chosen), Servers(), print):
@@ -228,18 +255,13 @@ def test_who_does_not_use_the_plugin_imports_nothing_of_it(tmp_path: Path) -> No
     assert outcomes == {"passed": 2}, said
 
 
-def test_a_virtual_run_is_the_same_every_time(tmp_path: Path) -> None:
-    a_test(
-        tmp_path,
-        "import hashlib, json\n"
-        "def test_drive(vehicle, gateway, command):\n"
-        "    command('unlock-and-enable-driving')\n"
-        "    vehicle.drive(km=0.5)\n"
-        "    vehicle.park()\n"
-        "    told = json.dumps([event.body for event in gateway.events])\n"
-        "    print('digest', len(gateway.events), hashlib.sha256(told.encode()).hexdigest())\n",
-    )
-    digests = [re.search(r"digest \d+ \w+", ran(tmp_path, "-s")[1]) for _ in range(2)]
-    assert digests[0] is not None
-    assert digests[1] is not None
-    assert digests[0][0] == digests[1][0]
+def test_a_virtual_run_is_the_same_every_time() -> None:
+    told = []
+    for seed in (1, 1, 2):
+        with a_stand(seed=seed) as up:
+            up.gateway.command("unlock-and-enable-driving")
+            up.vehicle.drive(km=0.3)
+            up.vehicle.park()
+            told.append(json.dumps([event.body for event in up.gateway.events]))
+    assert told[0] == told[1]
+    assert told[0] != told[2]
