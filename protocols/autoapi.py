@@ -59,19 +59,10 @@ class AutoApi(Protocol):
         if data[:1] == b"\x01":
             return _envelope_frame(data)
         said = facts_of(data)
-        vins = list(_vins(said))
-        for offset, vin in vins:
+        for offset, vin in _vins(said):
             if peer is not None and vin != peer.unit:
                 raise ProtocolError("identity_mismatch", offset, "vin", expected=peer.unit, found=vin)
-        reports = tuple(_reports(data, said))
-        times = [report.captured_at for report in reports if report.captured_at is not None]
-        return Frame(
-            _kind(said),
-            unit=vins[0][1] if vins else None,
-            captured_at=max(times) if times else _captured_at(said),
-            reports=reports,
-            facts=said,
-        )
+        return frame_of(data, said)
 
     def encode(self, frame: Frame, key: bytes = b"") -> bytes:
         """By `facts` as decode gives them; without them, the first report's signals as one message (see `state_message`)."""
@@ -96,6 +87,20 @@ class AutoApi(Protocol):
     def meanings(self, leaves: Sequence[Leaf]) -> Iterable[tuple[str, str]]:
         """From the capabilities' declarations."""
         return autoapi_explained.meanings(leaves)
+
+
+def frame_of(data: bytes, facts: Mapping[str, Any]) -> Frame:
+    """The frame of a message that says `facts`."""
+    vins = list(_vins(facts))
+    reports = tuple(_reports(data, facts))
+    times = [report.captured_at for report in reports if report.captured_at is not None]
+    return Frame(
+        _kind(facts),
+        unit=vins[0][1] if vins else None,
+        captured_at=max(times) if times else _captured_at(facts),
+        reports=reports,
+        facts=facts,
+    )
 
 
 def _envelope_frame(data: bytes) -> Frame:

@@ -89,7 +89,7 @@ def _mean(said: dict[str, Any], key: str, declared: Property | None, data: bytes
         if depth >= NESTING_LIMIT:
             raise ProtocolError("malformed", at, expected=f"at most {NESTING_LIMIT} messages in each other")
         said["message"] = facts_of(data, at, depth + 1)
-        said[key] = {said["message"]["capability"]: _named(said["message"])}
+        said[key] = {said["message"]["capability"]: named(said["message"])}
     else:
         try:
             said[key] = read(declared, data)
@@ -97,7 +97,7 @@ def _mean(said: dict[str, Any], key: str, declared: Property | None, data: bytes
             raise error.moved(at) from error
 
 
-def _named(facts: Mapping[str, Any]) -> dict[str, Any]:
+def named(facts: Mapping[str, Any]) -> dict[str, Any]:
     """A message's values by property name; those of a property that came several times, as a list."""
     named: dict[str, list[Any]] = {}
     for said in facts.get("properties", ()):

@@ -32,14 +32,13 @@ LEAST_SHOWN_S = 1e-9
 
 @dataclass(frozen=True)
 class Row:
-    """One decoder's rate; a Teltonika packet counts as its records. `models` only where something is translated."""
+    """One decoder's rate; a Teltonika packet counts as its records."""
 
     decoder: str
     protocol: str
     batch: int
     layouts: int
     frames_per_s: float
-    models: int = 0
 
 
 @dataclass
@@ -50,8 +49,8 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     ratios: dict[str, float | None] = field(default_factory=dict)
 
-    def add(self, name: str, protocol: str, batch: int, layouts: int, seconds: float, models: int = 0) -> None:
-        self.rows.append(Row(name, protocol, batch, layouts, 1 / max(seconds, LEAST_SHOWN_S), models))
+    def add(self, name: str, protocol: str, batch: int, layouts: int, seconds: float) -> None:
+        self.rows.append(Row(name, protocol, batch, layouts, 1 / max(seconds, LEAST_SHOWN_S)))
 
     def rate(self, name: str, protocol: str, batch: int | None = None, layouts: int = 1) -> float | None:
         found = [
@@ -138,11 +137,13 @@ def _pipelines(report: Report, rounds: int) -> None:
         timed = interleaved(pipelines(frames, models), rounds)
         for label, seconds in timed.items():
             count = len(frames) if label.startswith("ours") else FEW
-            report.add(label, "cloudboxx", len(frames) if count > FEW else 1, 1, seconds / count, models)
+            named = f"{label}, {models} model{'s' if models > 1 else ''}"
+            report.add(named, "cloudboxx", len(frames) if count > FEW else 1, 1, seconds / count)
         if models == 1:
-            ours = timed["ours to JSON lines, seal left out"] / len(frames)
-            report.ratios["json_vs_construct"] = timed["construct, rules, json"] / FEW / ours
-            report.ratios["json_vs_best_python"] = timed["struct, rules, json"] / FEW / ours
+            for suffix, label in (("", "ours to JSON lines, seal left out"), ("_sealed", "ours to JSON lines, sealed")):
+                ours = timed[label] / len(frames)
+                report.ratios[f"json_vs_construct{suffix}"] = timed["construct, rules, json"] / FEW / ours
+                report.ratios[f"json_vs_best_python{suffix}"] = timed["struct, rules, json"] / FEW / ours
     one = Staged(FRAMES["cloudboxx"](1, 1), 1)
     report.ratios["single_frame_us"] = interleaved({"one": one.one_call}, rounds)["one"] * 1e6
 
@@ -171,11 +172,9 @@ def _ratios(report: Report) -> None:
 
 
 def _shown(report: Report, console: Console) -> None:
-    table = Table("decoder", "protocol", "batch", "layouts", "models", "reports/s", title=report.machine)
+    table = Table("decoder", "protocol", "batch", "layouts", "reports/s", title=report.machine)
     for row in report.rows:
-        table.add_row(
-            row.decoder, row.protocol, str(row.batch), str(row.layouts), str(row.models or ""), f"{row.frames_per_s:,.0f}"
-        )
+        table.add_row(row.decoder, row.protocol, str(row.batch), str(row.layouts), f"{row.frames_per_s:,.0f}")
     console.print(table)
     for name, value in report.ratios.items():
         console.print(f"{name:32} {'-' if value is None else f'{value:,.2f}'}")

@@ -9,8 +9,10 @@ from typing import Any
 
 from fastcrc import crc16
 
+from protocols.checksums import bcc
 from protocols.cloudboxx import FRAME, SIGNALS
 from protocols.codec import Protocol
+from protocols.gbt32960_signals import SIZES
 from protocols.teltonika_layouts import CODEC_8E, TCP
 
 Decode = Callable[[bytes], Any]
@@ -62,6 +64,31 @@ def bitstruct_cloudboxx() -> Decode:
     return decode
 
 
+def kaitai_cloudboxx() -> Decode:
+    """A parser on Kaitai's runtime, an attribute for each field, written by hand as its compiler writes them: the compiler is no
+    Python package and is not to be had from PyPI. Without the CRC."""
+    from kaitaistruct import BytesIO, KaitaiStream, KaitaiStruct  # type: ignore[import-untyped]
+
+    reads = {1: "read_u1", 2: "read_u2le", 4: "read_u4le", -1: "read_s1", -2: "read_s2le", -4: "read_s4le"}
+    fields = [(s.bit, s.name, reads[(-1 if s.form.fmtstr[-1].islower() else 1) * s.form.sizeof()]) for s in SIGNALS]
+    source = ["class State(KaitaiStruct):", "    def __init__(self, io):", "        super().__init__(io)", "        self._read()"]
+    source += ["    def _read(self):", "        io = self._io", "        self.sync = io.read_bytes(2)"]
+    source += ["        self.kind = io.read_u1()", "        self.flags = io.read_u1()", "        self.qnr = io.read_bytes(8)"]
+    source += ["        self.sequence = io.read_u4le()", "        self.seconds = io.read_u4le()"]
+    source += ["        self.milliseconds = io.read_u2le()", "        self.length = io.read_u2le()"]
+    source += ["        self.present = io.read_u8le()"]
+    for bit, name, read in fields:
+        source += [f"        if self.present & {1 << bit} != 0:", f"            self.{name} = io.{read}()"]
+    source += ["        self.seal = io.read_bytes(8)", "        self.crc = io.read_u2le()"]
+    names: dict[str, Any] = {"KaitaiStruct": KaitaiStruct}
+    exec("\n".join(source), names)
+
+    def decode(frame: bytes) -> Any:
+        return names["State"](KaitaiStream(BytesIO(frame)))
+
+    return decode
+
+
 # Teltonika -------------------------------------------------------------------------------------------------------------
 
 _RECORD = struct.Struct(">QBiihHBHHH")
@@ -103,6 +130,73 @@ def struct_teltonika(packet: bytes) -> list[dict[Any, Any]]:
     return records
 
 
+def codecs_protocol_teltonika() -> Decode:
+    """codecs-protocol 1.0, from PyPI: takes hex and is asynchronous; checks no CRC."""
+    from codecs_protocol.codec import Codec8E  # type: ignore[import-untyped]
+
+    def decode(packet: bytes) -> Any:
+        decoding = Codec8E(packet.hex()).decode_data()
+        try:
+            decoding.send(None)  # it waits for nothing
+        except StopIteration as done:
+            return done.value
+        raise RuntimeError("it waits for something")
+
+    return decode
+
+
+# GB/T 32960 ------------------------------------------------------------------------------------------------------------
+
+_GBT_HEADER = struct.Struct(">2sBB17sBH6B")
+_SIZE_LETTERS = {1: "B", 2: "H", 4: "I"}
+_FIXED_ITEMS = {
+    kind: (struct.Struct(">" + "".join(_SIZE_LETTERS[size] for size in SIZES[2016, kind].values())), tuple(SIZES[2016, kind]))
+    for kind in (0x01, 0x05, 0x06)
+}
+_MOTOR = struct.Struct(">BBBHHBHH")
+_MOTOR_NAMES = tuple(name for name in SIZES[2016, 0x02] if name != "motors_count")
+_ALARM = struct.Struct(">BI")
+
+
+def struct_gbt32960(frame: bytes) -> dict[Any, Any]:
+    """A walk over the items with structs kept, a dict for each report; the check character by a loop over 64-bit words."""
+    start, command, flag, vin, encryption, length, *time = _GBT_HEADER.unpack_from(frame)
+    if start != b"##" or length + 25 != len(frame) or bcc(frame[2:-1]) != frame[-1]:
+        raise ValueError("framing")
+    said: dict[Any, Any] = {"command": command, "flag": flag, "vin": vin, "encryption": encryption, "time": time}
+    at, end = 30, len(frame) - 1
+    while at < end:
+        kind = frame[at]
+        at += 1
+        if kind in _FIXED_ITEMS:
+            form, names = _FIXED_ITEMS[kind]
+            said.update(zip(names, form.unpack_from(frame, at), strict=True))
+            at += form.size
+        elif kind == 0x02:
+            count = frame[at]
+            at += 1
+            for number in range(count):
+                said[number] = dict(zip(_MOTOR_NAMES, _MOTOR.unpack_from(frame, at), strict=True))
+                at += _MOTOR.size
+        elif kind == 0x07:
+            said["alarm_level"], said["alarm_flags"] = _ALARM.unpack_from(frame, at)
+            at += _ALARM.size
+            for name in ("battery_faults", "motor_faults", "engine_faults", "other_faults"):
+                count = frame[at]
+                said[name] = struct.unpack_from(f">{count}I", frame, at + 1)
+                at += 1 + 4 * count
+        else:
+            raise ValueError("item")
+    return said
+
+
+def rtm_con_gbt32960() -> Decode:
+    """rtm_con 1.0, from PyPI (GPL: measured, never part of us): by construct too, check character included."""
+    from rtm_con import msg_checked  # type: ignore[import-untyped]
+
+    return msg_checked.parse  # type: ignore[no-any-return]
+
+
 def compiled(name: str) -> Decode | None:
     """construct's compiled parser, where construct can compile the declaration; without the CRC."""
     declaration = FRAME if name == "cloudboxx" else TCP[CODEC_8E, ""] if name == "teltonika" else None
@@ -124,6 +218,14 @@ def rivals(protocol: Protocol) -> dict[str, Decode]:
         found["struct dict"] = struct_cloudboxx
         with suppress(ImportError):
             found["bitstruct, no CRC"] = bitstruct_cloudboxx()
+        with suppress(ImportError):
+            found["kaitai, no CRC"] = kaitai_cloudboxx()
     if name == "teltonika":
         found["struct dict"] = struct_teltonika
+        with suppress(ImportError):
+            found["codecs-protocol, no CRC"] = codecs_protocol_teltonika()
+    if name == "gbt32960":
+        found["struct dict"] = struct_gbt32960
+        with suppress(Exception):  # its optional dependencies are none
+            found["rtm_con"] = rtm_con_gbt32960()
     return found

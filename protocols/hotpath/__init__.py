@@ -7,7 +7,7 @@ way `Decoder.build`. The work is done by a kernel in C where one was built, else
 
 from collections.abc import Mapping
 
-from protocols.hotpath import cloudboxx, gbt32960, teltonika
+from protocols.hotpath import autoapi, cloudboxx, gbt32960, teltonika
 from protocols.hotpath.binding import Binding
 from protocols.hotpath.columns import CHANGE, SILENT
 from protocols.hotpath.decoder import Decoder, Rows
@@ -16,7 +16,7 @@ from protocols.hotpath.pipeline import Pipeline
 from protocols.hotpath.text import Saying, Writer
 from protocols.hotpath.translator import States, Translator, records
 
-BINDINGS: Mapping[str, Binding] = {each.BINDING.protocol.name: each.BINDING for each in (cloudboxx, gbt32960, teltonika)}
+BINDINGS: Mapping[str, Binding] = {each.BINDING.protocol.name: each.BINDING for each in (autoapi, cloudboxx, gbt32960, teltonika)}
 """The protocols that have a fast path, by name."""
 
 __all__ = [

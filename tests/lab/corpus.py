@@ -2,11 +2,13 @@
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import modeldb
 from protocols.checksums import bcc, crc16_arc, crc16_ccitt_false
 from protocols.cloudboxx import SIGNALS
 from protocols.codec import Frame, Peer, ProtocolError, Report
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 OUTSIDERS = ROOT.parent / "shared" / "vectors"
 QNR, KEY = "0123456789ABCDEF", bytes(range(32))
 SPEAKER = Peer(QNR, (KEY,))
+VIN = "WDB1234561A123456"
 STARTED_AT = 1_795_446_000_000
 
 PATHS: tuple[KernelPath, ...] = ("numpy",) if native is None else ("c", "numpy")
@@ -30,15 +33,15 @@ PATHS: tuple[KernelPath, ...] = ("numpy",) if native is None else ("c", "numpy")
 def outcome(binding: Binding, data: bytes, peer: Peer | None = None) -> Any:
     """What Protocol.decode makes of a frame, as something that can be compared."""
     try:
-        return binding.protocol.decode(data, peer)
+        return named(binding.protocol.decode(data, peer))
     except ProtocolError as error:
         return named(error)
 
 
 def named(said: Any) -> Any:
-    """A refusal by all that it says."""
+    """A refusal by all that it says; a frame with a value that is no number, which equals nothing, as a text."""
     if not isinstance(said, ProtocolError):
-        return said
+        return text if "nan" in (text := repr(said)) else said
     return said.reason, said.offset, said.field, said.expected, said.found, said.guess, said.sequence
 
 
@@ -90,6 +93,28 @@ def _gbt32960(rng: random.Random) -> bytes:
     return BINDINGS["gbt32960"].protocol.encode(report("LSVAU2A37N2123456", STARTED_AT + 1000 * rng.randrange(10**7), signals))
 
 
+@cache
+def _autoapi_examples() -> list[tuple[Any, Mapping[str, Any]]]:
+    models = modeldb.load().available("MERCEDES_BENZ")
+    return [
+        (model.units["MERCEDES_BENZ"], example.signals) for model in models for example in model.units["MERCEDES_BENZ"].examples
+    ]
+
+
+def _autoapi(rng: random.Random) -> bytes:
+    """A state message of a model's example, with other numbers and words."""
+    unit, said = rng.choice(_autoapi_examples())
+    signals: dict[str, Any] = {}
+    for name, value in said.items():
+        codes = unit.signals[name].codes if name in unit.signals else {}
+        if isinstance(value, str):
+            signals[name] = rng.choice([*codes]) if codes else value
+        else:
+            signals[name] = rng.choice((value, rng.uniform(-1000, 1000))) if isinstance(value, float) else value
+    at = STARTED_AT + rng.randrange(10**9)
+    return BINDINGS["autoapi"].protocol.encode(Frame("state", VIN, captured_at=at, reports=(Report(b"", at, signals),)))
+
+
 def _cloudboxx_repaired(data: bytearray) -> bytes:
     return bytes(data[:-2]) + crc16_ccitt_false(bytes(data[:-2])).to_bytes(2, "little")
 
@@ -135,19 +160,29 @@ class Corpus:
         return bytes(changed)
 
 
+def _message_of(line: Mapping[str, str]) -> str:
+    """Of AutoAPI, a vector is a property's value; the message around it stands beside it."""
+    return line.get("message_hex_derived") or line["hex"]
+
+
 def _vectors(name: str, outsiders: str) -> tuple[bytes, ...]:
     own = json.loads((ROOT / "tests" / "vectors" / f"{name}.json").read_text())
     found = [bytes.fromhex(each["hex"]) for each in (own["frames"] if isinstance(own, dict) else own)]
     file = OUTSIDERS / outsiders
     if file.exists():
-        found += [bytes.fromhex(json.loads(line)["hex"]) for line in file.read_text().splitlines()]
+        found += [bytes.fromhex(_message_of(json.loads(line))) for line in file.read_text().splitlines()]
     return tuple(found)
 
 
 CORPORA = {
     "cloudboxx": Corpus(
-        BINDINGS["cloudboxx"], _cloudboxx, _cloudboxx_repaired, _cloudboxx_resealed, _vectors("cloudboxx", "cloudboxx.jsonl")
+        BINDINGS["cloudboxx"],
+        _cloudboxx,
+        _cloudboxx_repaired,
+        _cloudboxx_resealed,
+        _vectors("cloudboxx", "cloudboxx.jsonl"),
     ),
     "teltonika": Corpus(BINDINGS["teltonika"], _teltonika, _teltonika_repaired, None, _vectors("teltonika", "teltonika.jsonl")),
+    "autoapi": Corpus(BINDINGS["autoapi"], _autoapi, bytes, None, _vectors("autoapi", "autoapi.jsonl")),
     "gbt32960": Corpus(BINDINGS["gbt32960"], _gbt32960, _gbt32960_repaired, None, _vectors("gbt32960", "gb32960.jsonl")),
 }

@@ -10,6 +10,9 @@ from protocols.hotpath import Decoder, Rows
 from protocols.hotpath.framing import Status
 
 MUTANTS_BY_DAY, MUTANTS_BY_NIGHT = 100_000, 1_000_000
+COMPARED = {"autoapi": 20}
+"""Of so many mutants that were vouched for, one is decoded by the declarations, too: without a checksum most of them are, and
+construct takes milliseconds for each. The rows of all are compared."""
 BATCH = 2_500
 
 
@@ -82,7 +85,8 @@ def test_every_prefix_is_refused_as_construct_refuses_it(corpus: Corpus, path: s
     frames = corpus.made(6)
     prefixes = [frame[:size] for frame in frames for size in range(len(frame))]
     rows = learnt(corpus, path, frames).decode(prefixes)
-    assert rows.status.all()
+    if corpus.binding.protocol.name != "autoapi":  # whose messages end where their last property does
+        assert rows.status.all()
     assert_says_what_construct_says(rows, corpus)
 
 
@@ -98,8 +102,9 @@ def _assert_mutants_agree(corpus: Corpus, count: int) -> None:
         for other in rows[1:]:
             assert_same_rows(rows[0], other)
         for at in np.flatnonzero(rows[0].status == Status.VOUCHED).tolist():
-            assert decoders[0].frame(rows[0], at) == outcome(corpus.binding, mutants[at]), mutants[at].hex()
             vouched += 1
+            if vouched % COMPARED.get(corpus.binding.protocol.name, 1) == 0:
+                assert named(decoders[0].frame(rows[0], at)) == outcome(corpus.binding, mutants[at]), mutants[at].hex()
     assert vouched > count // 50, "hardly a mutant came as far as the values"
 
 
