@@ -22,6 +22,7 @@ lint: setup  ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 bench: setup  ## The decode benchmarks
+	-$(BIN)/pip install -q -e '.[bench]'
 	$(BIN)/python -m bench.decode
 
 bench-load: setup system-packages  ## Load, capacity and peers: measures anew and writes docs/performance.md (12 minutes)
