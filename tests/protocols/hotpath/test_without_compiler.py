@@ -46,6 +46,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.timeout(400)
 def test_it_installs_and_decodes_in_numpy(installed: Path, tmp_path: Path):
     assert not list(installed.glob("protocols/hotpath/_kernel*.so"))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(installed), str(ROOT / "tests")])}
