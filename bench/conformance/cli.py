@@ -408,3 +408,48 @@ GATEWAY_FRAMES = frozenset(
     + ["CBX-ACK-001", "CBX-ACK-002", "CBX-TIME-001", "TEL-ANSWER-001", "GBT-FRAME-001", "GBT-FRAME-008"]
 )
 """What is judged of the frames that a gateway sends."""
+
+
+@conform.command(
+    epilog="Example: teleloop conform consumer --amqp-url amqp://... --queue copy --state-url 'http://127.0.0.1:9000/{vehicle_id}'"
+)
+def consumer(
+    amqp_url: Annotated[str, typer.Option(help="RabbitMQ: amqp://user:secret@host:port/vhost; the user may write to the queue.")],
+    queue: Annotated[str, typer.Option(help="The queue that the consumer reads; nobody else should write to it meanwhile.")],
+    state_url: Annotated[
+        str | None, typer.Option(help="Where the consumer shows its copy: http://.../{vehicle_id}, 404 for none.")
+    ] = None,
+    callback: Annotated[str | None, typer.Option(help="module:function instead: vehicle id to the copy, None for none.")] = None,
+    restart_command: Annotated[
+        str | None, typer.Option(help="A shell command that ends the consumer and starts it again.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same fleet and faults.")] = 1,
+    vehicles: Annotated[int, typer.Option(min=4, max=1000, help="How many vehicles a fault has, times four.")] = 8,
+    timeout: Timeout = 20.0,
+    only: Only = None,
+    list_: ListOnly = False,
+    as_json: AsJson = False,
+    html: Html = None,
+    junit: Junit = None,
+    strict: Strict = False,
+) -> None:
+    """Grade an event consumer: its queue is fed a made fleet with duplicates, late reports, restarts and pauses.
+
+    The copy is {"vehicle_state": {...}}, each property its value or {"value", "timestamp"}; with "trips", the number of TripEnded
+    counted, it is also judged what is done twice.
+    """
+    from bench.conformance.grading import Consumer, Grading, GradingError
+
+    wanted = _selected([each for each in requirements().values() if each.side == "consumer"], only)
+    if list_:
+        _list(wanted, as_json)
+        return
+    try:
+        grading = Grading(Consumer(amqp_url, queue, state_url, callback, restart_command, seed, vehicles, timeout_s=timeout))
+        grading.open()
+    except GradingError as error:
+        stop(str(error))
+    try:
+        finish(f"consumer of {queue}", wanted, grading, grading.about, as_json=as_json, html=html, junit=junit, strict=strict)
+    finally:
+        grading.close()

@@ -4,6 +4,10 @@ Nothing in the product knows of this: a function is replaced from outside before
 """
 
 import asyncio
+import json
+import os
+import signal
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable
@@ -333,19 +337,57 @@ def _() -> None:
 
 
 def main() -> None:
-    """Run the gateway with one thing wrong."""
+    """Run gateways with one thing wrong: for each line on stdin (JSON: name, environment, folder) one, as a process of its own.
+
+    The processes are forked from this one, which has imported everything: a gateway is there in a second. Ends with stdin.
+    """
     here = Path(__file__).resolve().parent  # holds a gateway.py of its own
     sys.path[:] = [each for each in sys.path if Path(each).resolve() != here]
-    name = sys.argv.pop(1)
-    if name:
-        import gateway.app
-        import gateway.server  # noqa: F401
-
-        MUTANTS[name].break_it()
+    import gateway.app
+    import gateway.server  # noqa: F401
     import teleloop
 
-    sys.argv[1:] = ["gateway"]
-    teleloop.main()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        child = os.fork()
+        if child:
+            print(child, flush=True)
+            continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        output = os.open(Path(wanted["folder"]) / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for number in (1, 2):
+            os.dup2(output, number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(wanted["folder"])
+        os.environ.update(wanted["environment"])
+        if wanted["name"]:
+            MUTANTS[wanted["name"]].break_it()
+        sys.argv[1:] = ["gateway"]
+        teleloop.main()
+        os._exit(0)
+
+
+class Launcher:
+    """The process that gateways are forked from."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def launch(self, name: str, folder: Path, environment: dict[str, str]) -> int:
+        """Run the gateway with one thing wrong (an empty name: nothing); its process id, which is its group's."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"name": name, "folder": str(folder), "environment": environment}) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """Launch no more."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(20)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """GB/T 32960.3, both editions: every command, every information type, every field alone at its boundaries and sentinels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from construct import Array, Rebuild
@@ -70,7 +70,7 @@ def _bodies(declaration: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{name}: {value}", {**_zero(declaration), name: [value]}
 
 
-def _report(name: str, edition: int, items: list[Mapping[str, Any]], command: int = REALTIME, **more: Any) -> Good:
+def _report(name: str, edition: int, items: Sequence[Mapping[str, Any]], command: int = REALTIME, **more: Any) -> Good:
     body = {"time": TIME, "items": items, **({"signature": None} if edition == 2025 else {}), **more}
     facts = {"edition": edition, "command": command, "flag": COMMAND, "body": body}
     data = PROTOCOL.encode(Frame("state", VIN, facts=facts))

@@ -14,7 +14,12 @@ COUNTER, EXPIRES = 1_795_446_000_123, 1_795_446_030
 
 def _good() -> Iterator[Good]:
     def made(name: str, said: Envelope) -> Good:
-        facts = {"algorithm": int(said.algorithm), "key_id": said.key_id, "type": int(said.type), "counter": said.counter}
+        facts: dict[str, Any] = {
+            "algorithm": int(said.algorithm),
+            "key_id": said.key_id,
+            "type": int(said.type),
+            "counter": said.counter,
+        }
         facts |= {"expires": said.expires, "command": said.command, "parameters": said.parameters}
         data = envelope.close(said, UNIT, KEY)
         assert envelope.open(data, UNIT, {said.key_id: KEY}) == said, name
