@@ -5,6 +5,8 @@ shows each vehicle's copy at http://127.0.0.1:9000/{vehicle_id}. Its rules: the 
 one transaction; a message is acknowledged after that; what is not known is passed over; what is late is left out.
 """
 
+# ruff: noqa: E501 - sentences for people stand on one line
+
 import argparse
 import asyncio
 import contextlib

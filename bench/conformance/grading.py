@@ -3,6 +3,8 @@
 Each fault has vehicles of its own, so that a wrong copy says which rule was broken. The fleet is made from a seed.
 """
 
+# ruff: noqa: E501 - sentences for people stand on one line
+
 import asyncio
 import importlib
 import json

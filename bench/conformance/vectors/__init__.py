@@ -60,7 +60,8 @@ class Set:
         try:
             protocol.decode(bad.data, self.peer if bad.peer else None)
         except ProtocolError as error:
-            assert error.reason == bad.reason, f"{bad.name}: {error.reason} at {error.offset}, not {bad.reason}"
+            if error.reason != bad.reason:
+                raise AssertionError(f"{bad.name}: {error.reason} at {error.offset}, not {bad.reason}") from error
             said = {"name": bad.name, "hex": bad.data.hex(), "reason": bad.reason, "offset": error.offset, "field": error.field}
             return said | ({"needs": "unit and key"} if bad.peer else {})
         raise AssertionError(f"{bad.name} is not refused")

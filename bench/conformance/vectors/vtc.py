@@ -75,7 +75,8 @@ def document() -> dict[str, Any]:
         try:
             envelope.open(data, UNIT, {KEY_ID: KEY})
         except ProtocolError as error:
-            assert error.reason == reason, f"{name}: {error.reason}"
+            if error.reason != reason:
+                raise AssertionError(f"{name}: {error.reason}") from error
             refused.append(
                 {
                     "name": name,
