@@ -40,6 +40,9 @@ FRAMES_A_TURN = 100
 
 LAG_LIMIT_MS = 100.0
 BUSY_PERCENT = 90.0
+GRACE_S, GRACE_SHARE = 2.0, 0.1
+"""How long after the last stage a source that is late may go on; what it has not said by then is never said."""
+
 QUIET_S = 10.0
 """A drain in which nothing moves for so long is over."""
 
@@ -100,6 +103,7 @@ class LoadRun:
         self._seen = self._all_events = self._bytes = 0
         self._began = float("inf")
         self._queues: dict[str, float] = {}
+        self._unsaid = 0
         self._vehicles: dict[bytes, int] = {}
         self._notes: list[str] = []
         self._connects_per_s: float | None = None
@@ -222,24 +226,29 @@ class LoadRun:
     ) -> None:
         """Say each frame when it is due; what is late is said as fast as the source can, as of the time when it was due."""
         taken, storms, duration = 0.0, self.schedule.storms, self.schedule.duration_s
-        while taken < duration and not stopping.is_set():
+        give_up, said, due_in_all = began + duration + max(GRACE_S, GRACE_SHARE * duration), 0, 0
+        while taken < duration and not stopping.is_set() and self.wall() < give_up:
             until = min(self.wall() - began, duration)
             if storms and until >= storms[0]:
                 storms.pop(0)
                 source.storm()
             when, who = self.schedule.take(until, taken)
-            taken = until
+            taken, due_in_all = until, due_in_all + len(when)
             for place, (at, unit) in enumerate(zip(when.tolist(), who.tolist(), strict=True), 1):
                 due = began + at
                 source.say(unit, due)
+                said += 1
                 now = self.wall()
                 self._lag_recent.record(1000 * (now - due))
                 looks.captured(vehicle_ids[unit], due, now)
                 if not place % FRAMES_A_TURN:
                     await asyncio.sleep(0)
-                    if stopping.is_set():
+                    if stopping.is_set() or now > give_up:
                         break
             await asyncio.sleep(TURN_S)
+        if not stopping.is_set():
+            rest, _ = self.schedule.take(duration, taken)
+            self._unsaid = due_in_all + len(rest) - said
 
     def _gather(self, source: Source, watcher: Watcher) -> int:
         """Take in what was captured and what the consumer has; the number of events that are ours."""
@@ -355,6 +364,8 @@ class LoadRun:
         lag = self._lag.percentile(99) or 0.0
         if lag > LAG_LIMIT_MS:
             found.append(f"1 % of the frames were said {lag:.0f} ms late or more")
+        if self._unsaid:
+            found.append(f"{self._unsaid} frames that were due were never said")
         return found
 
     def _result(

@@ -14,6 +14,8 @@ from bench.capacity_cli import app
 from bench.load_cli import plan_of
 from bench.results import Part, Result
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @dataclass
 class Machine:

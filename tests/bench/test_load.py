@@ -18,6 +18,9 @@ from bench.lab import Lab, laboratory
 from bench.lab.rabbitmq import RabbitMQNode
 from bench.load_cli import app
 
+pytestmark = pytest.mark.timeout(600)
+"""Servers start in seconds on a quiet machine, and in minutes on one where a dozen test runs start theirs."""
+
 
 @dataclass
 class Said:
@@ -47,7 +50,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, rabbitmq_node: RabbitMQNode) -
             yield whole
 
 
-def load(lab: Lab | None, *arguments: str, timeout: float = 110) -> Said:
+def load(lab: Lab | None, *arguments: str, timeout: float = 400) -> Said:
     command = [sys.executable, "-m", "teleloop", "load", "--json", *arguments]
     if lab is not None:
         command += ["--url", lab.url, "--token", lab.token, "--broker", lab.units_broker, "--amqp-url", lab.environment["amqp"]]
