@@ -49,7 +49,8 @@ def scenario(
     Exit code 0: as expected, 1: not, 2: the file is wrong, or it cannot be run there.
     """
     console = Console(stderr=True, highlight=False)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    level = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(wrapper_class=level, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     if as_list:
         _list(as_json)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import sys
 import time
 from contextlib import suppress
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 import typer
 from rich.console import Console
 from rich.progress import Progress
@@ -130,6 +132,8 @@ def main(
 
     Example: python -m bench.rig --vehicles 200 --days 7 --seed 1
     """
+    level = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=level, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     clock, console = VirtualClock(), Console(stderr=True)
     with Progress(console=console, transient=True) as progress, running_on(clock) as runner:
         task = progress.add_task("hours of virtual time", total=round(days * DAY_S / STEP_S))

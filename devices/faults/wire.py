@@ -13,6 +13,8 @@ OVERTAKEN_WITHIN_MS = 8_000
 """How long a payload is held back for another one to come: shorter than a unit waits for its Ack."""
 
 RECORDED = 100
+STORM_PAYLOADS = 5
+STORM_TIMES = 4
 WRAPS_AFTER = 20
 CRC_BYTES = 2
 
@@ -319,16 +321,24 @@ class SequenceWrap(Fault):
 
 
 class _Chatter(Recurring):
+    def begins(self, now_ms: int) -> None:
+        super().begins(now_ms)
+        self._said: deque[bytes] = deque(maxlen=STORM_PAYLOADS)
+
+    def up(self, payloads: list[bytes], now_ms: int) -> list[bytes]:
+        self._said.extend(payloads)
+        return payloads
+
     def strike(self, now_ms: int) -> list[bytes]:
-        frames = list(self.terminal.flash.journal.values())[:8]
-        return [bytes(each) for each in frames for _ in range(6)]
+        said = tuple(self._said)
+        return [each for each in said for _ in range(STORM_TIMES)]
 
 
 class RetryStorm(Fault):
     """Firmware that does not wait for its answers."""
 
     name = "retry_storm"
-    sentence = "all that waits for its Ack, up to eight frames, is sent six times at once"
+    sentence = f"the last {STORM_PAYLOADS} payloads are sent again, {STORM_TIMES} times at once"
     level = "wire"
     per = "hour"
     usual_rate = 60.0

@@ -1,0 +1,99 @@
+"""Fleet and gateway in one process under virtual time: repeatable to the byte, and judged by the truth."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from bench.scenario import run
+from bench.week import live
+from devices.clock import VirtualClock, running_on
+from devices.scenario import parse_scenario
+
+
+def rig_in_a_process(hash_seed: str, *arguments: str) -> dict[str, object]:
+    """`python -m bench.rig` of its own process; all of its document but how long it took."""
+    command = [sys.executable, "-m", "bench.rig", "--json", *arguments]
+    done = subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True)
+    said: dict[str, object] = json.loads(done.stdout)
+    said.pop("wall_s")
+    return said
+
+
+def test_the_same_seed_gives_the_same_bytes_in_two_processes_and_another_seed_gives_others():
+    size = ("--vehicles", "5", "--days", "0.2")
+    one, again = rig_in_a_process("1", *size, "--seed", "7"), rig_in_a_process("2", *size, "--seed", "7")
+    assert one == again
+    other = rig_in_a_process("1", *size, "--seed", "8")
+    assert other["digest"] != one["digest"]
+    assert one["different"] == other["different"] == one["waiting"] == 0
+    assert one["archived"] == one["purged"] == 5
+    assert int(str(one["events"])) > 50
+
+
+@pytest.mark.night
+def test_a_week_of_two_hundred_vehicles_is_true_in_the_end():
+    clock = VirtualClock()
+    with running_on(clock) as runner:
+        week = runner.run(live(clock, 200, 7, 1))
+    assert (week.different, week.archived, week.purged) == (0, 200, 200)
+    assert week.trips > 200
+    assert clock.passed_s > 97 * 86_400
+
+
+@pytest.mark.night
+def test_a_day_of_twenty_vehicles_comes_out_the_same_twice():
+    def day():
+        clock = VirtualClock()
+        with running_on(clock) as runner:
+            return runner.run(live(clock, 20, 1, 3))
+
+    assert day().same_as(day())
+
+
+STANDING = """
+vehicle = { name = "car", brand = "CLOUDBOXX", model = "Golf" }
+steps = [{ wait = "10s" }, { fob = "unlock" }, { wait = "10s" }]
+expect = [{ lost = 0 }]
+"""
+
+
+def test_the_truth_check_fails_where_the_gateway_has_it_otherwise():
+    right = run(parse_scenario(STANDING))
+    assert right.ok
+    assert right.truth.compared > 20
+    wrong = run(parse_scenario(STANDING.replace('model = "Golf"', 'model = "Golf", faults = ["wrong_model"]')))
+    assert not wrong.ok
+    assert wrong.truth.different > 0
+    assert "truth" in wrong.text
+
+
+def test_what_goes_wrong_on_purpose_in_the_gateway_is_seen(monkeypatch: pytest.MonkeyPatch):
+    from gateway import uplink
+
+    took = uplink.merged
+
+    def without_locks(*given, **named):
+        state = took(*given, **named)
+        return {key: (replace_lock(said) if key == "central_lock" else said) for key, said in state.items()}
+
+    def replace_lock(said):
+        import msgspec
+
+        change = msgspec.structs.replace if isinstance(said, msgspec.Struct) else replace
+        return change(said, value="LOCKED")
+
+    monkeypatch.setattr(uplink, "merged", without_locks)
+    outcome = run(parse_scenario(STANDING))
+    assert [each.key for each in outcome.truth.differences] == ["central_lock"]
+
+
+async def test_virtual_time_needs_its_own_loop_and_leaves_others_alone():
+    began = asyncio.get_running_loop().time()
+    outcome = await asyncio.to_thread(run, parse_scenario(STANDING))
+    assert outcome.ok
+    assert asyncio.get_running_loop().time() - began < 60
