@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -70,26 +69,6 @@ def test_the_truth_check_fails_where_the_gateway_has_it_otherwise():
     assert not wrong.ok
     assert wrong.truth.different > 0
     assert "truth" in wrong.text
-
-
-def test_what_goes_wrong_on_purpose_in_the_gateway_is_seen(monkeypatch: pytest.MonkeyPatch):
-    from gateway import uplink
-
-    took = uplink.merged
-
-    def without_locks(*given, **named):
-        state = took(*given, **named)
-        return {key: (replace_lock(said) if key == "central_lock" else said) for key, said in state.items()}
-
-    def replace_lock(said):
-        import msgspec
-
-        change = msgspec.structs.replace if isinstance(said, msgspec.Struct) else replace
-        return change(said, value="LOCKED")
-
-    monkeypatch.setattr(uplink, "merged", without_locks)
-    outcome = run(parse_scenario(STANDING))
-    assert [each.key for each in outcome.truth.differences] == ["central_lock"]
 
 
 async def test_virtual_time_needs_its_own_loop_and_leaves_others_alone():
