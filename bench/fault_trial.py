@@ -38,6 +38,7 @@ RATES = {
     "half_open": 30.0,
     "brown_out_loop": 12.0,
     "watchdog_reset": 30.0,
+    "cloned_unit": 60.0,
 }
 """So often that it happens within the trial; others at their usual rate."""
 

@@ -11,9 +11,11 @@ class _OtherModel(Ailment):
     def begins(self, now_ms: int) -> None:
         terminal, mine = self.terminal, self.terminal.config.translation
         others = [model.units[mine.brand.name] for model in modeldb.load().available(mine.brand.name)]
-        others = [each for each in others if _says(each) != _says(mine)]
+        state = terminal.vehicle.state()
+        right = mine.translate(mine.invert(state))
+        others = [each for each in others if mine.translate(each.invert(state)) != right]
         if not others:
-            raise FaultUnsuited(f"{mine.brand.name} has one way to say things only: no model is the wrong one")
+            raise FaultUnsuited(f"whatever model a {mine.brand.name} is configured for, it says the same of this vehicle")
         self._right = terminal.config
         terminal.config = replace(terminal.config, translation=self.rng.choice(others), model_configuration=0)
         terminal.reboot(now_ms)
@@ -21,10 +23,6 @@ class _OtherModel(Ailment):
     def ends(self, now_ms: int) -> None:
         self.terminal.config = self._right
         self.terminal.reboot(now_ms)
-
-
-def _says(translation: object) -> tuple[str, ...]:
-    return tuple(repr(rule) for rule in translation.rules)  # type: ignore[attr-defined]
 
 
 class WrongModel(Fault):
