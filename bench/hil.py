@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.stand.whole import Servers, Stand
 
 WITHIN_S = 15.0
+OPTIONS = ("unit", "gateway", "unit_id", "brand", "model", "amqp_url", "broker", "pace", "can", "control")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,9 +58,7 @@ def bench(request: pytest.FixtureRequest, _servers: "Servers") -> "Iterator[Stan
     from bench.stand.whole import Options, StandError, stand
 
     said = request.config.getoption
-    chosen: dict[str, Any] = {
-        name: said(name) for name in ("unit", "gateway", "unit_id", "brand", "model", "amqp_url", "broker", "pace")
-    }
+    chosen: dict[str, Any] = {name: said(name) for name in OPTIONS}
     for marker in reversed(list(request.node.iter_markers("stand"))):
         chosen |= marker.kwargs
     options = Options(**chosen, token=os.environ.get("TELELOOP_TOKEN"))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import modeldb
 from bench.local import local
+from bench.stand.controlled import Control, ControlledUnit, ControlledVehicle
 from bench.stand.gateways import GatewayUnderTest, RestGateway, RigGateway, StandError
 from bench.stand.real import Operator, RealUnit, RealVehicle
 from bench.stand.simulated import SimulatedUnit, SimulatedVehicle, VehicleBus, VehicleOnBus
@@ -49,6 +50,7 @@ class Options:
     token: str | None = None
     pace: float = PACE
     can: str | None = None
+    control: str | None = None
     seed: int = 1
 
     @property
@@ -161,8 +163,14 @@ def stand(options: Options, servers: Servers, operator: Operator) -> Iterator[St
             vehicle: Any = SimulatedVehicle(stage, device)
         else:
             _, unit, _ = options.real_unit
-            device = RealUnit(stage, story, unit, operator)
-            vehicle = RealVehicle(device, lambda: view.state)
+            if options.control is not None:
+                control = Control(options.control, unit, stage, story)
+                stack.callback(control.close)
+                control.call("GET")
+                device, vehicle = ControlledUnit(stage, story, unit, control), ControlledVehicle(stage, control)
+            else:
+                device = RealUnit(stage, story, unit, operator)
+                vehicle = RealVehicle(device, lambda: view.state)
             bus = None
             if isinstance(under_test, RestGateway):
                 if not options.gateway_kind.startswith("http"):  # one of ours, which knows nobody yet

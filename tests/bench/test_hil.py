@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import modeldb
-from bench.lab import GatewayProcess, LabError, Server, fleet, gateway, write_units
+from bench.lab import GatewayProcess, LabError, Server, fleet, free_port, gateway, write_units
 from bench.stand.simulated import Gap
 from bench.stand.whole import Options, Servers, Stand, StandError, stand
 from devices.unitsfile import UnitRecord
@@ -111,23 +111,14 @@ def test_the_examples_pass_on_a_real_mosquitto_and_a_real_rabbitmq() -> None:
 def test_one_real_unit_is_tested_among_fifty_simulated_ones(lab: GatewayProcess, tmp_path: Path) -> None:
     crowd = [UnitId("CLOUDBOXX", f"{place:016X}") for place in range(CROWD)]
     others, (real,) = added(lab, crowd, moving=True), added(lab, [REAL], moving=False)
-    address = lab.units_broker.removeprefix("mqtt://")
+    address, port = lab.units_broker.removeprefix("mqtt://"), free_port()
     with (
         fleet(tmp_path / "crowd", others, lab.units_broker, ["--driving-interval", "2", "--parked-interval", "5"]),
-        fleet(tmp_path / "real", [real], lab.units_broker),
+        fleet(tmp_path / "real", [real], lab.units_broker, ["--control", f"127.0.0.1:{port}"]),
     ):
-        outcomes, said = ran(
-            EXAMPLES,
-            "test_lock.py",
-            "-rs",
-            "--unit",
-            f"mqtt:{REAL}@{address}",
-            "--gateway",
-            lab.url,
-            TELELOOP_TOKEN=lab.token,
-        )
-    assert outcomes == {"passed": 1, "skipped": 1}, said
-    assert "nobody can switch the ignition on: run with --operator" in said
+        who = ("test_lock.py", "-rs", "--unit", f"mqtt:{REAL}@{address}", "--gateway", lab.url)
+        outcomes, said = ran(EXAMPLES, *who, "--control", f"http://127.0.0.1:{port}", TELELOOP_TOKEN=lab.token)
+    assert outcomes == {"passed": 2}, said
     assert lab.counted("teleloop_frames_total", outcome="accepted") > CROWD
 
 
@@ -137,9 +128,10 @@ def test_a_real_unit_on_tcp_is_tested_as_one_on_mqtt(lab: GatewayProcess, tmp_pa
     address = lab.addresses["units_tcp"]["teltonika"]
     script = ROOT / "tests" / "lab" / "tcp_unit.py"
     with running([sys.executable, script, tmp_path / "units.json", *address.rsplit(":", 1)], tmp_path):
-        arguments = ("test_lock.py", "--unit", f"tcp:{BY_TCP}@{address}", "--gateway", lab.url)
+        arguments = ("test_lock.py", "-rs", "--unit", f"tcp:{BY_TCP}@{address}", "--gateway", lab.url)
         outcomes, said = ran(EXAMPLES, *arguments, TELELOOP_TOKEN=lab.token)
     assert outcomes == {"passed": 1, "skipped": 1}, said
+    assert "nobody can switch the ignition on: run with --operator" in said
 
 
 @contextmanager
