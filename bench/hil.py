@@ -36,6 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--pace", type=float, default=10.0, help="how fast a simulated unit on real brokers lives through its first minutes (10)"
     )
     group.addoption(
+        "--can",
+        default=None,
+        help="the unit reads its vehicle on a CAN bus: virtual, socketcan:can0, udp_multicast (in a namespace)",
+    )
+    group.addoption(
+        "--control", default=None, help="control API of the process that the unit lives in (teleloop fleet --control), by URL"
+    )
+    group.addoption(
         "--operator", action="store_true", help="ask for what has to be done to a real unit by hand, instead of skipping"
     )
 

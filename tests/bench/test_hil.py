@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import modeldb
+from bench.hil import OPTIONS
 from bench.lab import GatewayProcess, LabError, Server, fleet, free_port, gateway, write_units
 from bench.stand.simulated import Gap
 from bench.stand.whole import Options, Servers, Stand, StandError, stand
@@ -227,6 +228,12 @@ def pytester_config(request: pytest.FixtureRequest) -> pytest.Config:
     """The plugin is registered in this very run."""
     assert request.config.pluginmanager.hasplugin("teleloop")
     return request.config
+
+
+def test_every_option_of_a_stand_can_be_said_on_the_command_line(pytester_config: pytest.Config) -> None:
+    said = {name: pytester_config.getoption(name) for name in OPTIONS}
+    assert Options(**said) == Options()
+    assert set(Options.__dataclass_fields__) - set(OPTIONS) == {"token", "seed"}
 
 
 def test_who_does_not_use_the_plugin_imports_nothing_of_it(tmp_path: Path) -> None:
