@@ -62,13 +62,19 @@ def decode_bulk(path: Path, meant: Mapping[str, Any], as_json: bool) -> bool:
     return not said["refused"] and not bulk.damage
 
 
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _print(said: Mapping[str, Any], bulk: Bulk) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     for name, each in said["protocols"].items():
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in each["kinds"].items()) or "no good frame"
-        console.print(f"{name}: {each['frames']:,} frames in {each['payloads']:,} payloads, {each['bytes']:,} bytes: {kinds}")
+        console.print(
+            f"{name}: {_many(each['frames'], 'frame')} in {_many(each['payloads'], 'payload')}, {each['bytes']:,} bytes: {kinds}"
+        )
         for reason, refused in each["refused"].items():
             first = refused["first"]
             place = f"first at byte {first['offset']}" + (f" of payload {first['payload']}" if each["payloads"] > 1 else "")
