@@ -45,7 +45,7 @@ def test_what_is_not_as_expected_says_what_was_seen_and_when(tmp_path: Path):
     assert done.exit_code == 1
     document = json.loads(done.stdout)
     failed = [each for each in document["objectives"] if not each["ok"]]
-    assert [(each["line"], each["value"]) for each in failed] == [(7, "422 ignition_on"), (13, "3")]
+    assert [(each["line"], each["value"]) for each in failed] == [(7, "422 ignition_on"), (14, "3")]
     assert failed[0]["at_s"] is not None
     assert set(document) >= {"ledger", "latency_ms", "rate", "truth", "generator", "objectives", "seed"}
     assert "line 7: command lock-central-lock at" in done.stderr

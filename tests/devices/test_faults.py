@@ -6,6 +6,7 @@ import pytest
 
 from devices.faults import ALL, FaultUnsuited, by_name, parse
 from devices.faults.fault import EXPECTATIONS, Expected
+from devices.faults.page import PAGE, page
 from devices.flash import Flash
 from devices.terminal import Terminal
 from devices.vehicle import Vehicle
@@ -49,3 +50,7 @@ def test_a_fault_that_makes_no_sense_for_a_protocol_says_so():
     config = Bench().config
     with pytest.raises(FaultUnsuited, match="flipped_seal is for cloudboxx, not for teltonika"):
         Terminal("teltonika", config, Flash(), Vehicle.of(DEV_KIT, "CLOUDBOXX"), faults=[by_name("flipped_seal")])
+
+
+def test_the_page_of_faults_is_as_the_code_makes_it():
+    assert PAGE.read_text() == page(), "run `python -m devices.faults.page`"
