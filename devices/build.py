@@ -64,7 +64,6 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         }
         return [said[place] for place in P]
 
-    @property
     def usual_kwh_per_km(self) -> float:
         """What it takes at a steady 50 km/h (or all it can) on the level, idling included."""
         speed = min(RANGE_SPEED, self.top_speed_kmh / 3.6)

@@ -170,7 +170,7 @@ class Vehicle:
         self.adblue_percent = rng.uniform(20, 100)
         self.low_battery_charge = rng.uniform(0.85, 1.0)
         self.outside_celsius = self.motor_celsius = rng.uniform(4, 24)
-        row[S.CONSUMPTION] = build.usual_kwh_per_km
+        row[S.CONSUMPTION] = self._usual_kwh_per_km = build.usual_kwh_per_km()
         row[physics.COLD] = [build.tire_kpa * rng.uniform(0.97, 1.03) for _ in TIRES]
         self.brake_fluid_due: date = date(2026 + rng.randrange(3), rng.randrange(1, 13), rng.randrange(1, 29))
         self.system_voltage = build.system_volts
@@ -199,6 +199,7 @@ class Vehicle:
     @route.setter
     def route(self, route: Route) -> None:
         self._route = route
+        self._here, self._here_m = route.at(self.distance_m), self.distance_m
         self._row[S.WAIT] = 0.0
         self._row[S.LEG_END : S.LEG_STOP + 1] = route.leg(self.distance_m)
 
@@ -210,7 +211,10 @@ class Vehicle:
     @property
     def here(self) -> Place:
         """Where it is."""
-        return self._route.at(self.distance_m)
+        distance_m = self._row.item(S.DISTANCE)
+        if distance_m != self._here_m:
+            self._here, self._here_m = self._route.at(distance_m), distance_m
+        return self._here
 
     @property
     def altitude_m(self) -> float:
@@ -224,8 +228,7 @@ class Vehicle:
     @property
     def range_km(self) -> float:
         """How far it still goes, by what it has taken lately."""
-        usual = self.build.usual_kwh_per_km
-        taken = max(0.5 * usual, float(self._row.item(S.CONSUMPTION)))
+        taken = max(0.5 * self._usual_kwh_per_km, float(self._row.item(S.CONSUMPTION)))
         return min(RANGE_SHOWN_KM, self.energy_percent / 100 * self.build.energy_kwh / taken)
 
     @property

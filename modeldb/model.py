@@ -1,15 +1,15 @@
 """A vehicle model: what it can report and do behind each brand of units, and how their signals translate to vehicle state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from modeldb.brand import Brand
-from modeldb.inverse import inverse
+from modeldb.inverse import Writer, inverse
 from modeldb.rule import Raw, Rule
 from modeldb.signals import Signal, SignalTable
-from modeldb.vocabulary import PROPERTIES, Value, VehicleType
+from modeldb.vocabulary import NAMED_KINDS, PROPERTIES, Value, VehicleType
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,9 @@ class Translation:
         self.commands = tuple(commands)
         self._rendered = dict(commands)
         self._resolutions = {rule.key: rule.resolution for rule in rules}
-        self._write = inverse(rules, self.signals)
+        self._named_keys, self._write_named, self._write_others = _apart(rules, self.signals)
+        self._named_set = frozenset(self._named_keys)
+        self._named: dict[tuple[Any, ...], Mapping[str, Raw]] = {}
 
     def translate(self, signals: Mapping[str, Any]) -> dict[str, Value]:
         """The properties that the raw `signals` speak of. Unknown signals and senseless values say nothing; never raises."""
@@ -69,10 +71,29 @@ class Translation:
         Properties that no rule reports are passed over; numbers beyond the signal's range become its nearest end. Two-bit
         states that nobody set say `unknown`. Raises ValueError for a value outside the vocabulary.
         """
+        others = {key: value for key, value in state.items() if key not in self._named_set}
+        self._check(others)
+        return {**self._named_signals(state), **self._write_others(others)}
+
+    def _named_signals(self, state: Mapping[str, Any]) -> Mapping[str, Raw]:
+        """The part of `invert` for properties with few values: what was asked before is remembered."""
+        wanted = tuple(map(state.get, self._named_keys))
+        sure = all(isinstance(value, str | bool) for value in wanted)  # 1 is not true, and nothing is not a value
+        named = self._named.get(wanted) if sure else None
+        if named is None:
+            said = {key: state[key] for key in self._named_keys if key in state}
+            self._check(said)
+            named = self._write_named(said)
+            if sure:
+                if len(self._named) >= NAMED_LIMIT:
+                    self._named.clear()
+                self._named[wanted] = named
+        return named
+
+    def _check(self, state: Mapping[str, Any]) -> None:
         for key, value in state.items():
             if key in self._resolutions and not PROPERTIES[key].allows(value):
                 raise ValueError(f"{key} cannot be {value!r}")
-        return dict(self._write(state))
 
     def resolution(self, key: str) -> float:
         """The step between two values that the signal of property `key` can say, in the property's unit (a position: degrees).
@@ -88,6 +109,22 @@ class Translation:
     def render(self, command: str) -> RenderedCommand:
         """What the unit is told to carry out `command`. Raises KeyError if this model cannot."""
         return self._rendered[command]
+
+
+NAMED_LIMIT = 4_096
+"""Combinations of named values that a translation remembers the raw signals of: a fleet shows a few hundred."""
+
+
+def _apart(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> tuple[tuple[str, ...], Writer, Writer]:
+    """The properties with few values, how those are written, and how all others are: no signal is written by both."""
+    numbers = [rule for rule in rules if PROPERTIES[rule.key].kind not in (*NAMED_KINDS, "date")]
+    taken = {name for rule in numbers for name in rule.signals}
+    named = [rule for rule in rules if rule not in numbers]
+    while shared := [rule for rule in named if taken & set(rule.signals)]:
+        taken |= {name for rule in shared for name in rule.signals}
+        named = [rule for rule in named if rule not in shared]
+    others = [rule for rule in rules if rule not in named]
+    return tuple(rule.key for rule in named), inverse(named, signals), inverse(others, signals)
 
 
 def _signals(table: SignalTable, rules: tuple[Rule, ...]) -> Mapping[str, Signal]:
