@@ -8,13 +8,17 @@ A Mosquitto and a process that acknowledges stand beside it, as a gateway would;
 import argparse
 import asyncio
 import json
+import logging
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 import modeldb
 from bench.lab.mosquitto import mosquitto
@@ -181,6 +185,8 @@ def main() -> None:
     parser.add_argument("--part", choices=["fleet", "acknowledger"], help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started beside it is ended with it
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     if given.part == "acknowledger":
         run(acknowledging(given.port))
     elif given.part == "fleet":
