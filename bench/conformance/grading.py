@@ -6,6 +6,7 @@ Each fault has vehicles of its own, so that a wrong copy says which rule was bro
 # ruff: noqa: E501 - sentences for people stand on one line
 
 import asyncio
+import contextlib
 import importlib
 import json
 import random
@@ -121,6 +122,8 @@ class Grading:
         self.consumer, self.log = consumer, list[str]()
         self.rng = random.Random(consumer.seed)
         self.fed = 0
+        self._began = datetime(2026, 1, 30, 13, 0, tzinfo=UTC)
+        self._connection: Any = None
         self._phases: dict[str, Any] = {}
         self._vehicles: dict[str, list[GradedVehicle]] = {}
         self._http = httpx2.Client(timeout=10)
@@ -221,10 +224,12 @@ class Grading:
 
     def vehicles(self, group: str, count: int | None = None) -> list[GradedVehicle]:
         """Fresh vehicles of a group, created."""
-        began = datetime(2026, 1, 30, 13, 0, tzinfo=UTC)
         made = []
         for _ in range(count or max(2, self.consumer.vehicles // 4)):
-            vehicle = GradedVehicle("".join(self.rng.choice(ALPHABET) for _ in range(5)), random.Random(self.rng.random()), began)
+            self._began += timedelta(hours=1)
+            vehicle = GradedVehicle(
+                "".join(self.rng.choice(ALPHABET) for _ in range(5)), random.Random(self.rng.random()), self._began
+            )
             vehicle.create()
             made.append(vehicle)
         self._vehicles.setdefault(group, []).extend(made)
@@ -334,4 +339,7 @@ class Grading:
 
     def close(self) -> None:
         """Let go of RabbitMQ."""
+        if self._connection is not None:
+            with contextlib.suppress(Exception):
+                self._do(self._connection.close())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,6 +1,7 @@
 """A gateway seen from outside: its API, its events, and the units that the kit plays at its broker."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import secrets
@@ -103,6 +104,7 @@ class Site:
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self.models = modeldb.load()
         self._captures: Captures | None = None
+        self._amqp: Any = None
 
     # The API -------------------------------------------------------------------------------------------------------------
 
@@ -382,6 +384,9 @@ class Site:
                 self.call("POST", f"/vehicles/{vehicle_id}/archive")
             except httpx2.HTTPError:
                 break
+        if self._amqp is not None:
+            with contextlib.suppress(Exception):
+                self.run(self._amqp.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
