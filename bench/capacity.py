@@ -110,7 +110,7 @@ class CapacitySearch:
     ) -> None:
         self._target, self._limits, self._cores, self._lab, self._tell = target, limits, cores, lab, tell
         self._make_run = make_run
-        self._added: list[Added] = []
+        self._added: dict[bool, list[Added]] = {True: [], False: []}
         self._trials: list[Trial] = []
         self._results: dict[tuple[str, int], Result] = {}
         self._stopping = asyncio.Event()
@@ -142,12 +142,13 @@ class CapacitySearch:
     def _has_time(self, until: float) -> bool:
         return not self._stopping.is_set() and time.monotonic() + self._slowest_trial_s < until
 
-    async def _vehicles(self, account: Account, count: int) -> list[Added]:
-        """So many vehicles, added as far as they are not there yet: the laboratory goes away with them."""
-        if len(self._added) < count:
-            wanted = fleet_of(count, {"CLOUDBOXX": 1.0}, None, ())[len(self._added) :]
-            self._added += await account.add(wanted, lambda done: None, True)
-        return self._added[:count]
+    async def _vehicles(self, account: Account, count: int, lean: bool) -> list[Added]:
+        """So many vehicles, added as far as they are not there yet; a unit is lean or stateful, never both in turn."""
+        added = self._added[lean]
+        if len(added) < count:
+            wanted = fleet_of(count, {"CLOUDBOXX": 1.0}, None, ())[len(added) :]
+            added += await account.add(wanted, lambda done: None, True)
+        return added[:count]
 
     async def _try_rate(self, account: Account, rate: int, again: bool) -> bool:
         units = min(self._limits.lean_units, max(1, rate))
@@ -168,7 +169,7 @@ class CapacitySearch:
         plan = self.plan(units, rate, lean, again)
         self._tell(f"trying {number} {what}" + (" again" if again else ""))
         result = await self._make_run(plan, self._target).with_vehicles(
-            account, await self._vehicles(account, units), self._stopping
+            account, await self._vehicles(account, units, lean), self._stopping
         )
         self._slowest_trial_s = max(self._slowest_trial_s, time.monotonic() - began)
         why = self._why_not(result)

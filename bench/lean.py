@@ -35,6 +35,9 @@ DRIVE_LOOKS = 2_000
 JOURNAL = 1_000
 HANDSHAKES = 128
 ACK, STATE = 0x81, 0x02
+_said_last: dict[UnitId, int] = {}
+"""The last sequence number of each unit in this process: its next run goes on above it."""
+
 _MOMENT = struct.Struct("<IIH")
 _OLDEST = struct.Struct("<I")
 _ACK = struct.Struct("<II")
@@ -104,7 +107,7 @@ class LeanFleet:
             if record.vehicle_model_id not in drives:
                 drives[record.vehicle_model_id] = drive(record.brand, models[record.vehicle_model_id], place)
             frames = drives[record.vehicle_model_id]
-            first = int(time.time() * 100) % (1 << 31)  # above what an earlier run of the same units has said
+            first = max(int(time.time()), _said_last.get(record.unit, 0))
             self._members.append(LeanUnit(each, frames, bytes.fromhex(record.seal_key), first, place))
         self.units = [member.unit for member in self._members]
         self.sent = self.connects = self.connect_failures = 0
@@ -243,6 +246,7 @@ class LeanFleet:
     async def stop(self) -> None:
         """Leave; what is not kept any more is acknowledged."""
         self._stopping = True
+        _said_last.update((member.unit, member.sequence) for member in self._members)
         self.collect()
         kept = {(member.unit, sequence) for member in self._members for sequence in member.kept}
         for entry in self._ledger:
