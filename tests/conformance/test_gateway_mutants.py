@@ -62,18 +62,24 @@ def launcher() -> Iterator[Launcher]:
 
 @contextmanager
 def site(
-    launcher: Launcher, folder: Path, name: str, amqp_url: str | None = None, management: str | None = None
+    launcher: Launcher,
+    folder: Path,
+    name: str,
+    amqp_url: str | None = None,
+    management: str | None = None,
+    broker: str | None = None,
 ) -> Iterator[Site]:
     """A gateway with one thing wrong (none: an empty name), seen by the kit."""
     environment = {"TELELOOP_TRUST_BROKER": "true", "TELELOOP_MQTT_PORT": str(free_port())}
     environment |= {"TELELOOP_AMQP_URL": amqp_url} if amqp_url else {}
+    environment |= {"TELELOOP_MQTT_URL": broker} if broker else {}
     environment |= {"TELELOOP_AMQP_MANAGEMENT_URL": management} if management else {}
     process = Mutated(launcher, name, folder, environment)
     try:
         wanted = {"name": "kit", "scopes": ["vehicles", "vehicle-commands", "event-consumers"]}
         client = process.call("POST", "/clients", json=wanted).json()
         login = client["id"], client["secret"]
-        seen = Site(Access(process.url, process.units_broker, amqp_url, login, tolerance_s=10.0, timeout_s=20.0))
+        seen = Site(Access(process.url, broker or process.units_broker, amqp_url, login, tolerance_s=10.0, timeout_s=20.0))
         seen.open()
         try:
             yield seen
@@ -92,9 +98,9 @@ def failed(found: list[Judged]) -> list[str]:
     return [f"{each.requirement.id}: {each.reason}" for each in found if each.verdict == "fail" or each.kit_failed]
 
 
-def caught(launcher: Launcher, mutant: Mutant, folder: Path, amqp_url: str | None) -> None:
+def caught(launcher: Launcher, mutant: Mutant, folder: Path, amqp_url: str | None, broker: str | None = None) -> None:
     requirement = requirements()[mutant.caught_by]
-    with site(launcher, folder / "broken", mutant.name, amqp_url if mutant.amqp else None) as seen:
+    with site(launcher, folder / "broken", mutant.name, amqp_url if mutant.amqp else None, broker=broker) as seen:
         [found] = judge([requirement], seen)
         said = "\n".join(seen.log[-25:])
     assert found.verdict == "fail", f"{mutant.caught_by} says {found.verdict}: {found.reason}\n{said}"
@@ -118,7 +124,9 @@ def test_a_broken_gateway_is_caught_by_the_requirement_that_is_meant_to(name: st
 @pytest.mark.night
 @pytest.mark.parametrize("name", [each for each in MUTANTS if each not in SHORT])
 def test_every_other_broken_gateway_is_caught_too(name: str, launcher: Launcher, tmp_path: Path, request: pytest.FixtureRequest):
-    caught(launcher, MUTANTS[name], tmp_path, request.getfixturevalue("amqp_url") if MUTANTS[name].amqp else None)
+    amqp_url = request.getfixturevalue("amqp_url") if MUTANTS[name].amqp else None
+    broker = request.getfixturevalue("mosquitto_broker").url if MUTANTS[name].mosquitto else None
+    caught(launcher, MUTANTS[name], tmp_path, amqp_url, broker)
 
 
 def test_there_are_forty_mutants_and_each_names_a_requirement():

@@ -15,25 +15,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+Break = Callable[[], None]
+
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is wrong, which requirement catches it, and how it is brought about. `amqp`: it shows only in RabbitMQ."""
+    """What is wrong, which requirement catches it, and how it is brought about. `amqp`: it shows only in RabbitMQ;
+    `mosquitto`: only at a broker that leaves few messages unacknowledged."""
 
     name: str
     caught_by: str
     break_it: Callable[[], None]
     amqp: bool = False
+    mosquitto: bool = False
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(name: str, caught_by: str, *, amqp: bool = False) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def mutant(
+    name: str, caught_by: str, *, amqp: bool = False, mosquitto: bool = False
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Register one."""
 
     def registered(break_it: Callable[[], None]) -> Callable[[], None]:
-        MUTANTS[name] = Mutant(name, caught_by, break_it, amqp)
+        MUTANTS[name] = Mutant(name, caught_by, break_it, amqp, mosquitto)
         return break_it
 
     return registered
@@ -139,7 +145,7 @@ def _() -> None:
     )
 
 
-@mutant("payloads are never acknowledged to the broker", "ONE-MQTT-009")
+@mutant("payloads are never acknowledged to the broker", "ONE-MQTT-009", mosquitto=True)
 def _() -> None:
     from gateway.service import Service
 
@@ -194,7 +200,7 @@ def _() -> None:
 def _() -> None:
     import gateway.uplink as it
 
-    _wrap(it, "merged", lambda kept, before, reported, at, order: kept(before, reported, at, order + 10**12))
+    _wrap(it, "merged", lambda kept, before, reported, at, order: {**before, **kept({}, reported, at, order)})
 
 
 @mutant("a clock in 2080 is believed", "ONE-STATE-005")
@@ -239,10 +245,10 @@ def _() -> None:
 def _() -> None:
     from gateway.commands import Commands
 
-    async def in_turn(kept: Any, self: Any, vehicle: Any, name: Any, flow_id: Any, deadline: Any, key: Any, client: Any) -> Any:
-        return await kept(self, vehicle, name, flow_id, deadline, None, client)
+    def carry_out(kept: Any, self: Any, *given: Any, **how: Any) -> Any:
+        return kept(self, *given, **{**how, "idempotency_key": None})
 
-    _wrap(Commands, "_in_turn", in_turn)
+    _wrap(Commands, "carry_out", carry_out)
 
 
 @mutant("an archived vehicle is commanded", "ONE-VEH-016")

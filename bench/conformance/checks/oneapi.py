@@ -854,18 +854,18 @@ def takeover(site: Site) -> str:
         unit = fresh_unit(site)
         site.until(lambda: _life(site, unit.id) == "ONLINE", 5)
         unit.leave(orderly=False)
-        time.sleep(1.0)
-        unit.come()
-        unit.report("a state", central_lock="LOCKED")
         seen = []
-        for _ in range(16):
+        for step in range(20):
+            if step == 4:
+                unit.come()
+                unit.report("a state", central_lock="LOCKED")
             seen.append(_life(site, unit.id))
-            time.sleep(0.5)
+            time.sleep(0.4)
         return seen, len(site.log)
 
     seen, moment = site.phase("a unit comes back at once", play)
     if "OFFLINE" in seen:
-        raise broken(site, "ONLINE all the time", f"OFFLINE after {seen.index('OFFLINE') / 2:.1f} s", moment - 1)
+        raise broken(site, "ONLINE all the time", f"OFFLINE after {seen.index('OFFLINE') * 0.4:.1f} s", moment - 1)
     return "ONLINE all the time"
 
 
