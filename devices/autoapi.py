@@ -47,11 +47,13 @@ class AutoApiUnit(PoweredUnit):
         return []
 
     def tick(self, now_ms: int) -> list[bytes]:
-        """Look at the vehicle; a state if one is due."""
+        """Look at the vehicle; a state if one is due, or as the sign of life that this protocol has no other word for."""
         if not self._live(now_ms) or not self.has_line:
             return []
-        self._reports.wake(now_ms, self.resting or self.over_budget(now_ms))
-        return self._spent([self._state(now_ms)], now_ms) if self._reports.state_is_due(now_ms) else []
+        over_budget = self.over_budget(now_ms)
+        self._reports.wake(now_ms, self.resting or over_budget)
+        beats = self._reports.heartbeat_is_due(now_ms) and not over_budget
+        return self._spent([self._state(now_ms)], now_ms) if beats or self._reports.state_is_due(now_ms) else []
 
     def next_tick(self, now_ms: int) -> int:
         """The next state, or change of the vehicle by its own life."""

@@ -18,11 +18,11 @@ class _OtherModel(Ailment):
             raise FaultUnsuited(f"whatever model a {mine.brand.name} is configured for, it says the same of this vehicle")
         self._right = terminal.config
         terminal.config = replace(terminal.config, translation=self.rng.choice(others), model_configuration=0)
-        terminal.reboot(now_ms)
+        terminal.restart_with(Flash.load(terminal.flash.dump()), now_ms)
 
     def ends(self, now_ms: int) -> None:
         self.terminal.config = self._right
-        self.terminal.reboot(now_ms)
+        self.terminal.restart_with(Flash.load(self.terminal.flash.dump()), now_ms)
 
 
 class WrongModel(Fault):

@@ -61,7 +61,7 @@ def test_a_day_of_twenty_vehicles_comes_out_the_same_twice():
 
 STANDING = """
 vehicle = { name = "car", brand = "CLOUDBOXX", model = "Golf" }
-steps = [{ wait = "10s" }, { fob = "unlock" }, { wait = "10s" }]
+steps = [{ wait = "10s" }, { fob = "unlock" }, { drive = "500 m" }, { park = true }, { wait = "65s" }]
 expect = [{ lost = 0 }]
 """
 
@@ -70,10 +70,10 @@ def test_the_truth_check_fails_where_the_gateway_has_it_otherwise():
     right = run(parse_scenario(STANDING))
     assert right.ok
     assert right.truth.compared > 20
-    wrong = run(parse_scenario(STANDING.replace('model = "Golf"', 'model = "Golf", faults = ["wrong_model"]')))
+    wrong = run(parse_scenario(STANDING.replace('model = "Golf"', 'model = "Golf", faults = ["frozen_gnss"]')))
     assert not wrong.ok
-    assert wrong.truth.different > 0
-    assert "truth" in wrong.text
+    assert "position" in [each.key for each in wrong.truth.differences]
+    assert "position is {" in wrong.text
 
 
 async def test_virtual_time_needs_its_own_loop_and_leaves_others_alone():

@@ -1,16 +1,27 @@
 """Faults by name: each is described, has an expectation, and refuses what it cannot be."""
 
 import typing
+from dataclasses import replace
 
 import pytest
 
+import modeldb
+from devices.behaviour import behaviour_of
 from devices.faults import ALL, FaultUnsuited, by_name, parse
 from devices.faults.fault import EXPECTATIONS, Expected
 from devices.faults.page import PAGE, page
 from devices.flash import Flash
 from devices.terminal import Terminal
 from devices.vehicle import Vehicle
-from lab.firmware import DEV_KIT, Bench
+from lab.firmware import BOOT_MS, DEV_KIT, Bench
+
+
+def parked(protocol: str) -> Terminal:
+    """A unit of that protocol in a vehicle that stands still."""
+    brand = next(brand for brand in modeldb.load().brands.values() if brand.protocol == protocol)
+    model = modeldb.load().available(brand.name)[0]
+    config = replace(Bench().config, translation=model.units[brand.name], behaviour=behaviour_of(brand.name))
+    return Terminal(protocol, config, Flash(), Vehicle.of(model, brand.name))
 
 
 def test_there_are_many_and_each_says_what_it_is_and_what_is_expected():
@@ -54,3 +65,15 @@ def test_a_fault_that_makes_no_sense_for_a_protocol_says_so():
 
 def test_the_page_of_faults_is_as_the_code_makes_it():
     assert PAGE.read_text() == page(), "run `python -m devices.faults.page`"
+
+
+@pytest.mark.parametrize("protocol", ["autoapi", "cloudboxx", "gbt32960", "teltonika"])
+def test_a_parked_unit_that_is_online_always_has_its_next_moment_ahead(protocol: str):
+    terminal = parked(protocol)
+    now_ms, ticks = BOOT_MS, 0
+    while now_ms < BOOT_MS + 3 * 3600 * 1000:
+        if terminal.dial_ms(now_ms) is not None:
+            terminal.connected(now_ms)
+        terminal.tick(now_ms)
+        now_ms, ticks = max(now_ms, terminal.next_tick(now_ms)), ticks + 1
+        assert ticks < 20_000
