@@ -61,7 +61,9 @@ class Reports:
         if self._state_at is None or self._heartbeat_at is None:
             return now_ms
         moments: list[int | None] = [] if self._resting else [self._state_due_ms, self._motion.next_ms(now_ms)]
-        moments += (self._heartbeat_at + self._beat_ms, self._vehicle.next_change_ms)
+        beat_ms = self._heartbeat_at + self._beat_ms
+        # One that is overdue now has no line to go by: it waits for that, and not for the clock.
+        moments += (beat_ms if beat_ms > now_ms else now_ms + self._beat_ms, self._vehicle.next_change_ms)
         return min(moment for moment in moments if moment is not None)
 
     @property

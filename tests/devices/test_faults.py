@@ -13,14 +13,16 @@ from devices.faults.page import PAGE, page
 from devices.flash import Flash
 from devices.terminal import Terminal
 from devices.vehicle import Vehicle
-from lab.firmware import BOOT_MS, DEV_KIT, Bench
+from lab.firmware import BOOT_MS, DEV_KIT, QNR, Bench
+from protocols.codec import UnitId
 
 
 def parked(protocol: str) -> Terminal:
     """A unit of that protocol in a vehicle that stands still."""
     brand = next(brand for brand in modeldb.load().brands.values() if brand.protocol == protocol)
     model = modeldb.load().available(brand.name)[0]
-    config = replace(Bench().config, translation=model.units[brand.name], behaviour=behaviour_of(brand.name))
+    unit = UnitId(brand.name, {"cloudboxx": QNR, "teltonika": "356307042441013"}.get(protocol, "LGXABCDEFGH123456"))
+    config = replace(Bench().config, unit=unit, translation=model.units[brand.name], behaviour=behaviour_of(brand.name))
     return Terminal(protocol, config, Flash(), Vehicle.of(model, brand.name))
 
 
