@@ -186,14 +186,16 @@ def _() -> None:
 
 @mutant("mileage is read big-endian", "CBX-GW-012")
 def _() -> None:
-    from modeldb.model import Translation
+    from gateway.uplink import _Hearing
 
-    def swapped(kept: Any, self: Any, signals: Any) -> Any:
-        if "odometer" in signals:
-            signals = {**signals, "odometer": int.from_bytes(int(signals["odometer"]).to_bytes(4, "little"), "big")}
-        return kept(self, signals)
+    def take(kept: Any, self: Any, report: Any) -> None:
+        said = dict(report.properties)
+        if "mileage_in_kilometers" in said:
+            raw = round(said["mileage_in_kilometers"] * 10)
+            said["mileage_in_kilometers"] = int.from_bytes(raw.to_bytes(4, "little"), "big") / 10
+        kept(self, report._replace(properties=said) if hasattr(report, "_replace") else replace(report, properties=said))
 
-    _wrap(Translation, "translate", swapped)
+    _wrap(_Hearing, "_take_report", take)
 
 
 @mutant("a late report turns the state back", "ONE-STATE-004")
