@@ -233,18 +233,19 @@ class LoadRun:
                 storms.pop(0)
                 source.storm()
             when, who = self.schedule.take(until, taken)
-            taken, due_in_all = until, due_in_all + len(when)
+            taken, due_in_all, lags = until, due_in_all + len(when), []
             for place, (at, unit) in enumerate(zip(when.tolist(), who.tolist(), strict=True), 1):
                 due = began + at
                 source.say(unit, due)
                 said += 1
                 now = self.wall()
-                self._lag_recent.record(1000 * (now - due))
+                lags.append(1000 * (now - due))
                 looks.captured(vehicle_ids[unit], due, now)
                 if not place % FRAMES_A_TURN:
                     await asyncio.sleep(0)
                     if stopping.is_set() or now > give_up:
                         break
+            self._lag_recent.record(lags)
             await asyncio.sleep(TURN_S)
         if not stopping.is_set():
             rest, _ = self.schedule.take(duration, taken)
