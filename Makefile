@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 
@@ -10,7 +11,7 @@ run: .venv/.run-ready  ## Broker, gateway, page and a small fleet, until Ctrl-C
 	$(BIN)/teleloop run
 
 test: setup system-packages  ## Every test that takes seconds
-	$(BIN)/python -m pytest -m "not night"
+	$(BIN)/python -m pytest -m "not night" -n $(WORKERS) --dist loadfile
 
 test-night: setup system-packages  ## The tests that take minutes
 	$(BIN)/python -m pytest -m night --timeout 3600

@@ -292,7 +292,9 @@ class Grading:
 
         def wrong() -> str:
             for vehicle in vehicles:
-                copy = self.copy(vehicle) or {}
+                copy = self.copy(vehicle)
+                if copy is None:
+                    return f"{vehicle.id}: the consumer has no such vehicle"
                 if "trips" not in copy:
                     raise NotExecuted("the hook does not say how many trips it has counted", "say `trips` beside `vehicle_state`")
                 if copy["trips"] != vehicle.trips:

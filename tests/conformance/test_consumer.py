@@ -111,7 +111,7 @@ class AcknowledgesFirst(Copy):
 
     async def take(self, message: Any) -> None:
         await message.ack()
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
         self.apply(json.loads(message.body))
 
 

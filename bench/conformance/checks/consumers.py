@@ -9,6 +9,10 @@ from bench.conformance.requirement import Broken, NotExecuted, proves
 
 Fed = tuple[list[GradedVehicle], str]
 
+RESTARTED_PORTIONS = 4
+AT_WORK_S = (0.1, 0.3)
+"""How long a consumer that was restarted has had to connect and to be in the middle of something when it is restarted again."""
+
 
 def _verdict(grading: Grading, expected: str, wrong: str) -> str:
     if wrong:
@@ -186,17 +190,18 @@ def _restarted(grading: Grading) -> Fed:
     def play() -> Fed:
         vehicles = grading.vehicles("restarted", 4 * grading.consumer.vehicles)
         grading.feed([event for vehicle in vehicles for event in vehicle.events])
-        created = {vehicle.id: len(vehicle.events) for vehicle in vehicles}
-        for vehicle in vehicles:
-            vehicle.report()
-            vehicle.trip()
-        events = [event for vehicle in vehicles for event in vehicle.events[created[vehicle.id] :]]
-        third = len(events) // 3
-        for begin in range(0, len(events), third):
-            grading.feed(events[begin : begin + third])
-            if begin < 2 * third:
-                time.sleep(grading.rng.uniform(0.0, 0.2))
-                grading.restart()
+        grading.settled(vehicles)  # what a restart interrupts is to be a report or a trip, not what comes before them
+        for told in (GradedVehicle.report, GradedVehicle.trip):
+            before = {vehicle.id: len(vehicle.events) for vehicle in vehicles}
+            for vehicle in vehicles:
+                told(vehicle)
+            events = [event for vehicle in vehicles for event in vehicle.events[before[vehicle.id] :]]
+            portion = -(-len(events) // RESTARTED_PORTIONS)
+            for begin in range(0, len(events), portion):
+                grading.feed(events[begin : begin + portion])
+                if begin + portion < len(events):
+                    time.sleep(grading.rng.uniform(*AT_WORK_S))
+                    grading.restart()
         return vehicles, grading.settled(vehicles)
 
     _works(grading)
