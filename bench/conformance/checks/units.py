@@ -820,7 +820,14 @@ def counts_the_answer(talk: UnitTalk) -> str:
 def lets_records_go(talk: UnitTalk) -> str:
     def play() -> tuple[set[bytes], list[Said]]:
         _first_login(talk)
-        packet = talk.fresh()[0]
+        begin = len(talk.frames)
+        try:
+            packet = talk.fresh()[0]
+        except NotExecuted:  # a unit that lets nothing go never comes to say anything new
+            packets = [each for each in talk.frames[begin:] if each.frame.reports]
+            if len(packets) < 2:
+                raise
+            return _records(packets[:1]), packets[1:]
         talk.wait(0.5)
         begin = talk.reconnected()
         talk.wait(max(3.0, talk.timing.silence_s))
