@@ -13,6 +13,8 @@ CONFIGURATION = """
 [checks]
 not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 503, 504]
 positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 422, 503, 504]
+# 413: what is too large is not looked at any further
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, 503, 504]
 
 [auth.openapi.BrokerSecret]
 api_key = "BROKER_SECRET"
