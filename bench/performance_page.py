@@ -54,7 +54,7 @@ def _page(results: "Mapping[str, Measured]", charts: Sequence[str]) -> str:
         "# Performance",
         "<!-- Written by `python -m bench.report docs` from bench/results: edit those, not this. -->",
         _where(results),
-        "## What was asked for, and what was measured",
+        "## Goals, and what was measured",
         _table(("", "must", "aim", "measured", ""), list(_figures(results))),
         "Where a figure is not reached it stands here all the same.",
         "## How many vehicles",
