@@ -2,6 +2,7 @@
 
 import fnmatch
 import importlib
+import pkgutil
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ Verdict = Literal["pass", "fail", "not_executed"]
 SIDES: tuple[Side, ...] = ("frame", "unit", "gateway", "consumer")
 LEVELS: tuple[Level, ...] = ("must", "should")
 TABLES = Path(__file__).parent / "requirements"
-CHECKS = ("frames", "cloudboxx", "teltonika", "gbt32960", "autoapi", "units", "gateways", "oneapi", "consumers")
-"""The modules of `bench.conformance.checks`."""
+CHECKS = "bench.conformance.checks"
+"""The package whose modules hold the checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +107,15 @@ def proves(*ids: str) -> Callable[[F], F]:
 @cache
 def proofs() -> Mapping[str, Check]:
     """The check of each requirement by its id."""
-    for module in CHECKS:
-        importlib.import_module(f"bench.conformance.checks.{module}")
+    package = importlib.import_module(CHECKS)
+    for module in pkgutil.walk_packages(package.__path__, f"{CHECKS}."):
+        importlib.import_module(module.name)
     return _proofs
 
 
 def name_of(check: Check) -> str:
     """Where a check stands: `module.function`."""
-    return f"{check.__module__.removeprefix('bench.conformance.checks.')}.{check.__qualname__.replace('.<locals>.check', '')}"
+    return f"{check.__module__.removeprefix(CHECKS + '.')}.{check.__qualname__.replace('.<locals>.check', '')}"
 
 
 def lint() -> list[str]:

@@ -18,7 +18,8 @@ import modeldb
 from bench.conformance.captures import Capture, Captures, Keys
 from bench.conformance.packets import Connect, Publish
 from bench.conformance.requirement import NotExecuted, Requirement
-from bench.conformance.wire import MqttClient, WireError
+from bench.conformance.wire.broker import MqttClient
+from bench.conformance.wire.line import WireError
 from modeldb.brand import luhn_holds
 from modeldb.model import VehicleModel
 from protocols import envelope, load

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bench.conformance.captures import Capture, Captures, Keys
 from bench.conformance.requirement import NotExecuted, Requirement
-from bench.conformance.wire import Heard, Wire
+from bench.conformance.wire.line import Heard, Wire
 from modeldb.model import Translation
 from protocols import envelope
 from protocols.codec import Frame, Peer, Protocol, ProtocolError, UnitId

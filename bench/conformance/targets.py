@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 import modeldb
 from bench.conformance.captures import Keys
 from bench.conformance.talk import Timing, UnitTalk
-from bench.conformance.wire import BrokerWire, DirectWire, MqttServerWire, TcpServerWire, Wire, WireError
+from bench.conformance.wire.broker import BrokerWire
+from bench.conformance.wire.direct import DirectWire
+from bench.conformance.wire.line import Wire, WireError
+from bench.conformance.wire.servers import MqttServerWire, TcpServerWire
 from devices.firmware import FirmwareFactory
 from modeldb.model import VehicleModel
 from protocols.codec import Protocol, UnitId

@@ -15,7 +15,7 @@ from bench.conformance.captures import Keys, protocol_of
 from bench.conformance.requirement import requirements, select
 from bench.conformance.run import judge
 from bench.conformance.targets import UnitTarget, talk_with
-from bench.conformance.wire import MqttServerWire, TcpServerWire
+from bench.conformance.wire.servers import MqttServerWire, TcpServerWire
 from devices.firmware import Intervals, UnitConfig, switch_on
 from devices.flash import Flash
 from devices.fleet import Fleet

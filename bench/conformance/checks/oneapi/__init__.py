@@ -1,0 +1,1 @@
+"""The checks of the gateway's face: access, vehicles, states, logins, commands, events."""

@@ -1,0 +1,1 @@
+"""The checks of units: what a unit does when the kit is its gateway."""
