@@ -16,9 +16,10 @@ import modeldb
 from bench.account import Added
 from bench.ledger import Ledger, event_id
 from bench.mqtt_wire import LeanLine
-from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
 from devices.life import moving
+from devices.switch import switch_on
 from devices.vehicle import Vehicle
 from modeldb.model import VehicleModel
 from protocols.checksums import crc16_ccitt_false

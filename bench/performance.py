@@ -33,8 +33,9 @@ from bench.peers.compare import stock
 from bench.performance_page import write_page
 from bench.results import Result
 from bench.stages import Stage
-from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
+from devices.switch import switch_on
 from devices.vehicle import Vehicle
 from protocols.cloudboxx import PROTOCOL
 from protocols.codec import UnitId

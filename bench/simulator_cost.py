@@ -23,7 +23,7 @@ import structlog
 import modeldb
 from bench.lab.mosquitto import mosquitto
 from bench.mqtt_wire import packet, text
-from devices.firmware import Intervals
+from devices.config import Intervals
 from devices.fleet import Fleet
 from devices.unitsfile import UnitRecord
 from protocols.cloudboxx import PROTOCOL

@@ -9,8 +9,8 @@ from typing import Any
 from bench.account import Added
 from bench.ledger import Ledger
 from bench.witness import Witness
+from devices.config import Intervals
 from devices.faults import parse
-from devices.firmware import Intervals
 from devices.fleet import Fleet, Member
 from devices.mqtt import Connection
 

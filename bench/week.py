@@ -19,7 +19,7 @@ import modeldb
 from bench.rig import Rig, rig
 from bench.truth import Truth
 from devices.clock import VirtualClock, running_on
-from devices.firmware import Intervals
+from devices.config import Intervals
 from devices.fleet import Fleet
 from devices.life import shared
 from modeldb.model import VehicleModel

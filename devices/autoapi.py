@@ -6,7 +6,7 @@ Nothing is ever acknowledged: what is published is the broker's to keep, and wha
 from collections.abc import Mapping
 from typing import Any
 
-from devices.firmware import UnitConfig
+from devices.config import UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.gate import Gate, obey, obey_code
 from devices.power import PoweredUnit

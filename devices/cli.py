@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from devices.config import Intervals
 from devices.faults import ALL, parse
 from devices.faults.fault import EXPECTATIONS
-from devices.firmware import Intervals
 from devices.flashfile import FlashFile, FlashFileError
 from devices.fleet import Fleet
 from devices.life import Life, following, moving, renting

@@ -15,8 +15,8 @@ import structlog
 import modeldb
 from devices.behaviour import behaviour_of
 from devices.columns import Columns
+from devices.config import Intervals, UnitConfig
 from devices.faults import Fault, FaultUnsuited
-from devices.firmware import Intervals, UnitConfig
 from devices.flash import Flash, volatile
 from devices.flashfile import FlashKeeper
 from devices.life import moving

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from devices.alarms import SECOND_MS, AlarmWatch, graded
-from devices.firmware import UnitConfig
+from devices.config import UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.gate import Gate, obey_code
 from devices.journal import SEQUENCE_MODULUS, Journal

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum, IntEnum, auto
 
 from devices.behaviour import Behaviour
-from devices.firmware import UnitConfig
+from devices.config import UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.vehicle import Vehicle
 from protocols.codec import Reason

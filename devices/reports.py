@@ -1,7 +1,7 @@
 """When a unit reports, whatever its protocol: a clock for states, heartbeats and changes, and the vehicle behind it."""
 
 from devices.behaviour import NEUTRAL, Behaviour
-from devices.firmware import Intervals
+from devices.config import Intervals
 from devices.motion import Motion
 from devices.senses import Senses
 from devices.vehicle import Vehicle

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import modeldb
+from devices.config import Intervals
 from devices.faults import Fault, parse
-from devices.firmware import Intervals
 from devices.line import LINES, Circle, Hole, LineModel, Outage, Polygon, Stretch, line_named
 from devices.routefile import RouteFileError, read_ways
 from devices.scenario_units import Problems, Reader, seconds

@@ -9,11 +9,13 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from devices.config import UnitConfig
 from devices.faults.fault import Ailment, Fault
-from devices.firmware import Firmware, UnitConfig, switch_on
+from devices.firmware import Firmware
 from devices.flash import Flash, Store, volatile
 from devices.line import PERFECT, LineModel, Link, Whereabouts
 from devices.power import Phase, ResetCause
+from devices.switch import switch_on
 from devices.vehicle import Vehicle
 from protocols.codec import UnitId
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from devices.firmware import Intervals, UnitConfig
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.gate import Gate, obey_code
 from devices.journal import SEQUENCE_MODULUS, Journal, ahead

@@ -10,7 +10,7 @@ from bench.conformance.wire.broker import BrokerWire
 from bench.conformance.wire.direct import DirectWire
 from bench.conformance.wire.line import Wire, WireError
 from bench.conformance.wire.servers import MqttServerWire, TcpServerWire
-from devices.firmware import FirmwareFactory
+from devices.switch import FirmwareFactory
 from modeldb.model import VehicleModel
 from protocols.codec import Protocol, UnitId
 from protocols.keys import brand_key, unit_keys

@@ -11,7 +11,8 @@ from bench.stand.stage import LOOK_S, Stage, sleep, wait_until
 from bench.stand.story import Story
 from bench.witness import Witness
 from devices.can import BusReader, CanSenses, Ecus, bus_database, open_bus
-from devices.firmware import Firmware, Intervals, UnitConfig
+from devices.config import Intervals, UnitConfig
+from devices.firmware import Firmware
 from devices.flash import Flash
 from devices.fleet import Fleet
 from devices.mqtt import BrokerAddress, Connection, Dial

@@ -5,8 +5,9 @@ import pytest
 import modeldb
 from bench.ledger import Ledger, by_cause, event_id
 from bench.witness import Witness
-from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
+from devices.switch import switch_on
 from devices.vehicle import Vehicle
 from gateway.events import recorded_id
 from lab.units import UNIT

@@ -6,8 +6,9 @@ import pytest
 
 import modeldb
 from bench.rewrite import CannotRewrite, Rewriting, protocol_of
-from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
+from devices.switch import switch_on
 from devices.unitsfile import UnitRecord
 from devices.vehicle import Vehicle
 from protocols import envelope, load

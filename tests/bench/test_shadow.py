@@ -10,8 +10,9 @@ import bench.shadow
 import modeldb
 import teleloop
 from bench.shadow import Models, Shadow, rules
-from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
+from devices.switch import switch_on
 from devices.vehicle import Vehicle
 from modeldb.model import VehicleModel
 from protocols.codec import UnitId

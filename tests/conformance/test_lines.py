@@ -16,9 +16,10 @@ from bench.conformance.requirement import requirements, select
 from bench.conformance.run import judge
 from bench.conformance.targets import UnitTarget, talk_with
 from bench.conformance.wire.servers import MqttServerWire, TcpServerWire
-from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
 from devices.fleet import Fleet
+from devices.switch import switch_on
 from devices.unitsfile import UnitRecord
 from devices.vehicle import Vehicle
 from lab.mosquitto import MosquittoBroker

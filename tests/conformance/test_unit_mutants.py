@@ -6,7 +6,7 @@ from bench.conformance.captures import protocol_of
 from bench.conformance.requirement import Judged, Requirement, requirements
 from bench.conformance.run import judge
 from bench.conformance.targets import UnitTarget, talk_with
-from devices.firmware import FirmwareFactory
+from devices.switch import FirmwareFactory
 from lab.unit_mutants import MUTANTS, Mutant, factory
 from protocols.codec import UnitId
 

@@ -14,7 +14,7 @@ import aiomqtt
 import pytest
 from gmqtt.mqtt.constants import DEFAULT_CONFIG
 
-from devices.firmware import Intervals
+from devices.config import Intervals
 from devices.flashfile import FlashFile, FlashFileError
 from devices.fleet import Fleet
 from devices.unitsfile import UnitRecord

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.firmware import Intervals
+from devices.config import Intervals
 from devices.flash import Flash
 from devices.journal import SEQUENCE_MODULUS
 from devices.life import moving

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from devices.behaviour import Behaviour, behaviour_of, behaviours
-from devices.firmware import Firmware, Intervals
+from devices.config import Intervals
+from devices.firmware import Firmware
 from devices.power import DATA_PERIOD_MS, NEXT, Happening, Phase, PoweredUnit, ResetCause
 from devices.route import Point, Way
 from lab.firmware import BOOT_MS, Bench, kinds, state_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from devices.firmware import Intervals
+from devices.config import Intervals
 from devices.journal import WINDOW
 from devices.life import moving
 from devices.unit import PAYLOAD_BYTES

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import modeldb
-from devices.firmware import Intervals, UnitConfig
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
 from devices.unit import Unit
 from devices.vehicle import Vehicle

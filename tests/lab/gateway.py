@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import aiomqtt
 
 from bench.lab.gateway import GatewayProcess as LabGateway
-from devices.firmware import Intervals, UnitConfig, switch_on
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
+from devices.switch import switch_on
 from devices.vehicle import Vehicle
 from modeldb import load
 from protocols.codec import UnitId

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import modeldb
-from devices.firmware import UnitConfig, switch_on
+from devices.config import UnitConfig
 from devices.flash import Flash
+from devices.switch import switch_on
 from devices.unitsfile import UnitRecord, read_units
 from devices.vehicle import Vehicle
 from protocols import load

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import modeldb
-from devices.firmware import Firmware, UnitConfig, switch_on
+from devices.config import UnitConfig
+from devices.firmware import Firmware
 from devices.flash import Flash
+from devices.switch import switch_on
 from devices.vehicle import Vehicle
 from modeldb.model import VehicleModel
 from protocols import envelope, load

@@ -15,8 +15,9 @@ import devices.teltonika
 import devices.unit
 import protocols.teltonika
 import protocols.teltonika_framing
-from devices.firmware import FirmwareFactory, UnitConfig, switch_on
+from devices.config import UnitConfig
 from devices.flash import Flash
+from devices.switch import FirmwareFactory, switch_on
 from devices.vehicle import Vehicle
 from protocols import envelope
 from protocols.autoapi_commands import command_of
@@ -355,7 +356,7 @@ def _(patch: Patch) -> FirmwareFactory:
 
 
 def _slow(config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Any) -> Any:
-    from devices.firmware import Intervals
+    from devices.config import Intervals
 
     return switch_on("cloudboxx", replace(config, intervals=Intervals(60, 60, 900)), flash, vehicle, store)
 

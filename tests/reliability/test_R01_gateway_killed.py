@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import modeldb
-from devices.firmware import Intervals
+from devices.config import Intervals
 from devices.life import moving
 from devices.vehicle import Vehicle
 from lab.consumer import Consumer

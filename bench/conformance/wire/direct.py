@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.conformance.wire.line import Heard, Wire
-from devices.firmware import FirmwareFactory, Intervals, UnitConfig, switch_on
+from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
+from devices.switch import FirmwareFactory, switch_on
 from devices.vehicle import Vehicle
 from modeldb.model import VehicleModel
 from protocols.codec import UnitId
