@@ -9,7 +9,7 @@ setup(
         Extension(
             "protocols.hotpath._kernel",
             [f"{HOTPATH}/kernel.c"],
-            depends=[f"{HOTPATH}/{name}.h" for name in ("crc", "plans", "walk", "seal", "lanes")],
+            depends=[f"{HOTPATH}/{name}.h" for name in ("crc", "plans", "walk", "seal", "lanes", "pipeline")],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
             optional=True,
         )

@@ -353,6 +353,27 @@ static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssi
     return 1;
 }
 
+/* The frames of a list, tile by tile; 0 with an error at one that is no bytes. */
+static int walk_list(table_t *t, walk_t *w, PyObject *list, Py_ssize_t n) {
+    PyObject **frame = ((PyListObject *)list)->ob_item;
+    size_t ahead = t->framing.parts ? 1024 : 128;
+    tile_t tile;
+    for (Py_ssize_t at = 0; at < n; at += tile.n) {
+        for (tile.n = 0; tile.n < TILE && at + tile.n < n; tile.n++) {
+            PyObject *each = frame[at + tile.n];
+            if (at + tile.n + TILE < n) /* the objects lie anywhere: fetch those of the next tile while this one is worked on */
+                fetch(frame[at + tile.n + TILE], ahead);
+            if (!PyBytes_Check(each)) {
+                PyErr_SetString(PyExc_TypeError, "a list of bytes");
+                return 0;
+            }
+            tile.frame[tile.n] = (const uint8_t *)PyBytes_AS_STRING(each), tile.size[tile.n] = (size_t)PyBytes_GET_SIZE(each);
+        }
+        step(t, w, (size_t)at, &tile);
+    }
+    return 1;
+}
+
 /* walk(frames, rows, status, ids, starts or None): how many rows were written, how many frames are not vouched for. */
 static PyObject *table_walk(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     table_t *t = TABLE(self);
@@ -364,22 +385,8 @@ static PyObject *table_walk(PyObject *self, PyObject *const *args, Py_ssize_t na
     if (!outputs(t, &b, args + 1, n, &w))
         return release(&b), NULL;
     t->now++;
-    PyObject **frame = ((PyListObject *)args[0])->ob_item;
-    size_t ahead = t->framing.parts ? 1024 : 128;
-    tile_t tile;
-    for (Py_ssize_t at = 0; at < n; at += tile.n) {
-        for (tile.n = 0; tile.n < TILE && at + tile.n < n; tile.n++) {
-            PyObject *each = frame[at + tile.n];
-            if (at + tile.n + TILE < n) /* the objects lie anywhere: fetch those of the next tile while this one is worked on */
-                fetch(frame[at + tile.n + TILE], ahead);
-            if (!PyBytes_Check(each)) {
-                PyErr_SetString(PyExc_TypeError, "a list of bytes");
-                return release(&b), NULL;
-            }
-            tile.frame[tile.n] = (const uint8_t *)PyBytes_AS_STRING(each), tile.size[tile.n] = (size_t)PyBytes_GET_SIZE(each);
-        }
-        step(t, &w, (size_t)at, &tile);
-    }
+    if (!walk_list(t, &w, args[0], n))
+        return release(&b), NULL;
     if (w.starts)
         w.starts[n] = (uint32_t)w.written;
     release(&b);
@@ -754,6 +761,17 @@ static PyType_Slot rules_slots[] = {
 
 static PyType_Spec rules_spec = {"protocols.hotpath._kernel.Rules", sizeof(RulesObject), 0, Py_TPFLAGS_DEFAULT, rules_slots};
 
+/* Where rows have the moment of their capture: a lane times `factor`, and further milliseconds of 16 bits where `further` is not -1. */
+typedef struct { Py_ssize_t at, further; uint64_t mask; int64_t factor; } report_clock_t;
+
+static int right_clock(Py_ssize_t at, Py_ssize_t width, Py_ssize_t further, size_t row_size) {
+    return at >= 0 && (size_t)at + 8 <= row_size && further >= -1 && further + 8 <= (Py_ssize_t)row_size && width >= 1 && width <= 8;
+}
+
+static inline int64_t time_of(const report_clock_t *c, const uint8_t *row) {
+    return (int64_t)(load64(row + c->at) & c->mask) * c->factor + (c->further < 0 ? 0 : (int64_t)(load64(row + c->further) & 0xFFFF));
+}
+
 /* times(rows, row size, lane at, its width, lane of further milliseconds at or -1, factor, times out): lane * factor + further. */
 static PyObject *times(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     buffers_t b = {.n = 0};
@@ -764,13 +782,21 @@ static PyObject *times(PyObject *module, PyObject *const *args, Py_ssize_t nargs
     int64_t factor = PyLong_AsLongLong(args[5]), *out = PyErr_Occurred() ? NULL : taken(&b, args[6], 1, 0);
     Py_ssize_t n = out ? last_size(&b) / 8 : 0;
     const uint8_t *rows = out && row_size > 0 && row_size < 1 << 20 ? taken(&b, args[0], 0, n * row_size) : NULL;
-    if (!rows || at < 0 || at + 8 > row_size || further + 8 > row_size || width < 1 || width > 8)
+    if (!rows || !right_clock(at, width, further, (size_t)row_size))
         return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "lanes that the rows do not have");
-    uint64_t mask = ~0ull >> (64 - 8 * width);
+    report_clock_t clock = {at, further, ~0ull >> (64 - 8 * width), factor};
     for (Py_ssize_t i = 0; i < n; i++, rows += row_size)
-        out[i] = (int64_t)(load64(rows + at) & mask) * factor + (further < 0 ? 0 : (int64_t)(load64(rows + further) & 0xFFFF));
+        out[i] = time_of(&clock, rows);
     release(&b);
     Py_RETURN_NONE;
+}
+
+static inline uint64_t changed_lanes(const int32_t *lanes, int32_t *shadow, uint32_t n) {
+#if SIMD
+    if (level == WIDE)
+        return differing_avx2(lanes, shadow, n);
+#endif
+    return differing(lanes, shadow, n);
 }
 
 /* diff(values, vehicles, shadow, moves or None, changed out): `moves` is 0 where a row may not move its vehicle's state. */
@@ -803,13 +829,7 @@ static PyObject *diff(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
             continue;
         int32_t *state = shadow + (size_t)vehicles[i] * lanes;
         const int32_t *row = values + (size_t)i * lanes;
-#if SIMD
-        if (level == WIDE) {
-            changed[i] = differing_avx2(row, state, (uint32_t)lanes);
-            continue;
-        }
-#endif
-        changed[i] = differing(row, state, (uint32_t)lanes);
+        changed[i] = changed_lanes(row, state, (uint32_t)lanes);
     }
     Py_END_ALLOW_THREADS
     release(&b);
@@ -904,6 +924,8 @@ static PyObject *text(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return PyLong_FromSsize_t(written);
 }
 
+#include "pipeline.h"
+
 /* Module -------------------------------------------------------------------------------------------------------------------- */
 
 static PyObject *crc(PyObject *module, PyObject *args) { /* crc(data, width, poly, init, reflected, xorout) */
@@ -962,9 +984,11 @@ static PyMethodDef methods[] = {
 };
 
 static int start(PyObject *module) {
-    PyObject *table = PyType_FromSpec(&table_spec), *rules = PyType_FromSpec(&rules_spec), *used = dispatch(NULL, Py_True);
-    int right = table && rules && used && !PyModule_AddObjectRef(module, "Table", table) && !PyModule_AddObjectRef(module, "Rules", rules);
-    Py_XDECREF(table), Py_XDECREF(rules), Py_XDECREF(used);
+    PyObject *table = PyType_FromSpec(&table_spec), *rules = PyType_FromSpec(&rules_spec), *pipeline = PyType_FromSpec(&pipeline_spec);
+    PyObject *used = dispatch(NULL, Py_True);
+    int right = table && rules && pipeline && used && !PyModule_AddObjectRef(module, "Table", table) &&
+                !PyModule_AddObjectRef(module, "Rules", rules) && !PyModule_AddObjectRef(module, "Pipeline", pipeline);
+    Py_XDECREF(table), Py_XDECREF(rules), Py_XDECREF(pipeline), Py_XDECREF(used);
     return right ? 0 : -1;
 }
 

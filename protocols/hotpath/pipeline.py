@@ -1,5 +1,6 @@
 """Frames to change records in one go, with everything at hand: for the loop that takes what has arrived, be it one frame."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,61 +10,44 @@ from protocols.hotpath import kernels
 from protocols.hotpath.columns import CHANGE
 from protocols.hotpath.decoder import Decoder
 from protocols.hotpath.rows import Ints
-from protocols.hotpath.translator import VALUES_LIMIT, States, Translator
+from protocols.hotpath.translator import VALUES_LIMIT, States, Translator, records
 
 Changes = npt.NDArray[Any]
-
-
-class _Room:
-    """Arrays for batches of one size, made once."""
-
-    def __init__(self, frames: int, row_bytes: int, width: int) -> None:
-        self.rows, self.status = np.empty((frames, row_bytes), np.uint8), np.empty(frames, np.uint8)
-        self.plans, self.times = np.empty(frames, np.int32), np.empty(frames, np.int64)
-        self.values, self.changed = np.empty((frames, width), np.int32), np.empty(frames, np.uint64)
-        self.records = np.empty(frames * min(width, VALUES_LIMIT), CHANGE)
 
 
 class Pipeline:
     """The stages of one protocol of one report a frame (CloudBoxx, GB/T 32960), for frames whose speakers are known to be theirs.
 
-    Not for several threads at once. The path in C only: raises ImportError without it.
+    Where the moment of capture is a sum of lanes (CloudBoxx), one call in C does all of it. Not for several threads at once. The
+    path in C only: raises ImportError without it.
     """
 
     def __init__(self, decoder: Decoder, translator: Translator, states: States) -> None:
-        self._kernel = kernels.kernel("c")
+        kernel = kernels.kernel("c")
         self._decoder, self._translator, self._states = decoder, translator, states
-        self._walk, self._translate = decoder.table.walk, translator.rules.translate
-        self._rooms: dict[int, _Room] = {}
+        self._values = min(translator.width, VALUES_LIMIT)
+        self._room = np.empty(0, CHANGE)
         form, clock = decoder.binding.form, decoder.binding.clock
-        self._clock: tuple[int, ...] | None = None
+        self._changes: Callable[[list[bytes], Ints, Ints, Changes], int] | None = None
         if clock is not None:
-            further = form.offsets[clock.further] if clock.further else -1
-            lane = form.by_name[clock.lane]
-            self._clock = (form.size_bytes, form.offsets[clock.lane], lane.size_bytes, further, clock.factor)
+            lane, further = form.by_name[clock.lane], form.offsets[clock.further] if clock.further else -1
+            self._changes = kernel.Pipeline(
+                decoder.table, translator.rules, states.shadow, form.offsets[lane.name], lane.size_bytes, further, clock.factor
+            ).changes
 
     def changes(self, frames: list[bytes], vehicles: Ints, models: Ints) -> Changes | None:
         """One CHANGE for each value that is new, valid until the next call; the states' shadow says it. None if the plans do not
         vouch for all frames: nothing has changed then, and they are to go through Decoder.decode, which learns."""
-        n = len(frames)
-        room = self._rooms.get(n)
-        if room is None:
-            room = self._new_room(n)
-        _, troubled = self._walk(frames, room.rows, room.status, room.plans, None)
-        if troubled:
-            return None
-        if self._clock is None:
-            room.times[:] = self._decoder.binding.times(room.rows.view(self._decoder.binding.form.dtype)[:, 0])
-        else:
-            self._kernel.times(room.rows, *self._clock, room.times)
-        self._translate(room.rows, models, room.values)
-        self._kernel.diff(room.values, vehicles, self._states.shadow, None, room.changed)
-        written = self._kernel.records(room.values, room.changed, vehicles, room.times, room.records)
-        return room.records[:written]
+        if self._changes is None:
+            return self._in_stages(frames, vehicles, models)
+        if len(self._room) < len(frames) * self._values:
+            self._room = np.empty(len(frames) * self._values, CHANGE)
+        written = self._changes(frames, vehicles, models, self._room)
+        return self._room[:written] if written >= 0 else None
 
-    def _new_room(self, frames: int) -> _Room:
-        if len(self._rooms) > 64:
-            self._rooms.clear()
-        room = _Room(frames, self._decoder.binding.form.size_bytes, self._translator.width)
-        self._rooms[frames] = room
-        return room
+    def _in_stages(self, frames: list[bytes], vehicles: Ints, models: Ints) -> Changes | None:
+        rows = self._decoder.walk(frames)
+        if rows.status.any():
+            return None
+        values = self._translator.translate(rows.data, models)
+        return records(values, self._states.diff(values, vehicles), vehicles, rows.times)

@@ -44,6 +44,7 @@ for fast in (True, False):
                 decoder.build(rows.data[at:at + 1].copy(), rows.plans[at:at + 1].copy(), starts)
 import test_values
 test_values.Pipeline("c", test_values.FRAMES)
+test_values.test_one_call_gives_the_same_records()
 print("done")
 """
 
