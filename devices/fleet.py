@@ -26,7 +26,7 @@ from devices.terminal import Terminal
 from devices.unitsfile import UnitRecord
 from devices.vehicle import Life, Vehicle
 
-CONNECTS_PER_S = 400
+CONNECTS_PER_S = 2_000
 """After a broker's restart all units come back at once: they do so in turn."""
 
 HANDSHAKES = 64

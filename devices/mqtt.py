@@ -1,34 +1,39 @@
 """One unit's MQTT connection: its own client id, user name and secret, a persistent session, a Last Will.
 
-gmqtt 0.8 reconnects by itself as long as `failed_connections <= reconnect_retries`, so that even 0 retries are one: a negative
-number keeps it from it, and the fleet decides when to try again. A new client is made for each attempt: frames that the old one
-still had in its queue are in the unit's journal anyway.
+It is written on `asyncio.Protocol` and not on a client library, because a fleet is thousands of these and little else: see
+`docs/simulator-profile.md` for what one costs. The fleet decides when to try again, and frames that were on their way are in the
+unit's journal, so a line keeps nothing.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from enum import Enum, auto
+from functools import cache
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
-import gmqtt
-from gmqtt.mqtt.constants import MQTTv311
-from gmqtt.mqtt.handler import MQTTConnectError
-
+from devices import packets
 from devices.faults.fault import Stray
+from devices.packets import MalformedPacket
 from protocols.codec import UnitId
 
 KEEPALIVE_S = 18
-"""gmqtt gives up after two silent keepalives and looks every half of one: a dead line is noticed within 45 s."""
+"""It looks every half of one, says a ping where nothing was said or heard meanwhile, and gives up after two silent ones: a dead
+line is noticed within 45 s."""
 
+SILENT_BEATS = 4
 CONNECT_TIMEOUT_S = 15.0
 CLOSE_TIMEOUT_S = 1.5
-NEVER_RECONNECT = -2
 LOGIN_REFUSED = (4, 5)
 """CONNACK: bad user name or password, not authorised (MQTT 3.1.1 table 3.1)."""
 
 SUBSCRIBE_FAILURE = 0x80
 """SUBACK return code (MQTT 3.1.1 section 3.9.3)."""
+
+SUBSCRIPTION = 1
+"""The packet identifier of the only SUBSCRIBE."""
 
 
 class LineError(Exception):
@@ -77,102 +82,240 @@ Dial = Callable[[BrokerAddress, UnitId, str, Callable[[bytes], None], Callable[[
 """Makes a connection: broker, unit, password, what is called with each payload that comes down, what is called on loss."""
 
 
-class Line:
-    """A unit's connection from one `open` to one loss. `on_payload` gets what comes down, `on_lost` is called once at most."""
+class _Stage(Enum):
+    """How far a line has come."""
+
+    CALLING = auto()
+    LOGGED_IN = auto()
+    OPEN = auto()
+    OVER = auto()
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The system's authorities, for all lines of a fleet."""
+    return ssl.create_default_context()
+
+
+class Line(asyncio.Protocol):
+    """A unit's connection from one `open` to one loss. `on_payload` gets what comes down, `on_lost` is called once at most.
+
+    `published` and `acknowledged` count what went out on `up` and what the broker has confirmed.
+    """
+
+    __slots__ = (
+        "_beat", "_broker", "_gone", "_heard", "_identifier", "_on_lost", "_on_payload", "_opened", "_password", "_rest", "_said",
+        "_silent", "_stage", "_transport", "_turn", "_unit", "_up", "acknowledged", "published",
+    )  # fmt: skip
 
     def __init__(
         self, broker: BrokerAddress, unit: UnitId, password: str, on_payload: Callable[[bytes], None], on_lost: Callable[[], None]
     ) -> None:
-        self._broker, self._unit = broker, unit
+        self._broker, self._unit, self._password = broker, unit, password
         self._on_payload, self._on_lost = on_payload, on_lost
-        topic = f"v1/{unit.brand}/{unit.telematics_unit_id}"
-        self._up, self._down, self._presence = f"{topic}/up", f"{topic}/down", f"{topic}/presence"
-        self._lost = asyncio.Event()
-        self._subscribed = asyncio.Event()
-        self._may_listen = False
-        self._open = False
-        will = gmqtt.Message(self._presence, b"offline", qos=1, retain=True)
-        self._client: Any = gmqtt.Client(str(unit), clean_session=False, will_message=will)
-        self._client.set_config({"reconnect_retries": NEVER_RECONNECT})
-        self._client.set_auth_credentials(str(unit), password)
-        self._client.on_message = self._received
-        self._client.on_subscribe = self._granted
-        self._client.on_disconnect = lambda *_: self._gone()
+        self._up = packets.text(self._topic("up"))
+        self._identifier = SUBSCRIPTION
+        self._rest = b""
+        self._turn: list[bytes] | None = None
+        self._stage = _Stage.CALLING
+        self._heard = self._said = False
+        self._silent = 0
+        self._transport: asyncio.Transport | None = None
+        self._opened: asyncio.Future[None] | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self._beat: asyncio.TimerHandle | None = None
+        self.published = self.acknowledged = 0
 
     async def open(self) -> None:
         """Connect, subscribe to `down`, say `online`. Raises LoginRefusedError or LineError; then nothing is left open."""
-        connecting = asyncio.ensure_future(self._connect())
-        losing = asyncio.ensure_future(self._lost.wait())
+        loop = asyncio.get_running_loop()
+        self._opened = opened = loop.create_future()
+        opened.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may fail before somebody waits for it
+        trusted = _trusted() if self._broker.tls else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await asyncio.wait({connecting, losing}, return_when=asyncio.FIRST_COMPLETED)
-            if not connecting.done():
+                await loop.create_connection(lambda: self, self._broker.host, self._broker.port, ssl=trusted)
+                await opened
+            if self._stage is not _Stage.OPEN:
                 raise LineError("the broker closed the connection")
-            connecting.result()
-        except MQTTConnectError as error:
-            await self._shut()
-            raise (LoginRefusedError if error._code in LOGIN_REFUSED else LineError)(str(error)) from error
         except (OSError, TimeoutError) as error:
-            await self._shut()
+            self.drop()
             raise LineError(str(error) or "no answer from the broker") from error
         except BaseException:
-            await self._shut()
+            self.drop()
             raise
         finally:
-            for task in (connecting, losing):
-                task.cancel()
-            await asyncio.gather(connecting, losing, return_exceptions=True)
-        self._open = True
-        self._client.publish(self._presence, b"online", qos=1, retain=True)
+            self._opened = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the broker has let it in, and it listens."""
+        return self._stage is _Stage.OPEN
 
     def publish(self, payload: bytes) -> None:
         """Send a payload on `up`, QoS 1. The gateway's Ack tells of its arrival, not PUBACK. On a lost line it is dropped."""
-        if self._open:
-            topic = f"v1/{payload.unit.brand}/{payload.unit.telematics_unit_id}/up" if isinstance(payload, Stray) else self._up
-            self._client.publish(topic, payload, qos=1)
+        if self._stage is _Stage.OPEN:
+            topic = packets.text(_topic(payload.unit, "up")) if isinstance(payload, Stray) else self._up
+            self._say(packets.publish(topic, self._next_identifier(), payload))
+            self.published += 1
 
     def drop(self) -> None:
         """Let go without a word: the broker finds out by itself and sends the will. `on_lost` is not called."""
-        self._open = False
-        connection = self._client._connection
-        if connection is not None:
-            connection._transport.abort()
+        self._stage = _Stage.OVER
+        self._still()
+        if self._transport is not None:
+            self._transport.abort()
 
     async def close(self) -> None:
         """Say `offline` and disconnect: the broker keeps the session and does not send the will."""
-        if self._open:
-            self._client.publish(self._presence, b"offline", qos=1, retain=True)
-        self._open = False
-        await self._shut()
-
-    async def _connect(self) -> None:
-        broker = self._broker
-        await self._client.connect(broker.host, broker.port, ssl=broker.tls, keepalive=KEEPALIVE_S, version=MQTTv311)
-        self._client.subscribe(self._down, qos=1)
-        await self._subscribed.wait()
-        if not self._may_listen:
-            raise LoginRefusedError(f"the broker does not let {self._unit} listen on {self._down}")
-
-    async def _shut(self) -> None:
-        if self._client._connection is None:
+        transport = self._transport
+        if self._stage is not _Stage.OPEN or transport is None:
+            self.drop()
             return
+        self._say_presence(b"offline")
+        self._say(packets.BYE)
+        self._stage = _Stage.OVER
+        self._still()
+        self._gone = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._client.disconnect()
-        except (OSError, TimeoutError):
+                await self._gone  # the broker closes: to close first may lose what it has not read yet
+        except TimeoutError:
             pass
+        finally:
+            transport.close()
 
-    def _granted(self, client: Any, mid: int, qos: Any, properties: Any) -> None:
-        self._may_listen = all(granted < SUBSCRIBE_FAILURE for granted in qos)
-        self._subscribed.set()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Log in."""
+        self._transport = cast(asyncio.Transport, transport)
+        if self._stage is _Stage.OVER:
+            self._transport.abort()
+            return
+        will = self._topic("presence")
+        self._transport.write(packets.connect(str(self._unit), self._password, will, b"offline", KEEPALIVE_S))
 
-    def _received(self, client: Any, topic: str, payload: bytes, qos: int, properties: Any) -> int:
-        if topic == self._down:
-            self._on_payload(bytes(payload))
-        return 0
+    def data_received(self, data: bytes) -> None:
+        """Take what came, packet by packet; what no broker may say ends the line. What is said in turn goes in one write."""
+        self._heard = True
+        data = self._rest + data if self._rest else data
+        at = 0
+        self._turn = []
+        try:
+            while self._stage is not _Stage.OVER and (found := packets.next_packet(data, at)) is not None:
+                body, end = found
+                self._take(data[at], data[body:end])
+                at = end
+        except MalformedPacket as error:
+            self._fail(LineError(f"the broker does not speak MQTT: {error}"))
+            self._lose()
+            return
+        finally:
+            said, self._turn = self._turn, None
+            if said and self._transport is not None:
+                self._transport.write(b"".join(said))
+        self._rest = b"" if self._stage is _Stage.OVER else data[at:]
 
-    def _gone(self) -> None:
-        self._lost.set()
-        if self._open:
-            self._open = False
+    def connection_lost(self, error: Exception | None) -> None:
+        """The line is gone."""
+        self._transport = None
+        self._still()
+        self._fail(LineError("the broker closed the connection"))
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        self._tell_lost()
+
+    def _take(self, first: int, body: bytes) -> None:
+        match first >> 4, self._stage:
+            case packets.PUBACK, _Stage.OPEN if len(body) == 2:
+                self.acknowledged += 1
+            case packets.PUBLISH, _Stage.LOGGED_IN | _Stage.OPEN:
+                self._receive(first, body)
+            case packets.CONNACK, _Stage.CALLING if len(body) == 2:
+                self._let_in(body[1])
+            case packets.SUBACK, _Stage.LOGGED_IN if len(body) == 3:
+                self._granted(body[2])
+            case packets.PINGRESP, _Stage.OPEN if not body:
+                pass
+            case kind, _:
+                raise MalformedPacket(f"a packet of type {kind} with {len(body)} bytes, here and now")
+
+    def _let_in(self, code: int) -> None:
+        if code:
+            refused = LoginRefusedError if code in LOGIN_REFUSED else LineError
+            self._fail(refused(f"the broker refused the login (CONNACK {code})"))
+            self.drop()
+        else:
+            self._stage = _Stage.LOGGED_IN
+            self._say(packets.subscribe(self._topic("down"), SUBSCRIPTION))
+
+    def _granted(self, code: int) -> None:
+        if code >= SUBSCRIBE_FAILURE:
+            self._fail(LoginRefusedError(f"the broker does not let {self._unit} listen on {self._topic('down')}"))
+            self.drop()
+            return
+        self._stage, self._password = _Stage.OPEN, ""
+        self._say_presence(b"online")
+        self._beat = asyncio.get_running_loop().call_later(KEEPALIVE_S / 2, self._look)
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_result(None)
+
+    def _receive(self, first: int, body: bytes) -> None:
+        """A session that was kept hands over what waited before it listens again: that counts too."""
+        topic, identifier, payload = packets.published(first, body)
+        if identifier:
+            self._say(packets.acknowledge(identifier))
+        if topic == self._up[2:-2] + b"down":
+            self._on_payload(payload)
+
+    def _look(self) -> None:
+        """Half a keepalive is over."""
+        self._silent = 0 if self._heard else self._silent + 1
+        if self._silent >= SILENT_BEATS:
+            self._lose()
+            return
+        if not (self._said and self._heard):
+            self._say(packets.PING)
+        self._said = self._heard = False
+        self._beat = asyncio.get_running_loop().call_later(KEEPALIVE_S / 2, self._look)
+
+    def _say_presence(self, word: bytes) -> None:
+        self._say(packets.publish(packets.text(self._topic("presence")), self._next_identifier(), word, retain=True))
+
+    def _say(self, said: bytes) -> None:
+        self._said = True
+        if self._turn is not None:
+            self._turn.append(said)
+        elif self._transport is not None:
+            self._transport.write(said)
+
+    def _lose(self) -> None:
+        """Give the line up."""
+        self._still()
+        if self._transport is not None:
+            self._transport.abort()
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        stage, self._stage = self._stage, _Stage.OVER
+        if stage is _Stage.OPEN and self._opened is None:
             self._on_lost()
+
+    def _fail(self, error: LineError) -> None:
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error)
+
+    def _still(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
+
+    def _next_identifier(self) -> int:
+        self._identifier = self._identifier % 0xFFFF + 1
+        return self._identifier
+
+    def _topic(self, channel: str) -> str:
+        return _topic(self._unit, channel)
+
+
+def _topic(unit: UnitId, channel: str) -> str:
+    return f"v1/{unit.brand}/{unit.telematics_unit_id}/{channel}"

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import aiomqtt
 import pytest
-from gmqtt.mqtt.constants import DEFAULT_CONFIG
 
 from devices.config import Intervals
 from devices.flashfile import FlashFile, FlashFileError
@@ -191,10 +190,7 @@ async def test_units_come_back_after_the_broker_was_killed_and_lose_nothing(brok
         assert fleet.tally.lines_lost >= 20
 
 
-async def test_one_connection_a_unit_however_often_the_line_is_lost(
-    broker: MosquittoBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(DEFAULT_CONFIG, "reconnect_delay", 0.1)  # gmqtt's own reconnecting, if it were not off
+async def test_one_connection_a_unit_however_often_the_line_is_lost(broker: MosquittoBroker) -> None:
     async with running(Fleet(records(3, "CC"), broker.url)) as fleet:
         for _ in range(3):
             await all_online(fleet)
