@@ -171,6 +171,8 @@ class Link:
             if now_ms < self._cut_until:
                 return False
             self._cut_until = None
+        if self.model is PERFECT:
+            return True
         since_s = (now_ms - self.began_ms) / SECONDS_MS
         if any(outage.from_s <= since_s < outage.to_s for outage in self.model.outages):
             return False
@@ -180,10 +182,14 @@ class Link:
 
     def up_at(self, size: int, now_ms: int) -> int:
         """When `size` bytes that are sent now arrive at the broker."""
+        if self.model is PERFECT and self._up.arrived_at <= now_ms:
+            return now_ms
         return self._up.through(size, now_ms, self.model.up, self._delay_ms())
 
     def down_at(self, size: int, now_ms: int) -> int:
         """When `size` bytes that the broker sends now arrive at the unit."""
+        if self.model is PERFECT and self._down.arrived_at <= now_ms:
+            return now_ms
         return self._down.through(size, now_ms, self.model.down, self._delay_ms())
 
     def reset(self) -> None:
@@ -192,6 +198,8 @@ class Link:
 
     def next_ms(self, now_ms: int) -> int | None:
         """When it will next come or go by itself, as far as time alone decides."""
+        if self.model is PERFECT and self._cut_until is None:
+            return None
         moments: list[float] = [] if self._cut_until is None else [self._cut_until]
         if self.began_ms is not None:
             edges = (self.began_ms + edge * SECONDS_MS for each in self.model.outages for edge in (each.from_s, each.to_s))

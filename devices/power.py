@@ -249,8 +249,9 @@ class PoweredUnit:
 
     def _live(self, now_ms: int) -> bool:
         """Let the vehicle live until now, and see what its supply and the watchdog do to the unit: False if it is not running."""
-        self.vehicle.advance(now_ms)
-        volts = self.vehicle.supply_voltage * 12.0 / self.vehicle.system_voltage
+        vehicle = self.vehicle.bare
+        vehicle.advance(now_ms)
+        volts = vehicle.supply_voltage * 12.0 / vehicle.system_voltage
         if self.phase is Phase.OFF:
             if not self._starved or volts < self.behaviour.restart_volts:
                 return False
@@ -285,7 +286,7 @@ class PoweredUnit:
 
     def _rest(self, now_ms: int) -> None:
         """Fall asleep, or wake up."""
-        vehicle, after_s = self.vehicle, self.behaviour.sleep_after_s
+        vehicle, after_s = self.vehicle.bare, self.behaviour.sleep_after_s
         if vehicle.ignition or vehicle.in_motion or not vehicle.locked or vehicle.charging:
             self._still_since = None
         elif self._still_since is None:

@@ -83,7 +83,7 @@ class Senses:
 
 def own_facts(vehicle: Vehicle) -> dict[str, int]:
     """What the unit knows without the vehicle's bus: its receiver, modem and supply, and what it last told the locks."""
-    place = vehicle.here
+    place, vehicle = vehicle.here, vehicle.bare
     return {
         "latitude": round(place.latitude * 1e7),
         "longitude": round(place.longitude * 1e7),

@@ -34,7 +34,8 @@ class Mistaken(dict[str, Any]):
 class Seen:
     """The vehicle as its unit sees it: itself, but for what a fault puts between. Setting an attribute sets the vehicle's."""
 
-    _own = frozenset({"_vehicle", "place", "acts"})
+    __slots__ = ("_vehicle", "acts", "place")
+    _own = frozenset(__slots__)
 
     def __init__(self, vehicle: Vehicle) -> None:
         object.__setattr__(self, "_vehicle", vehicle)
@@ -49,6 +50,12 @@ class Seen:
             object.__setattr__(self, name, value)
         else:
             setattr(self._vehicle, name, value)
+
+    @property
+    def bare(self) -> Vehicle:
+        """The vehicle itself: for what no fault touches, and often asked."""
+        vehicle: Vehicle = self._vehicle
+        return vehicle
 
     @property
     def route(self) -> Any:

@@ -178,6 +178,11 @@ class Vehicle:
         self._altitude_m = rng.uniform(20, 300)
 
     @property
+    def bare(self) -> "Vehicle":
+        """Itself, without what a fault puts between it and who looks."""
+        return self
+
+    @property
     def in_motion(self) -> bool:
         """Whether it moves at all."""
         return self.speed_kmh > 0.0

@@ -105,15 +105,35 @@ def inverse(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> Writer:
                 numbers.append(rule)
     bits = {name: _Bits(signals[name], group) for name, group in lookups.items()}
     numbers.reverse()  # the first of several rules for a signal writes last
+    writers = [(rule.key, _scaled(rule) if isinstance(rule, Linear) else rule.write) for rule in numbers]
 
     def write(state: Mapping[str, Any]) -> dict[str, Raw]:
         said: dict[str, Raw] = {}
         for name, signal in bits.items():
             if (raw := signal.raw(state)) is not None:
                 said[name] = raw
-        for rule in numbers:
-            if rule.key in state:
-                said.update(rule.write(state[rule.key]))
+        for key, say in writers:
+            if key in state:
+                said.update(say(state[key]))
         return said
 
     return write
+
+
+def _scaled(rule: Linear) -> Callable[[Any], Mapping[str, Raw]]:
+    """`rule.write`, its numbers at hand: a fleet asks a dozen of these for every report."""
+    signal, scaling = rule.signal, rule.scaling
+    unit, bias, factor, wrap = scaling.unit, scaling.bias, scaling.factor, scaling.wrap
+    low, high, whole = scaling.low, scaling.high, scaling.whole
+
+    def say(value: Any) -> Mapping[str, Raw]:
+        raw = (value * unit - bias) / factor
+        if raw < low:
+            raw = low
+        elif raw > high:
+            raw = high
+        if whole:
+            raw = round(raw)
+        return {signal: raw % wrap if wrap else raw}
+
+    return say

@@ -1,5 +1,6 @@
 """A vehicle model: what it can report and do behind each brand of units, and how their signals translate to vehicle state."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -92,6 +93,10 @@ class Translation:
 
     def _check(self, state: Mapping[str, Any]) -> None:
         for key, value in state.items():
+            if type(value) is float and key in FRACTIONS:
+                low, high = FRACTIONS[key]
+                if low <= value <= high:
+                    continue
             if key in self._resolutions and not PROPERTIES[key].allows(value):
                 raise ValueError(f"{key} cannot be {value!r}")
 
@@ -110,6 +115,13 @@ class Translation:
         """What the unit is told to carry out `command`. Raises KeyError if this model cannot."""
         return self._rendered[command]
 
+
+FRACTIONS = {
+    key: (max(each.low, -sys.float_info.max), min(each.high, sys.float_info.max))
+    for key, each in PROPERTIES.items()
+    if each.kind in ("number", "percent")
+}
+"""The finite numbers that properties with fractions can have: looked up, because a fleet asks for a dozen of them a report."""
 
 NAMED_LIMIT = 4_096
 """Combinations of named values that a translation remembers the raw signals of: a fleet shows a few hundred."""
