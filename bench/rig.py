@@ -51,7 +51,7 @@ MEMORY = Path("/dev/shm")
 """Where a file is memory, if there is such a place."""
 
 PURGE_EVERY_S = 12 * 3600.0
-WRITE_EVERY_LOOKS = 15
+WRITE_EVERY_LOOKS = 60
 LOOK_EVERY_S = 60.0
 LOOK_SELDOM_S = 3600.0
 QUIET_LOOKS = 24 * 60
@@ -96,7 +96,7 @@ class Pen:
 
 
 class LazyRegistry(Registry):
-    """Writes down what was heard every quarter of an hour: a run that ends with its process need not survive it.
+    """Writes down what was heard every hour: a run that ends with its process need not survive it.
 
     What the store alone can answer is right after `flush`; who came or went, and what was refused, is written at once.
     """
@@ -218,8 +218,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(clock: VirtualClock | ScaledClock, *, seed: int = 0, database: Path | None = None) -> AsyncIterator[Rig]:
-    """A rig under the running loop's clock, ended at the end. `database` is a file for SQLite; none: one that goes with it."""
+async def rig(
+    clock: VirtualClock | ScaledClock, *, seed: int = 0, database: Path | None = None, gather_s: float = 0.0
+) -> AsyncIterator[Rig]:
+    """A rig under the running loop's clock, ended at the end. `database` is a file for SQLite; none: one that goes with it.
+
+    The gateway works on what arrives within `gather_s` together, as it does with what waits for it where it has much to do.
+    """
     async with AsyncExitStack() as stack:
         stack.enter_context(seeded(seed))
         path = database or Path(stack.enter_context(TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None))) / "rig.sqlite"
@@ -235,7 +240,12 @@ async def rig(clock: VirtualClock | ScaledClock, *, seed: int = 0, database: Pat
         air = Air(registry.login, looks.arrived, looks.present)
         commands = Commands(registry, air, clock.now_ms, lambda: True)
         service.attach(air, commands)
-        for work in (service.run(looks=False), relay.run(), looks.run(), Housekeeping(registry, PURGE_EVERY_S).run()):
+        for work in (
+            service.run(looks=False, gather_s=gather_s),
+            relay.run(),
+            looks.run(),
+            Housekeeping(registry, PURGE_EVERY_S).run(),
+        ):
             stack.push_async_callback(_ended, asyncio.create_task(work))
         yield Rig(clock, store, registry, service, commands, pen, metrics, air)
         await registry.flush()

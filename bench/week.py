@@ -30,6 +30,8 @@ INTERVALS = Intervals(driving_s=60, parked_s=600, heartbeat_s=900)
 KEPT_DAYS = 90
 DAY_S = 86_400.0
 STEP_S = 3_600.0
+GATHER_S = 5.0
+"""The gateway's turns: half of what a unit waits for its Ack before it sends again."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -63,7 +65,7 @@ async def live(
 ) -> Week:
     """One run under `clock`'s loop."""
     began = time.perf_counter()
-    async with rig(clock, seed=seed, database=database) as bench:
+    async with rig(clock, seed=seed, database=database, gather_s=GATHER_S) as bench:
         models = modeldb.load().available(BRAND)
         for place in range(vehicles):
             await bench.add(_unit(seed, place), _model(models, place))

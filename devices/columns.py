@@ -21,6 +21,7 @@ from devices.physics import (
     CONSUMPTION,
     CONSUMPTION_KM,
     COOL_DOWN_S,
+    CRUISE_S,
     DISTANCE,
     DRAG,
     EFFICIENCY,
@@ -124,7 +125,7 @@ class Columns:
         driving, left, own = rows[moving], seconds[moving], built[moving]
         state = state[moving]
         while len(driving):
-            stride = np.minimum(left, STRIDE_S)
+            stride = _stride(state, own, left)
             state = _driven(_stood(state, own, stride), own, stride)
             self._next_legs(driving, state)
             left = left - stride
@@ -177,16 +178,30 @@ def _charged(level: Matrix, rate: Matrix, dt: Matrix) -> Matrix:
     return np.where(known, now, level)
 
 
+def _stride(s: Matrix, p: Matrix, seconds: Matrix) -> Matrix:
+    """`physics.stride` for many."""
+    least = np.minimum(seconds, STRIDE_S)
+    speed, out, wait = s[:, SPEED], s[:, LEG_OUT], s[:, WAIT]
+    wish = np.minimum(np.minimum(s[:, TARGET], p[:, TOP]), s[:, LEG_LIMIT])
+    braking_m = np.maximum(0.0, speed * speed - out * out) / (25.92 * p[:, BRAKING])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        free_s = (s[:, LEG_END] - s[:, DISTANCE] - braking_m) * 3.6 / speed - 2 * STRIDE_S
+    can = _road_load(speed / 3.6, s[:, LEG_GRADE], p) * speed / 3.6 <= p[:, POWER]
+    cruises = (speed > 0) & (speed == wish) & (s[:, ENERGY] > 1) & can & (free_s > STRIDE_S)
+    held = np.where(cruises, np.minimum(free_s, CRUISE_S), STRIDE_S)
+    return np.where(seconds <= STRIDE_S, least, np.minimum(seconds, np.where(wait > 0, np.maximum(STRIDE_S, wait), held)))
+
+
 def _driven(state: Matrix, p: Matrix, h: Matrix) -> Matrix:
     """`physics.drive` for many."""
     s = state
     waits = s[:, WAIT] > 0
     s[:, WAIT] = np.where(waits, np.maximum(0.0, s[:, WAIT] - h), s[:, WAIT])
-    speed, brake, left_m = s[:, SPEED], p[:, BRAKING], s[:, LEG_END] - s[:, DISTANCE]
+    speed, brake, left_m, ahead_s = s[:, SPEED], p[:, BRAKING], s[:, LEG_END] - s[:, DISTANCE], np.minimum(h, STRIDE_S)
     goes = (s[:, IGNITION] > 0) & (s[:, ENABLED] > 0) & (s[:, ENERGY] > 0)
-    stops = goes & (s[:, TARGET] > 0) & (s[:, LEG_OUT] == 0) & (left_m <= np.maximum(NEAR_M, 0.5 * brake * h * h))
+    stops = goes & (s[:, TARGET] > 0) & (s[:, LEG_OUT] == 0) & (left_m <= np.maximum(NEAR_M, 0.5 * brake * ahead_s * ahead_s))
     may = 3.6 * np.sqrt((s[:, LEG_OUT] / 3.6) ** 2 + 2 * brake * np.maximum(0.0, left_m))
-    held = np.maximum(s[:, LEG_OUT], may - 3.6 * brake * h)
+    held = np.maximum(s[:, LEG_OUT], may - 3.6 * brake * ahead_s)
     wish = np.where(goes, np.minimum(np.minimum(s[:, TARGET], p[:, TOP]), np.minimum(s[:, LEG_LIMIT], held)), 0.0)
     driven_m, after = _towards(speed, wish, _road_load(speed / 3.6, s[:, LEG_GRADE], p), p, h)
     driven_m = np.where(stops, np.maximum(0.0, left_m), driven_m)

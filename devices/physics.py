@@ -20,6 +20,9 @@ AIR_KG_PER_M3 = 1.2041
 STRIDE_S = 1.0
 """How finely motion is integrated. Cut otherwise, a trip of minutes differs by less than 1 % in distance and energy."""
 
+CRUISE_S = 30.0
+"""What is gone at a constant speed is integrated as finely as this."""
+
 NEAR_M = 0.05
 """Close enough to where it wanted to stop."""
 
@@ -125,20 +128,39 @@ def moves(s: Row) -> bool:
     return s[SPEED] > 0 or (s[TARGET] > 0 and s[IGNITION] > 0 and s[ENABLED] > 0)
 
 
+def stride(s: Row, p: Row, seconds: float) -> float:
+    """How much of `seconds` a vehicle that moves may move on at once: where its speed stays as it is more than STRIDE_S.
+
+    It holds its speed while that is all that it may and can, and what it must brake for is further away than it takes to brake.
+    """
+    if seconds <= STRIDE_S:
+        return seconds
+    if s[WAIT] > 0:
+        return min(seconds, max(STRIDE_S, s[WAIT]))
+    speed, out = s[SPEED], s[LEG_OUT]
+    if speed <= 0 or speed != min(s[TARGET], p[TOP], s[LEG_LIMIT]) or s[ENERGY] <= 1:
+        return STRIDE_S
+    braking_m = max(0.0, speed * speed - out * out) / (25.92 * p[BRAKING])
+    free_s = (s[LEG_END] - s[DISTANCE] - braking_m) * 3.6 / speed - 2 * STRIDE_S
+    if free_s <= STRIDE_S or road_load(speed / 3.6, s[LEG_GRADE], p) * speed / 3.6 > p[POWER]:
+        return STRIDE_S
+    return min(seconds, free_s, CRUISE_S)
+
+
 def drive(s: Row, p: Row, h: float) -> None:
-    """Let a vehicle that moves move on for `h` seconds, not more than a stride."""
+    """Let a vehicle that moves move on for `h` seconds, not more than a `stride`."""
     if s[WAIT] > 0:
         s[WAIT] = max(0.0, s[WAIT] - h)
         s[SPEED] = 0.0
         return
-    speed, brake, left_m = s[SPEED], p[BRAKING], s[LEG_END] - s[DISTANCE]
+    speed, brake, left_m, ahead_s = s[SPEED], p[BRAKING], s[LEG_END] - s[DISTANCE], min(h, STRIDE_S)
     goes = s[IGNITION] > 0 and s[ENABLED] > 0 and s[ENERGY] > 0
-    if goes and s[TARGET] > 0 and s[LEG_OUT] == 0 and left_m <= max(NEAR_M, 0.5 * brake * h * h):
+    if goes and s[TARGET] > 0 and s[LEG_OUT] == 0 and left_m <= max(NEAR_M, 0.5 * brake * ahead_s * ahead_s):
         driven_m, after = max(0.0, left_m), 0.0
         s[DISTANCE] = s[LEG_END]
     else:
         may = 3.6 * math.sqrt((s[LEG_OUT] / 3.6) ** 2 + 2 * brake * max(0.0, left_m))
-        wish = min(s[TARGET], p[TOP], s[LEG_LIMIT], max(s[LEG_OUT], may - 3.6 * brake * h)) if goes else 0.0
+        wish = min(s[TARGET], p[TOP], s[LEG_LIMIT], max(s[LEG_OUT], may - 3.6 * brake * ahead_s)) if goes else 0.0
         load = road_load(speed / 3.6, s[LEG_GRADE], p)
         driven_m, after = _towards(speed, wish, load, p, h)
         s[DISTANCE] += driven_m
@@ -193,8 +215,8 @@ def stand(s: Row, p: Row, dt: float) -> None:
     s[MOTOR_C] = warm + (s[MOTOR_C] - warm) * math.exp(-dt / tau_s)
     warmth = TIRE_CELSIUS_PER_KMH * s[SPEED]
     s[TIRE_C] = warmth + (s[TIRE_C] - warmth) * math.exp(-dt / TIRE_WARM_S)
-    for cold, leak in zip(range(COLD.start, COLD.stop), range(LEAK.start, LEAK.stop), strict=True):
-        if s[leak]:
+    if any(s[LEAK]):
+        for cold, leak in zip(range(COLD.start, COLD.stop), range(LEAK.start, LEAK.stop), strict=True):
             s[cold] = max(0.0, s[cold] - s[leak] * dt / 3600)
 
 

@@ -35,6 +35,7 @@ class Senses:
     def __init__(self, translation: Translation, vehicle: Vehicle) -> None:
         self._translation = translation
         self.read: Callable[[], State] = vehicle.state
+        self._vehicle, self._own = vehicle, self.read
         self._watched = tuple(key for key in vehicle.properties if PROPERTIES[key].event is not None)
         self.forget()
 
@@ -62,9 +63,11 @@ class Senses:
 
     def change(self) -> Signals | None:
         """If a named property (enum, lamp, bool) is not as told last: the signals that changed, the position, the cause."""
+        if self._told is None or (self.read is self._own and self._vehicle.named() == self._told):
+            return None
         state = self.read()
         seen = self._watch(state)
-        if seen == self._told or self._told is None:
+        if seen == self._told:
             return None
         key = next(key for key, now, told in zip(self._watched, seen, self._told, strict=True) if now != told)
         before, self._told, self.last = self._signals, seen, state

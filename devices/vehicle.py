@@ -20,6 +20,7 @@ from devices.physics import P, S
 from devices.route import Loop, Place, Route
 from devices.shown import LAMPS, SHOWN, TIRES
 from modeldb.model import VehicleModel
+from modeldb.vocabulary import PROPERTIES
 
 __all__ = ["LAMPS", "TIRES", "State", "Vehicle"]
 
@@ -97,6 +98,7 @@ class Vehicle:
         self.kind = kind
         self._shows = _shows(frozenset(properties))
         self.properties = tuple(key for key, _ in self._shows)
+        self._named = tuple(show for key, show in self._shows if PROPERTIES[key].event is not None)
         self.commands = frozenset(commands)
         self.executed: Counter[str] = Counter()
         self.electric = "charging_status" in self.properties
@@ -272,6 +274,10 @@ class Vehicle:
         """All that the model can say, as vocabulary values and without any rounding."""
         return {key: show(self) for key, show in self._shows}
 
+    def named(self) -> tuple[Any, ...]:
+        """The part of `state` that has names (enum, lamp, bool): its values in the order of `properties`."""
+        return tuple([show(self) for show in self._named])
+
     def lamp(self, key: str) -> str:
         """What the lamp `key` shows: ON, OFF or SENSOR_FAILURE."""
         return shown.lamp(self, key)
@@ -325,7 +331,7 @@ class Vehicle:
         row, built = self._row.tolist(), self._built
         while seconds > 1e-9:
             moving = physics.moves(row)
-            stride = min(seconds, physics.STRIDE_S) if moving else seconds
+            stride = physics.stride(row, built, seconds) if moving else seconds
             physics.stand(row, built, stride)
             if moving:
                 physics.drive(row, built, stride)

@@ -38,10 +38,9 @@ class Metrics:
         self.stages = Counter("teleloop_stage_seconds", "Where the loop's time goes, by stage", ["stage"], registry=self.registry)
         self.backlog = Gauge("teleloop_backlog_payloads", "Payloads that wait for the loop", registry=self.registry)
         self.units_online = Gauge("teleloop_units_online", "Units that are online", registry=self.registry)
-        for outcome in OUTCOMES:
-            self.frames.labels(outcome)
-        for stage in STAGES:
-            self.stages.labels(stage)
+        self._outcomes = {outcome: self.frames.labels(outcome) for outcome in OUTCOMES}
+        self._spent = {stage: self.stages.labels(stage) for stage in STAGES}
+        self._ways = (self.decoded.labels("bulk"), self.decoded.labels("one by one"))
         for reason in get_args(Reason):
             self.refused.labels(reason)
         self.path.info({"path": path_in_use})
@@ -50,8 +49,9 @@ class Metrics:
         """Take in one batch: a label is touched once, not once a frame."""
         if receipts:
             self.batches.observe(len(receipts))
-        for outcome in OUTCOMES:
-            self.frames.labels(outcome).inc(sum(getattr(receipt, outcome) for receipt in receipts))
+        for outcome, counter in self._outcomes.items():
+            if times := sum(getattr(receipt, outcome) for receipt in receipts):
+                counter.inc(times)
         for reason, times in Tally(refusal.reason for receipt in receipts for refusal in receipt.refused).items():
             self.refused.labels(reason).inc(times)
         for kind, times in Tally(event.type for event in events).items():
@@ -59,13 +59,14 @@ class Metrics:
 
     def decode(self, fast: int, slow: int) -> None:
         """Count frames by how they were decoded."""
-        self.decoded.labels("bulk").inc(fast)
-        self.decoded.labels("one by one").inc(slow)
+        for counter, frames in zip(self._ways, (fast, slow), strict=True):
+            if frames:
+                counter.inc(frames)
 
     def spend(self, stage: str, since: float) -> float:
         """Count the time since a moment of `time.perf_counter` for a stage; the moment now."""
         now = time.perf_counter()
-        self.stages.labels(stage).inc(now - since)
+        self._spent[stage].inc(now - since)
         return now
 
     def refuse(self, reason: Reason) -> None:
