@@ -1,5 +1,6 @@
 """Vehicles: add, list, show, archive, restore, new credentials."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import structlog
@@ -62,16 +63,7 @@ async def add_vehicles(
         added, keys = await _add(gateway, client.fleet_id, wanted, flow_id)
         return shown(gateway, added, keys, await let_in(gateway, {added.vehicle.unit: keys.password}))
     response.status_code = 207
-    outcomes: list[tuple[Added, UnitKeys] | Problem] = []
-    for each in wanted:
-        try:
-            outcomes.append(await _add(gateway, client.fleet_id, _request.validate_python(each), flow_id))
-        except ValidationError as error:
-            outcomes.append(invalid(RequestValidationError(error.errors())))
-        except RegistryError as error:
-            outcomes.append(problem_of(error))
-        except Problem as problem:
-            outcomes.append(problem)
+    outcomes = await _add_all(gateway, client.fleet_id, wanted, flow_id)
     logins = {each[0].vehicle.unit: each[1].password for each in outcomes if isinstance(each, tuple)}
     warnings = await let_in(gateway, logins)
     return Response(
@@ -88,10 +80,39 @@ def _item(gateway: Gateway, outcome: tuple[Added, UnitKeys] | Problem, warnings:
 
 
 async def _add(gateway: Gateway, fleet_id: str, wanted: VehicleRequest, flow_id: str) -> tuple[Added, UnitKeys]:
+    added = await gateway.registry.vehicles.add(fleet_id, _new(wanted), flow_id)
+    return added, gateway.registry.keys(added.vehicle.unit, added.generation)
+
+
+async def _add_all(
+    gateway: Gateway, fleet_id: str, wanted: Sequence[Any], flow_id: str
+) -> list[tuple[Added, UnitKeys] | Problem]:
+    """What came of each of a list: those that are understood are added together."""
+    problems: dict[int, Problem] = {}
+    understood: dict[int, NewVehicle] = {}
+    for place, each in enumerate(wanted):
+        try:
+            understood[place] = _new(_request.validate_python(each))
+        except ValidationError as error:
+            problems[place] = invalid(RequestValidationError(error.errors()))
+        except Problem as problem:
+            problems[place] = problem
+    added = await gateway.registry.vehicles.add_all(fleet_id, list(understood.values()), flow_id)
+    outcomes = dict(zip(understood, added, strict=True))
+    return [problems[place] if place in problems else _outcome(gateway, outcomes[place]) for place in range(len(wanted))]
+
+
+def _outcome(gateway: Gateway, outcome: Added | RegistryError) -> tuple[Added, UnitKeys] | Problem:
+    if isinstance(outcome, RegistryError):
+        return problem_of(outcome)
+    return outcome, gateway.registry.keys(outcome.vehicle.unit, outcome.generation)
+
+
+def _new(wanted: VehicleRequest) -> NewVehicle:
     master_data = wanted.master_data.model_dump(exclude_unset=True)
     if len(master_data) > FIELDS_LIMIT:
         raise Problem(400, "validation", f"master_data has at most {FIELDS_LIMIT} fields")
-    new = NewVehicle(
+    return NewVehicle(
         UnitId(wanted.telematics_brand, wanted.telematics_unit_id),
         wanted.vehicle_model_id,
         wanted.vehicle_model,
@@ -101,8 +122,6 @@ async def _add(gateway: Gateway, fleet_id: str, wanted: VehicleRequest, flow_id:
         wanted.tags,
         wanted.operation_status,
     )
-    added = await gateway.registry.vehicles.add(fleet_id, new, flow_id)
-    return added, gateway.registry.keys(new.unit, added.generation)
 
 
 async def let_in(gateway: Gateway, logins: dict[UnitId, str]) -> list[str]:

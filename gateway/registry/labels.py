@@ -65,8 +65,17 @@ def custom_label(said: str) -> str:
 async def label(connection: AsyncConnection, vehicle: VehicleRecord) -> None:
     """Write down the labels that `vehicle` has from now on."""
     await connection.execute(delete(vehicle_labels).where(vehicle_labels.c.number == vehicle.number))
-    place = {"fleet_id": vehicle.fleet_id, "archived": vehicle.archived_at is not None, "number": vehicle.number}
-    await connection.execute(insert(vehicle_labels), [{**place, "label": each} for each in labels_of(vehicle)])
+    await label_new(connection, [vehicle])
+
+
+async def label_new(connection: AsyncConnection, born: Sequence[VehicleRecord]) -> None:
+    """Write down the labels of vehicles that have none yet."""
+    rows = []
+    for vehicle in born:
+        place = {"fleet_id": vehicle.fleet_id, "archived": vehicle.archived_at is not None, "number": vehicle.number}
+        rows += [{**place, "label": each} for each in labels_of(vehicle)]
+    if rows:
+        await connection.execute(insert(vehicle_labels), rows)
 
 
 async def turn(connection: AsyncConnection, numbers: Sequence[int], online: bool) -> None:

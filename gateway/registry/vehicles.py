@@ -3,7 +3,7 @@
 import string
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,16 +12,17 @@ from gateway.chance import fresh_letters
 from gateway.memory import Memory
 from gateway.registry import labels
 from gateway.registry.attachments import Attachments, chunks
-from gateway.registry.errors import UnitTaken
+from gateway.registry.errors import RegistryError, UnitTaken
 from gateway.registry.listing import VehicleFilter, cursor_after, page_query, position_of, searchable
 from gateway.registry.models import checked_unit, chosen_model
 from gateway.registry.outbox import Outbox
 from gateway.registry.packing import unpacked
 from gateway.registry.record import VehicleRecord, born, record, selected
-from gateway.registry.rows import attach_unit, is_unit, one, revise
+from gateway.registry.rows import attach_units, free_units, is_unit, many, one, revise
 from gateway.store import Store
 from gateway.store.tables import memories, units, vehicles
 from modeldb import Database
+from modeldb.model import VehicleModel
 from protocols.codec import UnitId
 
 VEHICLE_ID_LETTERS = "".join(sorted(set(string.ascii_uppercase + string.digits) - set("0O1I")))
@@ -53,6 +54,11 @@ class Added:
     warnings: tuple[str, ...] = ()
 
 
+class _Chosen(NamedTuple):
+    model: VehicleModel
+    warnings: tuple[str, ...]
+
+
 class Vehicles:
     """The vehicles of all fleets. Another fleet's vehicle is Unknown."""
 
@@ -71,34 +77,56 @@ class Vehicles:
 
     async def add(self, fleet_id: str, new: NewVehicle, flow_id: str) -> Added:
         """Add a vehicle. Raises UnitTaken, BrandUnknown, BadUnitId, Unsealed, ModelUnknown, ModelAmbiguous."""
+        outcome = (await self.add_all(fleet_id, [new], flow_id))[0]
+        if isinstance(outcome, RegistryError):
+            raise outcome
+        return outcome
+
+    async def add_all(self, fleet_id: str, wanted: Sequence[NewVehicle], flow_id: str) -> list[Added | RegistryError]:
+        """Add vehicles in one transaction; what came of each, in order: what one alone would raise keeps no other out."""
+        outcomes: dict[int, Added | RegistryError] = {}
+        now = self._now_ms()
+        chosen: dict[int, _Chosen] = {}
+        for place, new in enumerate(wanted):
+            try:
+                chosen[place] = self._chosen(new)
+            except RegistryError as error:
+                outcomes[place] = error
+        async with self._store.writing() as connection:
+            generations = await free_units(connection, [wanted[place].unit for place in chosen])
+            free = set(generations)
+            for place in list(chosen):
+                unit = wanted[place].unit
+                if unit in free:
+                    free.remove(unit)
+                else:
+                    outcomes[place] = UnitTaken(unit)
+                    del chosen[place]
+            ids = dict(zip(chosen, await _free_ids(connection, len(chosen)), strict=True))
+            last = int((await connection.execute(select(func.coalesce(func.max(vehicles.c.number), 0)))).scalar_one())
+            rows = [
+                _row(wanted[place], chosen[place].model.id, fleet_id, now) | {"vehicle_id": vehicle_id, "number": number}
+                for number, (place, vehicle_id) in enumerate(ids.items(), last + 1)
+            ]
+            if rows:
+                await connection.execute(insert(vehicles), rows)
+            attached = {wanted[place].unit: vehicle_id for place, vehicle_id in ids.items()}
+            await attach_units(connection, attached, generations)
+            born_now = await many(connection, list(ids.values()))
+            await labels.label_new(connection, list(born_now.values()))
+            found = await self._attachments.read(connection, list(attached))
+            created = [born(born_now[each], self._models, "VehicleCreated", now, flow_id) for each in ids.values()]
+            await self._outbox.put(connection, created)
+        if attached:
+            self._changed(list(attached), found)
+        for place, vehicle_id in ids.items():
+            outcomes[place] = Added(born_now[vehicle_id], generations[wanted[place].unit], chosen[place].warnings)
+        return [outcomes[place] for place in range(len(wanted))]
+
+    def _chosen(self, new: NewVehicle) -> _Chosen:
         warnings = checked_unit(self._models, new.unit, believed=self._believed)
         model = chosen_model(self._models, new.unit.brand, new.vehicle_model_id, new.vehicle_model, new.year)
-        now = self._now_ms()
-        row = {
-            "fleet_id": fleet_id,
-            "brand": new.unit.brand,
-            "telematics_unit_id": new.unit.telematics_unit_id,
-            "vehicle_model_id": model.id,
-            "master_data": dict(new.master_data),
-            "custom_fields": dict(new.custom_fields),
-            "tags": list(dict.fromkeys(new.tags)),
-            "search": searchable(new.master_data, new.custom_fields),
-            "operation_status": new.operation_status,
-            "rental_status": "NOT_IN_RENTAL",
-            "created_at": now,
-            "modified_at": now,
-        }
-        async with self._store.writing() as connection:
-            vehicle_id = await _free_id(connection)
-            last = select(func.coalesce(func.max(vehicles.c.number), 0)).scalar_subquery()
-            await connection.execute(insert(vehicles).values(vehicle_id=vehicle_id, number=last + 1, **row))
-            generation = await attach_unit(connection, new.unit, vehicle_id)
-            vehicle = await one(connection, fleet_id, vehicle_id)
-            await labels.label(connection, vehicle)
-            found = await self._attachments.read(connection, [new.unit])
-            await self._outbox.put(connection, [born(vehicle, self._models, "VehicleCreated", now, flow_id)])
-        self._changed([new.unit], found)
-        return Added(vehicle, generation, tuple(warnings))
+        return _Chosen(model, tuple(warnings))
 
     async def get(self, fleet_id: str, vehicle_id: str) -> VehicleRecord:
         """One vehicle, archived or not. Raises Unknown."""
@@ -201,9 +229,30 @@ class Vehicles:
         self._outbox.waiting.set()
 
 
-async def _free_id(connection: AsyncConnection) -> str:
-    while True:
-        vehicle_id = fresh_letters(VEHICLE_ID_LETTERS, VEHICLE_ID_LENGTH)
-        taken = await connection.execute(select(vehicles.c.vehicle_id).where(vehicles.c.vehicle_id == vehicle_id))
-        if taken.first() is None:
-            return vehicle_id
+def _row(new: NewVehicle, vehicle_model_id: str, fleet_id: str, now: int) -> dict[str, Any]:
+    return {
+        "fleet_id": fleet_id,
+        "brand": new.unit.brand,
+        "telematics_unit_id": new.unit.telematics_unit_id,
+        "vehicle_model_id": vehicle_model_id,
+        "master_data": dict(new.master_data),
+        "custom_fields": dict(new.custom_fields),
+        "tags": list(dict.fromkeys(new.tags)),
+        "search": searchable(new.master_data, new.custom_fields),
+        "operation_status": new.operation_status,
+        "rental_status": "NOT_IN_RENTAL",
+        "created_at": now,
+        "modified_at": now,
+    }
+
+
+async def _free_ids(connection: AsyncConnection, count: int) -> list[str]:
+    """So many ids that no vehicle has."""
+    free: dict[str, None] = {}
+    while len(free) < count:
+        drawn = {fresh_letters(VEHICLE_ID_LETTERS, VEHICLE_ID_LENGTH): None for _ in range(count - len(free))}
+        for chunk in chunks(list(drawn)):
+            for taken in await connection.execute(select(vehicles.c.vehicle_id).where(vehicles.c.vehicle_id.in_(chunk))):
+                del drawn[taken.vehicle_id]
+        free |= drawn
+    return list(free)

@@ -21,7 +21,7 @@ from gateway.registry import (
     Wrong,
 )
 from gateway.registry.listing import VehicleFilter
-from gateway.registry.vehicles import ARCHIVE_KEPT_MS, VEHICLE_ID_LETTERS, NewVehicle
+from gateway.registry.vehicles import ARCHIVE_KEPT_MS, VEHICLE_ID_LETTERS, Added, NewVehicle
 from gateway.store.tables import memories
 from protocols.codec import UnitId
 
@@ -227,3 +227,15 @@ async def test_what_was_archived_90_days_ago_is_forgotten(registry: Registry, cl
     with pytest.raises(Unknown):
         await registry.vehicles.get(FLEET, added.vehicle_id)
     assert await registry.find([unit()]) == {}
+
+
+async def test_of_many_vehicles_each_has_its_own_outcome_and_all_are_one_transaction(registry: Registry) -> None:
+    taken = await registry.vehicles.add(FLEET, a_vehicle(1), "")
+    wanted = [a_vehicle(2), a_vehicle(1), a_vehicle(3), a_vehicle(2), NewVehicle(UnitId("NOBODY", "1"))]
+    outcomes = await registry.vehicles.add_all(FLEET, wanted, "flow")
+    assert [type(each) for each in outcomes] == [Added, UnitTaken, Added, UnitTaken, BrandUnknown]
+    listed, _ = await registry.vehicles.page(FLEET)
+    added = [each.vehicle.vehicle_id for each in outcomes if isinstance(each, Added)]
+    assert [vehicle.vehicle_id for vehicle in listed] == [taken.vehicle.vehicle_id, *added]
+    told = [event for _, event in await registry.outbox.oldest() if event.flow_id == "flow"]
+    assert [(event.type, event.vehicle_id) for event in told] == [("VehicleCreated", each) for each in added]
