@@ -3,8 +3,8 @@
 import asyncio
 import uuid
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 from aiormq import spec
 from aiormq.abc import AbstractConnection, ConfirmationFrameType
@@ -15,6 +15,7 @@ from yarl import URL
 
 from gateway.amqp.confirms import Batch, Confirms
 from gateway.amqp.frames import publishing
+from gateway.amqp.tap import Settle, Tap
 from gateway.amqp.topology import EXCHANGE
 from gateway.events import Event
 from gateway.publisher import PublishFailed
@@ -54,11 +55,18 @@ class Wire(TransportFactory):
     def __init__(self, scheme: str) -> None:
         self._factory = TLSTransportFactory() if scheme == "amqps" else TCPTransportFactory()
         self._writer: StreamWriter | None = None
+        self._tap: Tap | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[StreamReader, StreamWriter]:
         """Connect; aiormq calls this."""
         reader, self._writer = await self._factory.create(url, **kwargs)
-        return reader, self._writer
+        self._tap = Tap(reader)
+        return cast(StreamReader, self._tap), self._writer
+
+    def listen(self, channel: int, settle: Settle, stir: Callable[[], None]) -> None:
+        """See `Tap.listen`."""
+        if self._tap is not None:
+            self._tap.listen(channel, settle, stir)
 
     @property
     def unsent_bytes(self) -> int:
@@ -113,6 +121,8 @@ class BatchChannel(Channel):
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Return when all are confirmed. Raises PublishFailed, mostly one of the kinds above."""
+        if not self._confirms.outstanding:  # so nothing of this channel is on its way through aiormq
+            self._wire.listen(self.number, self._settle, self._stir)
         batch = self._confirms.open({event.id for event in events})
         try:
             await self._send(batch, events)
@@ -170,6 +180,9 @@ class BatchChannel(Channel):
     def _stir(self) -> None:
         if not self._moved.done():
             self._moved.set_result(None)
+
+    def _settle(self, tag: int, multiple: bool) -> None:
+        self._confirms.settle(tag, multiple, taken=True)
 
     async def _on_confirm_frame(self, frame: ConfirmationFrameType) -> None:
         multiple = bool(getattr(frame, "multiple", False))

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 
 METHOD, HEADER, BODY = 1, 2, 3
 FRAME_END = b"\xce"
@@ -35,14 +36,26 @@ def short_string(text: str) -> bytes:
     return bytes((len(encoded),)) + encoded
 
 
+@lru_cache(maxsize=256)
+def _name(name: str) -> bytes:
+    return short_string(name) + LONG_STRING
+
+
 def table(fields: Mapping[str, str]) -> bytes:
     """A field table of long strings (section 4.2.5.5)."""
     parts: list[bytes] = []
     for name, value in fields.items():
         encoded = value.encode()
-        parts += (short_string(name), LONG_STRING, _size(len(encoded)), encoded)
+        parts += (_name(name), _size(len(encoded)), encoded)
     content = b"".join(parts)
     return _size(len(content)) + content
+
+
+@lru_cache(maxsize=65536)
+def _publish(channel: int, exchange: str, routing_key: str) -> bytes:
+    """The method frame, which is the same for all events of a type and vehicle."""
+    method = b"".join((BASIC_PUBLISH, short_string(exchange), short_string(routing_key), MANDATORY))
+    return _frame_start(METHOD, channel, len(method)) + method + FRAME_END
 
 
 def publishing(
@@ -58,9 +71,8 @@ def publishing(
 
     `frame_limit_bytes` is the connection's negotiated frame size, 0 for none. Raises ValueError for a name over 255 bytes.
     """
-    method = b"".join((BASIC_PUBLISH, short_string(exchange), short_string(routing_key), MANDATORY))
     header = b"".join((BASIC_CONTENT, _body_size(len(body)), FLAGS, JSON, table(headers), PERSISTENT, short_string(message_id)))
-    parts = [_frame_start(METHOD, channel, len(method)), method, FRAME_END]
+    parts = [_publish(channel, exchange, routing_key)]
     parts += (_frame_start(HEADER, channel, len(header)), header, FRAME_END)
     step = frame_limit_bytes - FRAME_OVERHEAD_BYTES if frame_limit_bytes else max(len(body), 1)
     for start in range(0, len(body), step):
