@@ -145,6 +145,19 @@ def test_an_objective_that_is_missed_gives_1_and_an_overloaded_generator_is_said
     assert "the generator was the bottleneck" in said.stderr.replace("\n", " ")
 
 
+def test_a_noisy_line_is_refused_by_the_gateway_and_loses_nothing(lab: Lab, tmp_path: Path) -> None:
+    out = tmp_path / "run.json"
+    said = load(
+        lab, "--units", "20", "--rate", "60", "--for", "4s", "--fault", "bad_crc:0.05", "--objective", "lost==0",
+        "--objective", "missing==0", "--objective", "refused>0", "--out", str(out),
+    )  # fmt: skip
+    assert said.code == 0, said.stderr
+    assert "bad_checksum" in said.stderr
+    ledger = said.document["ledger"]
+    assert isinstance(ledger, dict)
+    assert ledger["acknowledged"] == ledger["observed"] == ledger["attempted"] >= 200
+
+
 def test_a_reconnect_storm_loses_nothing(lab: Lab) -> None:
     said = load(
         lab, "--lean", "--units", "20", "--batch", "2", "--stage", "ramp 2s 0..40", "--stage", "storm 3s 40",
