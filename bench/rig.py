@@ -236,12 +236,13 @@ async def rig(
         pen, live, metrics = Pen(), Live(), Metrics()
         relay = Relay(registry.outbox, pen, live, metrics)
         service = Service(registry, relay, pen, live, metrics, clock.now_ms, {"cloudboxx": QUICK})
+        service.gather_s = gather_s
         looks = _Looks(service, registry)
         air = Air(registry.login, looks.arrived, looks.present)
         commands = Commands(registry, air, clock.now_ms, lambda: True)
         service.attach(air, commands)
         for work in (
-            service.run(looks=False, gather_s=gather_s),
+            service.run(looks=False),
             relay.run(),
             looks.run(),
             Housekeeping(registry, PURGE_EVERY_S).run(),

@@ -96,7 +96,7 @@ def own_facts(vehicle: Vehicle) -> dict[str, int]:
         "satellites": vehicle.satellites,
         "gnss_fix": 3,
         "gnss_hdop": 9,
-        "supply_voltage": round(vehicle.supply_voltage * 1000),
+        "supply_voltage": supply_mv(vehicle),
         "backup_voltage": 4_050,
         "unit_temperature": round(250 + 40 * math.sin(vehicle.distance_m / 5_000)),
         "rssi": vehicle.signal_dbm,
@@ -104,6 +104,11 @@ def own_facts(vehicle: Vehicle) -> dict[str, int]:
         "network": 262_001,
         "commanded_locks": _two_bits(vehicle.commanded_lock) | _two_bits(vehicle.commanded_top_case_lock) << 2 | 0b1111 << 4,
     }
+
+
+def supply_mv(vehicle: Vehicle) -> int:
+    """What the unit measures at its supply pins, in millivolts."""
+    return round(vehicle.supply_voltage * 1000)
 
 
 def _two_bits(locked: bool | None) -> int:

@@ -15,7 +15,7 @@ from devices.journal import SEQUENCE_MODULUS, Journal, ahead
 from devices.motion import Motion
 from devices.power import PoweredUnit
 from devices.rtc import Rtc
-from devices.senses import FOB_CAUSE, SUPPLY_CAUSE, Senses, iccid, own_facts
+from devices.senses import FOB_CAUSE, SUPPLY_CAUSE, Senses, iccid, own_facts, supply_mv
 from devices.vehicle import Vehicle
 from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Report
@@ -225,8 +225,7 @@ class Unit(PoweredUnit):
 
     def _capture_heartbeat(self, now_ms: int, *, urgent: bool = False) -> None:
         self._heartbeat_at = now_ms
-        supply_mv = own_facts(self.vehicle)["supply_voltage"]
-        facts = {"uptime": self._uptime_s(now_ms), "supply_voltage": supply_mv}
+        facts = {"uptime": self._uptime_s(now_ms), "supply_voltage": supply_mv(self.vehicle)}
         self._capture("heartbeat", now_ms, facts, urgent=urgent)
 
     def _uptime_s(self, now_ms: int) -> int:

@@ -92,7 +92,10 @@ class _Batch:
 
 
 class Service:
-    """Takes what the line hears through to confirmed events. One a gateway; `run` is its whole life."""
+    """Takes what the line hears through to confirmed events. One a gateway; `run` is its whole life.
+
+    What arrives within `gather_s` of the first payload is worked on together with it: none but what waits already, as a rule.
+    """
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class Service:
         self._paused = False
         self.storing = True
         self.publishing = True
+        self.gather_s = 0.0
 
     def attach(self, line: Path, commands: Commands, hears: Callable[[], bool] = lambda: True) -> None:
         """Say by which line the units are reached, who waits for what they answer to commands, and whether units are heard."""
@@ -139,10 +143,10 @@ class Service:
             self._presence.back(unit)
             self._turn(unit, True)
 
-    async def run(self, *, looks: bool = True, gather_s: float = 0.0) -> None:
+    async def run(self, *, looks: bool = True) -> None:
         """Work until cancelled. What is not finished then is neither acknowledged nor lost: its units keep it.
 
-        Without `looks` somebody else calls `look`. What arrives within `gather_s` of the first payload is worked on with it.
+        Without `looks` somebody else calls `look`.
         """
         online = await self._insist(self._registry.online, "looking up who is online")
         for vehicle, _ in online.values():
@@ -151,8 +155,8 @@ class Service:
         try:
             while True:
                 await self._wakeup.wait()
-                if gather_s:
-                    await asyncio.sleep(gather_s)
+                if self.gather_s:
+                    await asyncio.sleep(self.gather_s)
                 await self._work(self._next_batch())
         finally:
             if ticking is not None:
