@@ -293,7 +293,8 @@ class PoweredUnit:
             self._still_since = now_ms
         still = self._still_since is not None and now_ms >= self._still_since + 1000 * after_s
         self.resting = bool(after_s) and still
-        self._happens(Happening.FELL_ASLEEP if self.resting else Happening.WOKE)
+        if self.resting is not (self.phase is Phase.SLEEPING):
+            self._happens(Happening.FELL_ASLEEP if self.resting else Happening.WOKE)
 
     def _wake_up(self, now_ms: int) -> None:
         """Something was said to it: it stays awake for a while."""

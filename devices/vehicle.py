@@ -259,7 +259,7 @@ class Vehicle:
     @property
     def has_flat_tire(self) -> bool:
         """Whether one has much less than it should when cold."""
-        return bool(self._row[physics.COLD].min() < shown.LOW_TIRE_SHARE * self.build.tire_kpa)
+        return bool(min(self._row[physics.COLD].tolist()) < shown.LOW_TIRE_SHARE * self.build.tire_kpa)
 
     def leak(self, tire: str, kpa_per_hour: float) -> None:
         """A nail in `tire`. Raises ValueError where there is no such tyre."""
