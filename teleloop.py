@@ -26,6 +26,7 @@ import bench.load_cli
 import bench.record_cli
 import bench.replay_cli
 import bench.scenario_cli
+import bench.truth_cli
 import devices.can_cli
 import devices.cli
 import gateway.cli
@@ -63,6 +64,7 @@ COMMANDS = (
     bench.capacity_cli,
     bench.conformance.cli,
     bench.scenario_cli,
+    bench.truth_cli,
 )
 for folder in COMMANDS:
     app.add_typer(folder.app)

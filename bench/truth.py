@@ -57,18 +57,32 @@ def check(terminal: Terminal, shown: Mapping[str, Any], translation: Translation
 
     `translation` is the one of the vehicle's right model; none: the terminal's own.
     """
+    waits = bool(terminal.flash.journal)
     translation = translation or terminal.config.translation
-    unit, told, now = str(terminal.config.unit), terminal.truth_told, terminal.vehicle.state()
+    return compared(str(terminal.config.unit), terminal.vehicle.state(), terminal.truth_told, shown, translation, waits=waits)
+
+
+def compared(
+    unit: str,
+    now: Mapping[str, Any],
+    told: Mapping[str, Any] | None,
+    shown: Mapping[str, Any],
+    translation: Translation,
+    *,
+    waits: bool = False,
+) -> Truth:
+    """As `check`, from the facts: what is true `now`, what was true when the unit `told` of it last, what the gateway has.
+
+    `waits`: something that the unit said is not acknowledged yet.
+    """
     sayable = translation.translate(translation.invert(now))
-    waiting = "its last report is not acknowledged" if terminal.flash.journal else ""
+    waiting = "its last report is not acknowledged" if waits else ""
     found: list[Difference] = []
-    compared = 0
     for key in sayable:
         true = now[key] if told is None or PROPERTIES[key].event is not None else told.get(key, now[key])
-        compared += 1
         if not near(shown.get(key), true, translation.resolution(key)):
             found.append(Difference(unit=unit, key=key, truth=true, gateway=shown.get(key), why=waiting))
-    return Truth(compared=compared, differences=tuple(found))
+    return Truth(compared=len(sayable), differences=tuple(found))
 
 
 def near(said: Any, true: Any, step: float) -> bool:

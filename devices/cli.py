@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from devices.can import CanError
 from devices.config import Intervals
 from devices.faults import ALL, parse
 from devices.faults.fault import EXPECTATIONS
@@ -25,6 +27,7 @@ from devices.line import LINES, line_named
 from devices.roads import Roads, load, shipped
 from devices.routefile import read_ways
 from devices.unitsfile import UnitsFileError, read_units
+from devices.vehiclebus import Buses, CanPlan
 
 app = typer.Typer(no_args_is_help=True, help="Simulated units.")
 
@@ -83,6 +86,14 @@ def fleet(
     control: Annotated[
         str | None, typer.Option(metavar="127.0.0.1:PORT", help="Serve the control API there; port 0 takes a free one.")
     ] = None,
+    can: Annotated[
+        list[str],
+        typer.Option(
+            metavar="INTERFACE[:CHANNEL][@BRAND/ID]",
+            help="Vehicles put their truth on a CAN bus by their model's DBC, and their units read it there: virtual (all that "
+            "have a DBC), socketcan:can0, udp_multicast in a network namespace; may be given again.",
+        ),
+    ] = [],  # noqa: B006
     report: Annotated[str | None, typer.Option(help="`json`: one document on stdout at the end.")] = None,
 ) -> None:
     """Simulate the units of a file on real connections until Ctrl-C.
@@ -93,6 +104,7 @@ def fleet(
         raise typer.BadParameter("only json is known", param_hint="--report")
     console = Console(stderr=True)
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     try:
         town = None if roads == "none" else shipped() if roads == "town" else load(Path(roads))
         flash_file = FlashFile(flash) if flash is not None else None
@@ -106,9 +118,9 @@ def fleet(
             faults=[parse(each) for each in fault],
             life=_life(town, routes),
         )
-        _run(_live(made, console, control, town))
-    except (UnitsFileError, FlashFileError, ValueError) as error:
-        console.print(f"[red]{error}[/red]")
+        _run(_live(made, console, control, town, [CanPlan.parse(each) for each in can]))
+    except (UnitsFileError, FlashFileError, CanError, ValueError) as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(SETUP_FAILED) from error
     if report == "json":
         sys.stdout.write(msgspec.json.encode(_report(made, seed)).decode() + "\n")
@@ -129,8 +141,12 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def _live(fleet: Fleet, console: Console, control: str | None, town: Roads | None) -> None:
+async def _live(fleet: Fleet, console: Console, control: str | None, town: Roads | None, can: list[CanPlan]) -> None:
     async with contextlib.AsyncExitStack() as stack:
+        if can:
+            buses = stack.enter_context(Buses(fleet, can))
+            stack.callback(lambda: console.print(f"CAN: {buses.heard:,} messages believed, {buses.refused:,} not"))
+            console.print(f"CAN           {len(buses.by_unit)} of {len(fleet.members)} units read their vehicle on a bus")
         if control is not None:
             serving = importlib.import_module("devices.control").serving  # what it needs costs memory that large fleets save
             console.print(f"control API   {await stack.enter_async_context(serving(fleet, control, town))}/docs")

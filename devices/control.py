@@ -24,7 +24,7 @@ from devices.fleet import Fleet, Member
 from devices.power import ResetCause
 from devices.roads import Roads, shipped
 from devices.routefile import RouteFileError, parse_ways
-from devices.truth import Setting, facts
+from devices.truth import Setting, facts, told
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:teleloop:problem:"
@@ -147,6 +147,12 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         fleet.settle()
         return {str(member.record.unit): member.firmware.vehicle.state() for member in fleet.members}
 
+    @api.get("/reported", summary="What is true beside what was true when the unit last reported: for a truth check")
+    async def reported(limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000, offset: Annotated[int, Query(ge=0)] = 0) -> Done:
+        fleet.settle()
+        chosen = fleet.members[offset : offset + limit]
+        return {"items": [told(member) for member in chosen], "total": len(fleet.members)}
+
     @api.get("/faults", summary="What can go wrong")
     async def faults() -> list[Done]:
         return [{"name": name, "level": kind.level, "what": kind.sentence, "per": kind.per} for name, kind in sorted(ALL.items())]
@@ -189,11 +195,18 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
         driving.send(vehicle, way, order.speed_kmh, order.then)
         return {**done(member), "way": {"length_m": round(way.length_m, 1)}}
 
-    @api.post(unit_path + "/stop", summary="Brake to a stand, the ignition stays on")
+    @api.post(unit_path + "/stop", summary="Brake to a stand and stay there, the ignition stays on")
     async def stop(brand: str, unit: str) -> Done:
         member = member_of(brand, unit)
         fleet.settle()
         driving.stop(member.firmware.vehicle)
+        return done(member)
+
+    @api.post(unit_path + "/resume", summary="Let its driver go on with what he did before he was sent or stopped")
+    async def resume(brand: str, unit: str) -> Done:
+        member = member_of(brand, unit)
+        fleet.settle()
+        member.firmware.vehicle.resume()
         return done(member)
 
     @api.post(unit_path + "/open", summary="Open doors, windows or lids")

@@ -23,6 +23,8 @@ NEAR_ROADS_M = 2_000.0
 
 OFF_ROAD_KMH = 30.0
 SETTLE_S = 1.0
+STAND_S = 30.0
+"""How long a vehicle that was sent somewhere stands there before its driver goes on with what he did before."""
 
 
 def way_for(
@@ -78,8 +80,11 @@ def _way_of(roads: Roads, start: Point, length_m: float, from_m: float) -> Way:
 
 
 def send(vehicle: Vehicle, way: Way, speed_kmh: float | None = None, then: Then = "park") -> None:
-    """Have it driven along the way, from now on; whatever its driver was doing he does no more."""
-    vehicle.play(_driven(vehicle, way, speed_kmh, then))
+    """Have it driven along the way, from now on; once it is parked its driver goes on with what he was doing.
+
+    One that is to stay does so until the next order, or until `vehicle.resume`.
+    """
+    vehicle.play(_driven(vehicle, way, speed_kmh, then), resumes_after_s=None if then == "stay" else STAND_S)
 
 
 def _driven(vehicle: Vehicle, way: Way, speed_kmh: float | None, then: Then) -> Iterator[float]:
@@ -101,7 +106,7 @@ def _driven(vehicle: Vehicle, way: Way, speed_kmh: float | None, then: Then) -> 
 
 
 def stop(vehicle: Vehicle) -> None:
-    """Brake to a stand; the ignition stays as it is."""
+    """Brake to a stand and stay there until the next order, or until `vehicle.resume`; the ignition stays as it is."""
     vehicle.play(iter(()))
     vehicle.target_speed_kmh = 0.0
 

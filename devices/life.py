@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from devices.roads import Roads
-from devices.route import Route, Way
+from devices.route import Point, Route, Way
 from devices.vehicle import Life, Vehicle
 
 __all__ = ["Life", "drive_along", "following", "moving", "renting", "shared"]
@@ -21,6 +21,8 @@ DAY_S = 86_400.0
 FAR_M = 20_000.0
 """Further from any road than this, a vehicle is not of this town."""
 
+AT_CROSSING_M = 10.0
+OFF_ROAD_KMH = 30.0
 LEAST_LOOK_S = 2.0
 
 
@@ -66,7 +68,11 @@ def renting(roads: Roads) -> Life:
             if vehicle.ignition:
                 here = vehicle.here
                 node = roads.nearest(here.latitude, here.longitude)
-                yield from drive_along(vehicle, roads.trip(node, rng, from_m=vehicle.distance_m))
+                if roads.distance_m(node, here.latitude, here.longitude) > AT_CROSSING_M:
+                    to_node = [Point(here.latitude, here.longitude), roads.points[node]]
+                    yield from drive_along(vehicle, Way(to_node, from_m=vehicle.distance_m), OFF_ROAD_KMH)
+                if vehicle.ignition:
+                    yield from drive_along(vehicle, roads.trip(node, rng, from_m=vehicle.distance_m))
                 yield from _arrive(vehicle, rng)
             yield from _stand(vehicle, rng)
 
@@ -143,7 +149,7 @@ def _through_the_door(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
 
 def _drive(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
     left_s = rng.uniform(120, 420)
-    while left_s > 0:
+    while left_s > 0 and vehicle.ignition:
         vehicle.target_speed_kmh = rng.choice((0.0, 30.0, 30.0, 50.0, 50.0, 70.0))
         if vehicle.kind not in ("MOPED", "KICK_SCOOTER") and rng.random() < 0.1:
             vehicle.windows_open ^= {"front_left"}

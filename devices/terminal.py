@@ -163,8 +163,8 @@ class Terminal:
         """Something goes wrong from now on; again: at another rate. Raises FaultUnsuited."""
         ailment = fault.at_work(self, self._seed)
         self.cure(fault.name, now_ms)
-        self.ailments[fault.name] = ailment
         ailment.begins(now_ms)
+        self.ailments[fault.name] = ailment
 
     def cure(self, name: str, now_ms: int) -> None:
         """That goes wrong no more; no matter if it did not."""

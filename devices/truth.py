@@ -122,3 +122,19 @@ def facts(member: Member, now_ms: int, *, brief: bool = False) -> dict[str, Any]
         },
         "truth": vehicle.state(),
     }
+
+
+def told(member: Member) -> dict[str, Any]:
+    """What is true, and what was true when the unit last reported (null: it never did); `waiting` frames are not acknowledged."""
+    unit, record = member.firmware, member.record
+    last = unit.truth_told
+    return {
+        "brand": record.brand,
+        "telematics_unit_id": record.telematics_unit_id,
+        "vehicle_id": record.vehicle_id or None,
+        "vehicle_model_id": record.vehicle_model_id,
+        "online": member.line is not None,
+        "waiting": len(unit.flash.journal),
+        "truth": unit.vehicle.state(),
+        "told": None if last is None else dict(last),
+    }

@@ -113,6 +113,8 @@ class Vehicle:
         self._park()
         self._fill(rng)
         self._life = life(self, rng) if life is not None else None
+        self._shelved: Iterator[float] | None = None
+        self._ordered = False
         self._pause_s = next(self._life, math.inf) if self._life is not None else math.inf
 
     @classmethod
@@ -347,10 +349,26 @@ class Vehicle:
         if stop_s and row[S.LEG_LIMIT] > 0:
             row[S.WAIT] = stop_s
 
-    def play(self, script: Iterator[float]) -> None:
-        """Its driver does this from now on, and nothing else; after it nothing."""
-        self._life = script
-        self._pause_s = next(script, math.inf)
+    def play(self, script: Iterator[float], *, resumes_after_s: float | None = None) -> None:
+        """Its driver does this from now on; so long after it, what he did before, else nothing more until `resume`."""
+        if not self._ordered:
+            self._shelved, self._ordered = self._life, True
+        self._life = self._order(script, resumes_after_s)
+        self._pause_s = next(self._life, math.inf)
+
+    def resume(self) -> None:
+        """Its driver goes on with what he did before `play`."""
+        if self._ordered:
+            self._life, self._shelved, self._ordered = self._shelved, None, False
+            self._pause_s = DUE_S if self._life is not None else math.inf
+
+    def _order(self, script: Iterator[float], resumes_after_s: float | None) -> Iterator[float]:
+        yield from script
+        former = self._shelved
+        if resumes_after_s is not None and former is not None:
+            yield resumes_after_s
+            self._shelved, self._ordered = None, False
+            yield from former
 
     def execute(self, command: str) -> str | None:
         """Carry out a command (`unlock-central-lock`) wholly, or not at all: then the word for why.

@@ -10,15 +10,13 @@ from bench.ledger import Ledger, Missing
 from bench.stand.stage import LOOK_S, Stage, sleep, wait_until
 from bench.stand.story import Story
 from bench.witness import Witness
-from devices.can import BusReader, CanSenses, Ecus, bus_database, open_bus
-from devices.config import Intervals, UnitConfig
-from devices.firmware import Firmware
-from devices.flash import Flash
+from devices.config import Intervals
 from devices.fleet import Fleet
 from devices.mqtt import BrokerAddress, Connection, Dial
 from devices.terminal import Terminal
 from devices.unitsfile import UnitRecord
 from devices.vehicle import Vehicle
+from devices.vehiclebus import VehicleBus
 from protocols.codec import UnitId
 
 INTERVALS = Intervals(driving_s=5, parked_s=60, heartbeat_s=300)
@@ -193,40 +191,6 @@ class SimulatedUnit:
     def do_to_vehicle(self, text: str, act: Callable[[Vehicle], object]) -> None:
         """Something is done to its vehicle."""
         self.do(text, lambda terminal, _: act(terminal.vehicle))
-
-
-class VehicleBus:
-    """A vehicle's control units on a CAN bus, and a unit that reads them. `ecus` can be silenced, frozen and spoilt."""
-
-    def __init__(self, model: str, interface: str, channel: str, now_ms: Callable[[], int]) -> None:
-        """Raises devices.can.CanError."""
-        self._database, self._now_ms = bus_database(model), now_ms
-        self._buses = [open_bus(interface, channel), open_bus(interface, channel)]
-        self.reader = BusReader(self._database, self._buses[1])
-        self.ecus: Ecus
-
-    def join(self, terminal: Terminal) -> None:
-        """From now on the unit reads its vehicle on the bus, also after a reset."""
-        self.put(terminal.vehicle)
-        senses = CanSenses(terminal.seen, self.reader, self._now_ms, self.ecus)
-        boot = terminal.boot
-
-        def booted(config: UnitConfig, flash: Flash) -> Firmware:
-            firmware = boot(config, flash)
-            firmware.senses.read = senses.read
-            return firmware
-
-        terminal.boot = booted  # type: ignore[method-assign]
-        terminal.firmware.senses.read = senses.read
-
-    def put(self, vehicle: Vehicle) -> None:
-        """This vehicle's control units are on the bus."""
-        self.ecus = Ecus(vehicle, self._database, self._buses[0])
-
-    def close(self) -> None:
-        """Leave the bus."""
-        for bus in self._buses:
-            bus.shutdown()
 
 
 class VehicleOnBus:

@@ -115,8 +115,9 @@ def test_one_real_unit_is_tested_among_fifty_simulated_ones(lab: GatewayProcess,
     address, port = lab.units_broker.removeprefix("mqtt://"), free_port()
     with (
         fleet(tmp_path / "crowd", others, lab.units_broker, ["--driving-interval", "2", "--parked-interval", "5"]),
-        fleet(tmp_path / "real", [real], lab.units_broker, ["--control", f"127.0.0.1:{port}"]),
+        fleet(tmp_path / "real", [real], lab.units_broker, ["--control", f"127.0.0.1:{port}"]) as its_own,
     ):
+        its_own.wait_for_port(port, 60)
         who = ("test_lock.py", "-rs", "--unit", f"mqtt:{REAL}@{address}", "--gateway", lab.url)
         outcomes, said = ran(EXAMPLES, *who, "--control", f"http://127.0.0.1:{port}", TELELOOP_TOKEN=lab.token)
     assert outcomes == {"passed": 2}, said

@@ -19,8 +19,11 @@ from devices.can import (
     models,
     open_bus,
 )
+from devices.fleet import Fleet
 from devices.senses import Senses
+from devices.unitsfile import UnitRecord
 from devices.vehicle import Vehicle
+from devices.vehiclebus import Buses, CanPlan
 
 NOW = 1_795_446_000_000
 DATABASE = modeldb.load()
@@ -209,3 +212,41 @@ def test_multicast_is_kept_in_a_network_of_its_own(tmp_path: Path) -> None:
     devices.write_text("Inter-|   Receive\n face |bytes\n    lo:  0  0\n  eth0:  0  0\n")
     assert not in_own_network(str(own), nowhere, str(devices))
     assert not in_own_network(nowhere, nowhere, nowhere)
+
+
+def test_a_fleets_bus_is_said_in_one_word_and_what_cannot_be_is_refused() -> None:
+    unit = "CLOUDBOXX/0123456789ABCDEF"
+    assert CanPlan.parse(f"socketcan:can1@{unit}") == CanPlan("socketcan", "can1", unit)
+    for said, sentence in {"usb": "INTERFACE", "virtual@0123": "BRAND/ID"}.items():
+        with pytest.raises(CanError, match=sentence):
+            CanPlan.parse(said)
+    cars = Fleet([_record(place) for place in range(2)], "mqtt://127.0.0.1:1")
+    for plan, sentence in {
+        "socketcan:can0": "is the bus of one vehicle, and 2 have a DBC: say which, as socketcan:can0@CLOUDBOXX/0123456789ABCDE0",
+        "virtual@CLOUDBOXX/0": "there is no unit CLOUDBOXX/0 in this fleet",
+    }.items():
+        with pytest.raises(CanError, match=sentence):
+            Buses(cars, [CanPlan.parse(plan)])
+    with pytest.raises(CanError, match="none of the vehicles has a DBC"):
+        Buses(Fleet([], "mqtt://127.0.0.1:1"), [CanPlan("virtual")])
+
+
+async def test_a_fleets_units_see_on_their_own_buses_what_is_true() -> None:
+    cars = Fleet([_record(place) for place in range(2)], "mqtt://127.0.0.1:1", now_ms=lambda: 1_800_000_000_000)
+    with Buses(cars, [CanPlan("virtual")]) as buses:
+        one, other = (member.firmware for member in cars.members)
+        one.vehicle.locked = False
+        assert one.firmware.senses.read()["central_lock"] == "UNLOCKED"
+        assert other.firmware.senses.read()["central_lock"] == "LOCKED"
+        assert buses.heard > 0
+        one.reboot(1_800_000_000_000)
+        assert one.firmware.senses.read()["central_lock"] == "UNLOCKED"
+        buses.by_unit[str(cars.members[1].record.unit)].ecus.silence()
+        with pytest.raises(CanError, match="is on a CAN bus already"):
+            Buses(cars, [CanPlan("virtual"), CanPlan("virtual", "", "CLOUDBOXX/0123456789ABCDE0")])
+
+
+def _record(place: int) -> UnitRecord:
+    model = next(each for each in modeldb.load().models.values() if each.file == "models/volkswagen/golf-2020.toml")
+    keys = {"password": "", "seal_key": "00" * 32, "command_key": "00" * 32}
+    return UnitRecord(brand="CLOUDBOXX", telematics_unit_id=f"0123456789ABCDE{place}", vehicle_model_id=model.id, **keys)

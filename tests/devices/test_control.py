@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import random
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 import httpx2
 import pytest
 
+from devices import driving
 from devices.control import ControlError, address, application
 from devices.faults import ALL
 from devices.fleet import Fleet
 from devices.mqtt import BrokerAddress
+from devices.route import Point, Way
 from devices.shown import SHOWN
 from devices.unitsfile import UnitRecord
+from devices.vehicle import Vehicle
 from lab.firmware import DEV_KIT, KEYS, UNIT
 from lab.gateway import eventually
 from lab.mosquitto import mosquitto
@@ -132,6 +136,43 @@ async def test_whatever_a_driver_could_do_can_be_set_and_is_told_by_the_unit_at_
     assert said["truth"]["check_engine_indicator"] == said["truth"]["tire_pressure_low_indicator"] == "ON"
     assert desk.vehicle.outside_celsius == -10
     assert desk.fleet.tally.payloads_sent > before
+
+
+async def test_a_driver_who_was_sent_or_stopped_goes_on_with_what_he_did_before(desk: Desk) -> None:
+    def life(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
+        for count in range(1, 100):
+            vehicle.outside_celsius = count
+            yield 10.0
+
+    vehicle = Vehicle(properties=["central_lock", "position"], commands=[], life=life)
+    vehicle.step(25)
+    assert vehicle.outside_celsius == 3
+    driving.stop(vehicle)
+    vehicle.step(1_000)
+    assert vehicle.outside_celsius == 3
+    vehicle.resume()
+    vehicle.step(0.001)
+    assert vehicle.outside_celsius == 4
+    way = Way([Point(50.0, 7.0), Point(50.001, 7.0)], from_m=vehicle.distance_m)
+    driving.send(vehicle, way, then="lock")
+    driving.send(vehicle, way, then="lock")
+    vehicle.step(600)
+    assert vehicle.locked
+    assert vehicle.outside_celsius > 10
+    assert await desk.call("POST", "/resume")
+
+
+async def test_what_a_unit_refuses_to_have_is_not_listed_among_its_faults(desk: Desk) -> None:
+    await desk.online()
+    status, _ = await desk.refused("PUT", PATH + "/faults/sequence_wrap", {})
+    assert (status, (await desk.call("GET", ""))["faults"]) == (422, [])
+
+
+async def test_what_the_unit_reported_last_stands_beside_what_is_true(desk: Desk) -> None:
+    await desk.online()
+    (said,) = (await desk.http.get("/reported")).json()["items"]
+    assert said["told"]["central_lock"] == said["truth"]["central_lock"] == "LOCKED"
+    assert said["waiting"] > 0  # nobody acknowledges anything here
 
 
 async def test_it_is_sent_on_a_route_and_parks_and_locks_at_its_end(desk: Desk) -> None:

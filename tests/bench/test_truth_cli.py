@@ -1,0 +1,85 @@
+"""`teleloop truth`: a fleet process beside a gateway process, some of its vehicles on CAN buses."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+import modeldb
+from bench.lab import GatewayProcess, fleet, gateway
+from bench.lab.process import wait_until
+from devices.can import models
+from devices.unitsfile import UnitRecord
+
+BRANDS = {"CLOUDBOXX": "0123456789ABCDE{}", "TELTONIKA": "352093081452251", "GBT32960": "LGXC16DF4A000000{}"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with gateway(tmp_path_factory.mktemp("truth"), {"TELELOOP_TRUST_BROKER": "true"}) as process:
+        yield process
+
+
+def added(process: GatewayProcess) -> list[UnitRecord]:
+    """A vehicle of every protocol with an acknowledgement, and one of every model that has a DBC."""
+    database, wanted = modeldb.load(), list[tuple[str, str, str]]()
+    for brand, form in BRANDS.items():
+        model = next(each for each in database.available(brand) if "central_lock" in each.units[brand].state_keys)
+        wanted.append((brand, form.format(0), model.id))
+    on_bus = [each for each in database.available("CLOUDBOXX") if each.file.removeprefix("models/")[:-5] in models()]
+    wanted += [("CLOUDBOXX", f"0123456789ABCDE{place}", model.id) for place, model in enumerate(on_bus, 1)]
+    names = ("telematics_brand", "telematics_unit_id", "vehicle_model_id")
+    bodies = [dict(zip(names, each, strict=True)) for each in wanted]
+    records = []
+    for body, item in zip(bodies, process.call("POST", "/vehicles", json=bodies).json()["items"], strict=True):
+        made = item["vehicle"]
+        keys = {name: made["credentials"][name] for name in ("password", "seal_key", "command_key", "generation")}
+        who = {"brand": body["telematics_brand"], "telematics_unit_id": body["telematics_unit_id"]}
+        records.append(UnitRecord(vehicle_id=made["id"], vehicle_model_id=body["vehicle_model_id"], moving=True, **who, **keys))
+    return records
+
+
+def truth(*arguments: str) -> tuple[int, dict[str, Any], str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "teleloop", "truth", "--json", *arguments],
+        capture_output=True, text=True, timeout=90, check=False, cwd=Path(__file__).parents[2],
+        env={name: value for name, value in os.environ.items() if not name.startswith("TELELOOP_")},
+    )  # fmt: skip
+    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+
+def test_the_truth_of_a_fleet_in_another_process_is_compared_and_a_lie_is_found(lab: GatewayProcess, tmp_path: Path) -> None:
+    records = added(lab)
+    who = ["--url", lab.url, "--token", lab.token]
+    arguments = ["--control", "127.0.0.1:0", "--can", "virtual", "--driving-interval", "2"]
+    with fleet(tmp_path / "fleet", records, lab.units_broker, arguments) as process:
+        wait_until(lambda: "control API" in process.output, 60, "its control API")
+        url = re.search(r"control API +(http://127\.0\.0\.1:\d+)", process.output)[1]  # type: ignore[index]
+        assert re.search(rf"CAN +[4-7] of {len(records)} units read", process.output)
+        code, said, error = truth("--fleet", url, *who, "--within", "40")
+        assert (code, said["truth"]["different"], said["vehicles"]) == (0, 0, len(records)), error
+        assert said["truth"]["compared"] > 8 * len(records)
+        unit = next(each for each in records if each.brand == "CLOUDBOXX")
+        path = f"{url}/units/{unit.brand}/{unit.telematics_unit_id}"
+        headlights = not httpx2.get(path).json()["vehicle"]["headlights"]
+        httpx2.post(path + "/coverage", json={"covered": False}).raise_for_status()
+        httpx2.patch(path + "/truth", json={"headlights": headlights}).raise_for_status()
+        code, said, error = truth("--fleet", url, *who, "--within", "1")
+        assert code == 1
+        lies = {each["property"] for each in said["truth"]["differences"] if each["unit"] == str(unit.unit)}
+        assert "headlights_status" in lies, error
+    assert re.search(r"CAN: [1-9][\d,]* messages believed, 0 not", process.output)
+
+
+def test_who_cannot_be_asked_is_named(lab: GatewayProcess) -> None:
+    code, _, error = truth("--fleet", "http://127.0.0.1:1", "--url", lab.url, "--token", lab.token)
+    assert (code, "control API at http://127.0.0.1:1 cannot be reached" in error) == (2, True)
+    code, _, error = truth("--fleet", lab.url, "--url", lab.url, "--token", lab.token)
+    assert (code, "is no control API of a fleet" in error) == (2, True)
