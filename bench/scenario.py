@@ -31,6 +31,7 @@ from devices.mqtt import Dial, Line
 from devices.power import ResetCause
 from devices.routefile import read_ways
 from devices.scenario import Group, Scenario, Step
+from devices.scenario_when import Trigger
 from devices.unitsfile import UnitRecord
 from modeldb.vocabulary import PROPERTIES
 from protocols.codec import UnitId
@@ -66,6 +67,7 @@ class _Actor:
     group: Group
     member: Member
     fleet: Fleet
+    began_m: float = 0.0
 
     @property
     def unit(self) -> UnitId:
@@ -220,7 +222,7 @@ class _Run:
             flash_file=self.witness,
             now_ms=self.clock.now_ms,
             line=self.scenario.line,
-            dial=dial,
+            dial=self.witness.overhears(dial),
             life=LIVES[life],
         )
         for (group, _), member in zip(many, fleet.members, strict=True):
@@ -238,6 +240,8 @@ class _Run:
         """The steps, then quiet, then the truth."""
         await self._until(lambda: all(actor.member.firmware.spoken for actor in self.actors), READY_S)
         self.began_ms = self.seen.began_ms = self.clock.now_ms()
+        for actor in self.actors:
+            actor.began_m = actor.member.firmware.vehicle.distance_m
         running: list[asyncio.Task[None]] = []
         watching = asyncio.create_task(self._watch()) if isinstance(self.gateway, RigGateway) else None
         for step in self.scenario.steps:
@@ -316,6 +320,11 @@ class _Run:
 
     async def _step(self, step: Step) -> None:
         who = [each for each in self.actors if step.who == each.group.name or (step.who is None and each.group.life == "still")]
+        if step.when is not None:
+            when = step.when
+            if not await self._until(lambda: self._has_happened(when, who), when.within_s):
+                self._failed(step, f"when: {when.text}", f"not within {when.within_s:g} s")
+                return
         if step.verb == "wait":
             await asyncio.sleep(step.value)
         elif step.verb == "broker_down":
@@ -323,6 +332,17 @@ class _Run:
         else:
             act = getattr(self, f"_{step.verb}")
             await asyncio.gather(*(act(actor, step) for actor in who))
+
+    def _has_happened(self, when: Trigger, who: Sequence[_Actor]) -> bool:
+        if when.kind == "event":
+            units = {actor.unit for actor in who}
+            came = (each for each in self.seen.events if each.unit in units and each.type == when.value)
+            return sum(when.to is None or each.body.get("to") == when.to for each in came) >= when.count
+        for actor in who:
+            actor.member.firmware.vehicle.advance(self.clock.now_ms())
+        if when.kind == "driven":
+            return all(actor.member.firmware.vehicle.distance_m - actor.began_m >= when.value for actor in who)
+        return all(when.holds(actor.member.firmware.vehicle.state()) for actor in who)
 
     async def _broker_down(self, seconds: float) -> None:
         if isinstance(self.gateway, RigGateway):

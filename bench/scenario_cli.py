@@ -81,7 +81,7 @@ def scenario(
 
 
 def _unable(console: Console, text: str) -> NoReturn:
-    console.print(text, style="red", markup=False)
+    console.print(text, style="red", markup=False, soft_wrap=True)
     raise typer.Exit(SETUP_FAILED)
 
 
@@ -99,12 +99,13 @@ def _say(console: Console, scenario: Scenario, outcome: Outcome) -> None:
     for each in outcome.checks:
         mark = "[green]as expected[/green]" if each.ok else "[bold red]NOT as expected[/bold red]"
         console.print(mark, end="  ")
-        console.print(each.text, markup=False)
+        console.print(each.text, markup=False, soft_wrap=True)
     counts, truth = outcome.counts, outcome.truth
     console.print(
         f"ledger: {counts.attempted} attempted, {counts.acknowledged} acknowledged, {counts.observed} observed, "
         f"{counts.lost} lost; truth: {truth.different} of {truth.compared} differ; seed {outcome.seed}, {outcome.wall_s:.1f} s",
         markup=False,
+        soft_wrap=True,
     )
 
 

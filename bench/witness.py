@@ -8,13 +8,17 @@
 Frames are only kept while the run lasts; what they say is looked at in `settle`, so that the units' cost is not the bench's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from bench.ledger import Ledger, event_id
+from devices.faults.fault import Stray
 from devices.flash import Flash, Store, volatile
 from devices.flashfile import FlashKeeper
 from devices.journal import SEQUENCE_MODULUS, ahead
+from devices.mqtt import BrokerAddress, Connection, Dial
 from protocols import load
 from protocols.codec import Frame, Protocol, ProtocolError, UnitId
 
@@ -91,6 +95,15 @@ class Witness:
         if not watch.is_acknowledged:
             watch.last += 1
             self._noted.append((watch, watch.last, payload))
+
+    def overhears(self, dial: Dial) -> Dial:
+        """Connections as `dial` makes them; of units that keep nothing, what goes out over them is noted."""
+
+        def dialled(broker: BrokerAddress, unit: UnitId, *how: Any) -> Connection:
+            line = dial(broker, unit, *how)
+            return line if self._watch(unit).is_acknowledged else _Overheard(line, partial(self.said, unit))
+
+        return dialled
 
     def close(self) -> None:
         """Nothing is written any more."""
@@ -174,6 +187,19 @@ class Witness:
                 yield event_id(watch.vehicle_id, found[0]), found[1]
             return
         yield from events_of(self._codecs[watch.protocol], watch.vehicle_id, data)
+
+
+class _Overheard:
+    """A line whose payloads are noted on their way up; what goes out in another's name is nobody's report."""
+
+    def __init__(self, line: Connection, noted: Callable[[bytes], None]) -> None:
+        self._line, self._noted = line, noted
+        self.open, self.drop, self.close = line.open, line.drop, line.close
+
+    def publish(self, payload: bytes) -> None:
+        if not isinstance(payload, Stray):
+            self._noted(payload)
+        self._line.publish(payload)
 
 
 def _cloudboxx_record(data: bytes) -> tuple[bytes, int] | None:

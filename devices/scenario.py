@@ -19,6 +19,7 @@ from devices.faults import Fault, parse
 from devices.line import LINES, Circle, Hole, LineModel, Outage, Polygon, Stretch, line_named
 from devices.routefile import RouteFileError, read_ways
 from devices.scenario_units import Problems, Reader, seconds
+from devices.scenario_when import Trigger, read_trigger
 from devices.toml_lines import lines_of
 from modeldb.brand import Brand
 from modeldb.model import VehicleModel
@@ -30,7 +31,7 @@ VERBS: Final = (
     "drive", "park", "command", "fob", "cut", "mend", "fault", "cure", "wait", "set", "open", "shut", "ignite", "archive",
     "restore", "restart", "broker_down",
 )  # fmt: skip
-STEP_KEYS: Final = (*VERBS, "at", "who", "status", "reason", "kmh", "timeout", "meanwhile")
+STEP_KEYS: Final = (*VERBS, "at", "when", "who", "status", "reason", "kmh", "timeout", "meanwhile")
 EXPECTATIONS: Final = (
     "trips", "gap", "state", "event", "order", "refused", "repeated", "late", "life", "executed", "lost", "different", "restarts",
 )  # fmt: skip
@@ -70,7 +71,8 @@ class Group:
 class Step:
     """One thing that happens: `verb` with `value`, to the vehicles of `who` (none: all that have no life of their own).
 
-    `at_s` is its moment in seconds of the run, None: when the step before has ended, or has begun if this one is `meanwhile`.
+    `at_s` is its moment in seconds of the run, None: when the step before has ended, or has begun if this one is `meanwhile`;
+    `when` is what it waits for from then on.
     """
 
     verb: str
@@ -83,6 +85,7 @@ class Step:
     kmh: float = 50.0
     timeout_s: float = 30.0
     meanwhile: bool = False
+    when: Trigger | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ def _scenario(said: Reader, name: str, folder: Path) -> Scenario:
     for place, each in enumerate(names):
         if each in names[:place]:
             said.wrong(f"two groups of vehicles are called {each!r}; give them a `name`", "vehicles", place)
-    steps = tuple(said.each("steps", lambda each: _step(each, names)))
+    steps = tuple(said.each("steps", lambda each: _step(each, groups)))
     _check_steps(said, groups, steps)
     expectations = tuple(one for many in said.each("expect", lambda each: _expectations(each, groups)) for one in many)
     if not steps and all(group.life == "still" for group in groups):
@@ -279,7 +282,7 @@ def _model(said: Reader, brand: Brand) -> VehicleModel:
     return (found or locks or known)[-1] if found else (locks or known)[0]
 
 
-def _step(said: Reader, names: Sequence[str]) -> Step:
+def _step(said: Reader, groups: Sequence[Group]) -> Step:
     said.only(*STEP_KEYS)
     verbs = [verb for verb in VERBS if verb in said]
     if len(verbs) != 1:
@@ -289,7 +292,7 @@ def _step(said: Reader, names: Sequence[str]) -> Step:
         return Step("wait", 0.0, said.line)
     verb = verbs[0]
     value = said.take(verb, None, _READ[verb])
-    who = _who(said, names)
+    who = _who(said, [group.name for group in groups])
     for key, only in (("status", "command"), ("reason", "command"), ("timeout", "command"), ("kmh", "drive")):
         if key in said and verb != only:
             said.wrong(f"`{key}` belongs to a {only}", key)
@@ -307,7 +310,19 @@ def _step(said: Reader, names: Sequence[str]) -> Step:
         said.number("kmh", 50.0, least=1.0),
         said.seconds("timeout", 30.0, least=1),
         said.flag("meanwhile", False),
+        _when(said, who, groups),
     )
+
+
+def _when(said: Reader, who: str | None, groups: Sequence[Group]) -> Trigger | None:
+    if "when" not in said:
+        return None
+    if not isinstance(said["when"], dict):
+        said.wrong('`when` is a table: { driven = "1 km" }, { event = "TripStarted" }, { state = { ignition = "OFF" } }', "when")
+        return None
+    meant = [group for group in groups if who == group.name or (who is None and group.life == "still")]
+    keys = [frozenset(group.model.units[group.brand.name].state_keys) for group in meant]
+    return read_trigger(said.table("when"), _distance_m, _event, keys)
 
 
 def _who(said: Reader, names: Sequence[str]) -> str | None:

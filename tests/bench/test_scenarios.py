@@ -51,6 +51,12 @@ def test_what_is_not_as_expected_says_what_was_seen_and_when(tmp_path: Path):
     assert "line 7: command lock-central-lock at" in done.stderr
 
 
+def test_what_never_happens_is_waited_for_no_longer_than_said_and_is_not_as_expected():
+    text = shipped()["triggers"].read_text().replace('driven = "1 km"', 'driven = "9 km", within = "5m"')
+    outcome = run(parse_scenario(text))
+    assert next((each.line, each.seen) for each in outcome.checks if not each.ok) == (5, "not within 300 s")
+
+
 def test_a_file_that_is_wrong_is_a_setup_error_with_its_line(tmp_path: Path):
     file = tmp_path / "bad.toml"
     file.write_text('vehicle = { model = "Golf" }\nsteps = [{ fly = true }]\nexpect = [{ trips = 0 }]\n')
@@ -94,3 +100,10 @@ def test_the_drive_with_a_gap_holds_against_mosquitto_and_rabbitmq(tmp_path: Pat
     with laboratory(tmp_path / "lab", "mosquitto+rabbitmq") as lab:
         outcome = run(load(shipped()["gap"]), against=servers_of(lab), pace="x5")
     assert outcome.ok, outcome.text
+
+
+def test_what_a_unit_without_a_journal_said_was_attempted_and_is_not_unexpected():
+    text = shipped()["triggers"].read_text().replace('model = "Golf"', 'brand = "MERCEDES_BENZ"')
+    outcome = run(parse_scenario(text.replace('{ gap = "late and in order" },', "")))
+    assert outcome.counts.unexpected == 0
+    assert outcome.counts.recovered == outcome.counts.observed > 10
