@@ -336,12 +336,13 @@ class _Run:
     def _has_happened(self, when: Trigger, who: Sequence[_Actor]) -> bool:
         if when.kind == "event":
             units = {actor.unit for actor in who}
-            came = (each for each in self.seen.events if each.unit in units and each.type == when.value)
-            return sum(when.to is None or each.body.get("to") == when.to for each in came) >= when.count
+            came = [each for each in self.seen.events if each.unit in units and each.type == when.value]
+            return len([each for each in came if when.to is None or each.body.get("to") == when.to]) >= when.count
         for actor in who:
             actor.member.firmware.vehicle.advance(self.clock.now_ms())
         if when.kind == "driven":
-            return all(actor.member.firmware.vehicle.distance_m - actor.began_m >= when.value for actor in who)
+            metres = float(when.value)
+            return all(actor.member.firmware.vehicle.distance_m - actor.began_m >= metres for actor in who)
         return all(when.holds(actor.member.firmware.vehicle.state()) for actor in who)
 
     async def _broker_down(self, seconds: float) -> None:

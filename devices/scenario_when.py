@@ -69,7 +69,8 @@ def read_trigger(
         if key in said and kind != "event":
             said.wrong(f"`{key}` belongs to an event", key)
             return None
-    value = said.take(kind, None, {"event": event, "driven": distance, "state": _state}[kind])
+    readers: Mapping[str, Callable[[Any], Any]] = {"event": event, "driven": distance, "state": _state}
+    value: Any = said.take(kind, None, readers[kind])
     if value is None:
         return None
     if "to" in said and not str(value).endswith("Changed"):

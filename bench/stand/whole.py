@@ -15,7 +15,7 @@ from bench.local import local
 from bench.stand.controlled import Control, ControlledUnit, ControlledVehicle
 from bench.stand.gateways import GatewayUnderTest, RestGateway, RigGateway, StandError
 from bench.stand.real import Operator, RealUnit, RealVehicle
-from bench.stand.simulated import SimulatedUnit, SimulatedVehicle, VehicleBus, VehicleOnBus
+from bench.stand.simulated import SimulatedUnit, SimulatedVehicle, VehicleOnBus
 from bench.stand.stage import RealStage, Stage, VirtualStage, sleep, wait_until
 from bench.stand.story import Story
 from bench.stand.views import GatewayView
@@ -23,6 +23,7 @@ from devices.can import CanError
 from devices.can import models as bus_models
 from devices.mqtt import Line
 from devices.vehicle import Vehicle
+from devices.vehiclebus import VehicleBus
 from modeldb.brand import luhn_holds
 from modeldb.model import VehicleModel
 from protocols import load as load_protocols
