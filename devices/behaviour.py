@@ -17,7 +17,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `backoff_s` and `refused_backoff_s` are the first and the longest wait before it dials again, after a lost line and after a
     refused login; each wait doubles and is shortened by chance to not less than half. Supply voltages are for a 12 V system
     (24 V: twice): under `low_volts` it says so, under `brown_out_volts` it stops, from `restart_volts` it boots again.
-    `data_budget_bytes` is what the SIM may carry in 30 days; used up, only urgent frames go out.
+    `journal_frames` is how many frames it keeps that nobody has acknowledged. `data_budget_bytes` is what the SIM may carry in
+    30 days; used up, only urgent frames go out.
     """
 
     boot_s: float = 0.0
@@ -31,6 +32,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     low_volts: float = 11.3
     brown_out_volts: float = 8.0
     restart_volts: float = 9.5
+    journal_frames: int = 1_000
     data_budget_bytes: int = 0
 
 

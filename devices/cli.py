@@ -6,7 +6,7 @@ import importlib
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from devices.behaviour import Behaviour, behaviour_of
 from devices.can import CanError
 from devices.config import Intervals
 from devices.faults import ALL, parse
@@ -64,6 +65,20 @@ def fleet(
     driving_interval: Annotated[int, typer.Option(min=1, max=65535, help="Seconds between states while driving.")] = 10,
     parked_interval: Annotated[int, typer.Option(min=1, max=65535, help="Seconds between states while parked.")] = 60,
     heartbeat: Annotated[int, typer.Option(min=1, max=65535, help="Seconds between heartbeats.")] = 900,
+    report_distance: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Metres after which a unit also reports; 0: never; else as its brand does."),
+    ] = None,
+    report_turn: Annotated[
+        int | None,
+        typer.Option(min=0, max=180, help="Degrees of a turn after which it also reports; 0: never; else as its brand."),
+    ] = None,
+    journal: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Frames that a unit keeps until they are acknowledged.")
+    ] = None,
+    data_budget: Annotated[
+        int | None, typer.Option(min=0, help="Bytes that the SIM carries in 30 days; 0: without end.", metavar="BYTES")
+    ] = None,
     flash: Annotated[Path | None, typer.Option(help="Folder that keeps the units' memory between runs.", file_okay=False)] = None,
     fault: Annotated[
         list[str],
@@ -117,6 +132,12 @@ def fleet(
             line=line_named(line),
             faults=[parse(each) for each in fault],
             life=_life(town, routes),
+            behaviour=_behaviour(
+                report_distance_m=report_distance,
+                report_turn_degrees=report_turn,
+                journal_frames=journal,
+                data_budget_bytes=data_budget,
+            ),
         )
         _run(_live(made, console, control, town, [CanPlan.parse(each) for each in can]))
     except (UnitsFileError, FlashFileError, CanError, ValueError) as error:
@@ -130,6 +151,12 @@ def _life(town: Roads | None, routes: list[Path]) -> Life:
     if routes:
         return following([way for path in routes for way in read_ways(path)])
     return moving if town is None else renting(town)
+
+
+def _behaviour(**said: int | None) -> Callable[[str], Behaviour]:
+    """As the brands' units behave, but for what was said."""
+    changes = {name: value for name, value in said.items() if value is not None}
+    return lambda brand: msgspec.structs.replace(behaviour_of(brand), **changes)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

@@ -192,6 +192,8 @@ def application(fleet: Fleet, roads: Roads | None = None) -> FastAPI:
             raise HTTPException(400, str(error)) from error
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
+        if not vehicle.ignition and not vehicle.can_start:
+            raise HTTPException(422, "the 12 V battery is empty: it does not start")
         driving.send(vehicle, way, order.speed_kmh, order.then)
         return {**done(member), "way": {"length_m": round(way.length_m, 1)}}
 

@@ -115,6 +115,8 @@ def switched(vehicle: Vehicle, on: bool) -> str | None:
     """Switch the ignition; the sentence for why not."""
     if on and not vehicle.driving_enabled:
         return "driving is not enabled: the immobiliser keeps the ignition off"
+    if on and not vehicle.ignition and not vehicle.can_start:
+        return "the 12 V battery is empty: it does not start"
     if not on and vehicle.in_motion:
         return "it is in motion: stop it first"
     vehicle.ignition = vehicle.key_inserted = on

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 import modeldb
-from devices.behaviour import behaviour_of
+from devices.behaviour import Behaviour, behaviour_of
 from devices.columns import Columns
 from devices.config import Intervals, UnitConfig
 from devices.faults import Fault, FaultUnsuited
@@ -99,14 +99,18 @@ class Fleet:
         faults: Sequence[Fault] = (),
         dial: Dial = Line,
         life: Life = moving,
+        behaviour: Callable[[str], Behaviour] = behaviour_of,
     ) -> None:
         """`line`, `faults` and the `life` of those that move are every unit's; `dial` makes their connections.
+
+        `behaviour` is how the firmware of each brand behaves.
 
         Raises ValueError, also for a fault that none of them can have.
         """
         self._broker = BrokerAddress.parse(broker)
         self._line_model, self._faults, self._make_line, self._seed, self._life = line, tuple(faults), dial, seed, life
         self._intervals, self._flash_file, self._now_ms = intervals, flash_file, now_ms or steady_clock()
+        self._behaviour = behaviour
         self._dice = random.Random(seed)
         self.columns = Columns(len(records))
         self.columns.led = now_ms is None
@@ -226,7 +230,8 @@ class Fleet:
             {record.generation: bytes.fromhex(record.command_key)},
             model_configuration=zlib.crc32(model.id.encode()),
             intervals=self._intervals,
-            behaviour=behaviour_of(record.brand),
+            behaviour=self._behaviour(record.brand),
+            journal_capacity=self._behaviour(record.brand).journal_frames,
             cards=frozenset(record.cards),
         )
         kept = self._flash_file.load(record.unit) if self._flash_file else None

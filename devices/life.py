@@ -128,7 +128,7 @@ def _set_off(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
     yield from _through_the_door(vehicle, rng)
     vehicle.key_inserted = True
     yield rng.uniform(2, 5)
-    if not vehicle.driving_enabled:
+    if not vehicle.driving_enabled or not vehicle.can_start:
         vehicle.key_inserted = False
         return
     vehicle.ignition = True

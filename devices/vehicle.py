@@ -36,6 +36,9 @@ RANGE_SHOWN_KM = 1500.0
 DUE_S = 1e-6
 """What is due so soon is due now: milliseconds since 1970 are not told apart more finely."""
 
+START_CHARGE = 0.15
+"""Of the low-voltage battery: with less the starter no longer turns, and no relay closes."""
+
 DROP_VOLTS = 0.15
 """What the cable to the unit takes."""
 
@@ -247,6 +250,11 @@ class Vehicle:
         if self.ignition or self.charging:
             return self.system_voltage / 12 * (13.2 + 1.0 * charge)
         return self.system_voltage / 12 * (physics.rest_voltage(charge) - (0.3 if self.headlights else 0.0))
+
+    @property
+    def can_start(self) -> bool:
+        """Whether the low-voltage battery has enough left to turn the starter, or to close the main relays."""
+        return self.low_battery_charge >= START_CHARGE
 
     @property
     def supply_voltage(self) -> float:

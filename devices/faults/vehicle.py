@@ -69,4 +69,24 @@ class AckButNotDone(Fault):
     ailment = _OnlySaysSo
 
 
-FAULTS: tuple[type[Fault], ...] = (FlappingKeyFob, AckButNotDone)
+class _LooksAway(Ailment):
+    def begins(self, now_ms: int) -> None:
+        self.terminal.vehicle.checks_ignition = False
+
+    def ends(self, now_ms: int) -> None:
+        self.terminal.vehicle.checks_ignition = True
+
+
+class SaysLocked(Fault):
+    """The known field fault: the locks do not follow while the ignition is on, and the unit does not look."""
+
+    name = "says_locked"
+    sentence = "a lock command is answered with OK while the ignition is on, although the vehicle stays open"
+    level = "vehicle"
+    per = "unit"
+    usual_rate = 1.0
+    expected = ("held", "no_false_change", "true")
+    ailment = _LooksAway
+
+
+FAULTS: tuple[type[Fault], ...] = (FlappingKeyFob, AckButNotDone, SaysLocked)

@@ -162,6 +162,16 @@ async def test_a_driver_who_was_sent_or_stopped_goes_on_with_what_he_did_before(
     assert await desk.call("POST", "/resume")
 
 
+async def test_a_vehicle_whose_small_battery_is_empty_does_not_start(desk: Desk) -> None:
+    await desk.call("PATCH", "/truth", {"low_battery_charge": 0.1, "driving_enabled": True})
+    for path, body in (("/ignition", {"on": True}), ("/drive", {"kilometers": 1})):
+        status, sentence = await desk.refused("POST", PATH + path, body)
+        assert (status, "battery is empty" in sentence) == (422, True)
+    assert not desk.vehicle.ignition
+    await desk.call("PATCH", "/truth", {"low_battery_charge": 0.5})
+    assert (await desk.call("POST", "/ignition", {"on": True}))["vehicle"]["ignition"]
+
+
 async def test_what_a_unit_refuses_to_have_is_not_listed_among_its_faults(desk: Desk) -> None:
     await desk.online()
     status, _ = await desk.refused("PUT", PATH + "/faults/sequence_wrap", {})

@@ -11,10 +11,14 @@ from devices.faults import ALL, FaultUnsuited, by_name, parse
 from devices.faults.fault import EXPECTATIONS, Expected
 from devices.faults.page import PAGE, page
 from devices.flash import Flash
+from devices.fleet import Fleet
 from devices.terminal import Terminal
+from devices.unitsfile import UnitRecord
 from devices.vehicle import Vehicle
 from lab.firmware import BOOT_MS, DEV_KIT, QNR, Bench
 from protocols.codec import UnitId
+
+NOW = 1_795_446_000_000
 
 
 def parked(protocol: str) -> Terminal:
@@ -79,3 +83,34 @@ def test_a_parked_unit_that_is_online_always_has_its_next_moment_ahead(protocol:
         terminal.tick(now_ms)
         now_ms, ticks = max(now_ms, terminal.next_tick(now_ms)), ticks + 1
         assert ticks < 20_000
+
+
+@pytest.mark.parametrize("brand", sorted({"CLOUDBOXX", "TELTONIKA", "GBT32960", "MERCEDES_BENZ"}))
+def test_every_fault_is_lived_through_by_units_of_a_brand_or_says_for_whom_it_is(brand: str) -> None:
+    database = modeldb.load()
+    protocol = database.brands[brand].protocol
+    model = next(each for each in database.available(brand) if each.type in ("CAR", "VAN", "TRUCK"))
+    names = {"CLOUDBOXX": "0123456789ABCDEF", "TELTONIKA": "352093081452251"}
+    keys = {"password": "", "seal_key": "00" * 32, "command_key": "00" * 32}
+    who = {"brand": brand, "telematics_unit_id": names.get(brand, "LGXC16DF4A0000001"), "vehicle_model_id": model.id}
+    for name, kind in ALL.items():
+        record = UnitRecord(moving=name != "backlog_3_days", **who, **keys)
+        started = Fleet([record], "mqtt://127.0.0.1:1", now_ms=lambda: NOW) if kind().suits(protocol) else None
+        if started is None:
+            with pytest.raises(FaultUnsuited, match=f"none of the units can have {name}: it is for "):
+                Fleet([record], "mqtt://127.0.0.1:1", faults=[kind()])
+            continue
+        terminal = started.members[0].firmware
+        terminal.begin_with(by_name(name, None if kind.per == "unit" else 1.0 if kind.per != "hour" else 600.0))
+        terminal.tick(NOW)
+        now_ms = NOW
+        for _ in range(60):
+            now_ms = max(now_ms + 1, terminal.next_tick(now_ms))
+            if now_ms > NOW + 1_800_000:
+                break
+            if not terminal.online and terminal.wants_line:
+                terminal.connected(now_ms)
+            assert all(isinstance(said, bytes) for said in terminal.tick(now_ms))
+        assert name in terminal.ailments
+        terminal.cure(name, now_ms)
+        terminal.tick(now_ms + 60_000)

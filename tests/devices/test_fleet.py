@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -11,12 +12,15 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import aiomqtt
+import msgspec
 import pytest
 
+from devices.behaviour import Behaviour, behaviour_of
 from devices.config import Intervals
 from devices.flashfile import FlashFile, FlashFileError
 from devices.fleet import Fleet
 from devices.unitsfile import UnitRecord
+from devices.vehicle import Vehicle
 from gateway.brokers.embedded import embedded_broker
 from gateway.memory import Window
 from lab.firmware import MODELS, request
@@ -276,3 +280,39 @@ async def test_a_killed_fleet_goes_on_where_it_was(broker: MosquittoBroker, tmp_
                 by_sequence.setdefault(frame.sequence or 0, set()).add(repr(frame))
             assert all(len(said) == 1 for said in by_sequence.values())
             assert max(by_sequence) - min(by_sequence) == len(by_sequence) - 1
+
+
+def test_how_the_firmware_behaves_can_be_said_for_a_whole_fleet() -> None:
+    def life(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
+        vehicle.locked, vehicle.driving_enabled, vehicle.ignition, vehicle.parking_brake = False, True, True, False
+        vehicle.target_speed_kmh = 50.0
+        while True:
+            yield 60.0
+
+    (record,) = records(1)
+    began_ms = now_ms()
+
+    def reports(**changes: int) -> int:
+        def behaviour(brand: str) -> Behaviour:
+            return msgspec.structs.replace(behaviour_of(brand), **changes)
+
+        at_ms = began_ms
+        intervals = Intervals(driving_s=600, parked_s=600, heartbeat_s=6_000)
+        fleet = Fleet(
+            [msgspec.structs.replace(record, moving=True)],
+            "mqtt://127.0.0.1:1",
+            now_ms=lambda: at_ms,
+            life=life,
+            behaviour=behaviour,
+            intervals=intervals,
+        )
+        unit = fleet.members[0].firmware
+        while at_ms < began_ms + 300_000:
+            unit.tick(at_ms)
+            at_ms = max(at_ms + 1, unit.next_tick(at_ms))
+        return len(unit.flash.journal)
+
+    usual = reports()
+    assert reports(report_distance_m=200) > usual + 10
+    assert reports(report_turn_degrees=30) > usual + 5
+    assert reports(report_distance_m=200, journal_frames=4) == 4
