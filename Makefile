@@ -24,7 +24,7 @@ lint: setup  ## ruff, mypy, import contracts
 
 bench: setup  ## The decode benchmarks
 	-$(BIN)/pip install -q -e '.[bench]'
-	$(BIN)/python -m bench.decode
+	$(BIN)/python -m bench.decode --write
 
 bench-load: setup system-packages  ## Load, capacity and peers: measures anew and writes docs/performance.md (12 minutes)
 	$(BIN)/python -m bench.report run

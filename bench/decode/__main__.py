@@ -1,9 +1,12 @@
 """`python -m bench.decode`: one table, every decoder beside every other in one process, by thread CPU time."""
 
 import json
+import os
 import platform
 import sys
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -16,6 +19,7 @@ from rich.table import Table
 from bench.decode.chart import chart
 from bench.decode.climit import CLimit
 from bench.decode.frames import FRAMES, SPEAKER, UNITS_PER_FRAME
+from bench.decode.page import rates, write
 from bench.decode.pipelines import FEW, Staged, pipelines
 from bench.decode.rivals import rivals
 from bench.decode.timing import interleaved
@@ -48,6 +52,9 @@ class Report:
     """What was measured, and what follows from it."""
 
     machine: str
+    measured_at: str = ""
+    load: float = 0.0
+    absent: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     ratios: dict[str, float | None] = field(default_factory=dict)
 
@@ -61,6 +68,12 @@ class Report:
             if (row.decoder, row.protocol, row.layouts) == (name, protocol, layouts) and batch in (None, row.batch)
         ]
         return found[0] if found else None
+
+
+def absent() -> list[str]:
+    """The rivals from PyPI that are not installed: `pip install -e '.[bench]'` installs them."""
+    wanted = {"bitstruct": "bitstruct", "kaitai": "kaitaistruct", "codecs-protocol": "codecs_protocol", "rtm_con": "rtm_con"}
+    return [name for name, module in wanted.items() if find_spec(module) is None]
 
 
 def _decoders(binding: Any, frames: list[bytes]) -> dict[str, Decoder]:
@@ -186,10 +199,16 @@ def _shown(report: Report, console: Console) -> None:
 def main(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="How often each case takes its turn.")] = 5,
+    writes: Annotated[bool, typer.Option("--write", help="Write docs/decode-speed.md, its chart and the results file.")] = False,
     svg: Annotated[Path | None, typer.Option("--chart", help="Write a chart (SVG) here.")] = None,
 ) -> None:
-    """Measure all decoders. Example: python -m bench.decode --chart decode.svg"""
-    report = Report(f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}")
+    """Measure all decoders. Example: python -m bench.decode --write"""
+    report = Report(
+        f"{platform.machine()}, {os.cpu_count()} cores, {platform.python_implementation()} {platform.python_version()}",
+        datetime.now(UTC).strftime("%Y-%m-%d"),
+        round(os.getloadavg()[0], 1),
+        absent(),
+    )
     for name in FRAMES:
         print(f"measuring {name} ...", file=sys.stderr)
         _one_protocol(report, name, rounds)
@@ -197,7 +216,9 @@ def main(
     _pipelines(report, rounds)
     _ratios(report)
     if svg is not None:
-        svg.write_text(chart({(row.decoder, row.protocol, row.batch, row.layouts): row.frames_per_s for row in report.rows}))
+        svg.write_text(chart(rates(asdict(report))))
+    if writes:
+        write(asdict(report))
     if as_json:
         print(json.dumps(asdict(report)))
     else:

@@ -114,6 +114,7 @@ def test_100_000_mutants(corpus: Corpus):
 
 
 @pytest.mark.night
+@pytest.mark.timeout(3600)
 def test_1_000_000_mutants(corpus: Corpus):
     _assert_mutants_agree(corpus, MUTANTS_BY_NIGHT)
 
