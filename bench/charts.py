@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from html import escape
 
 COLOURS = ("#2f6fde", "#d9822b", "#2c9c5a", "#b8405e", "#7a52c7", "#3aa6b9")
-WIDTH, HEIGHT = 640, 240
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 30, 40
+WIDTH, HEIGHT = 640, 256
+LEFT, RIGHT, TOP, BOTTOM = 62, 26, 46, 40
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def line_chart(
     parts += [_grid_y(up, value) for value in up.ticks()]
     parts += [_tick_x(across(x), text) for x, text in x_ticks or [(x, _number(x)) for x in across.ticks()]]
     for x, text in marks:
-        at = across(x)
+        at = max(across(x), LEFT)
         parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" class="mark"/>')
         parts.append(f'<text x="{at + 3:.1f}" y="{TOP + 10}" class="small">{escape(text)}</text>')
     if limit:
@@ -90,7 +90,7 @@ def _frame(title: str, y_label: str, x_label: str) -> str:
     return (
         _open(HEIGHT)
         + f'<text x="10" y="18" class="title">{escape(title)}</text>'
-        + f'<text x="{LEFT - 6}" y="{TOP - 4}" text-anchor="end" class="small">{escape(y_label)}</text>'
+        + f'<text x="{LEFT - 6}" y="{TOP - 10}" text-anchor="end" class="small">{escape(y_label)}</text>'
         + f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end" class="small">{escape(x_label)}</text>'
         + f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}" class="axis"/>'
     )
