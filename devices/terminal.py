@@ -7,6 +7,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, cast
 
 from devices.config import UnitConfig
@@ -88,6 +89,31 @@ class Seen:
             return None
         refusal: str | None = self._vehicle.execute(command)
         return refusal
+
+
+READ_OFTEN = (
+    "advance",
+    "altitude_m",
+    "charging",
+    "commanded_lock",
+    "commanded_top_case_lock",
+    "distance_m",
+    "ignition",
+    "in_motion",
+    "locked",
+    "named",
+    "next_change_ms",
+    "satellites",
+    "signal_dbm",
+    "speed_kmh",
+    "supply_voltage",
+    "system_voltage",
+    "target_speed_kmh",
+)
+"""What firmware asks of a vehicle all the time: found without a detour."""
+
+for _name in READ_OFTEN:
+    setattr(Seen, _name, property(attrgetter(f"_vehicle.{_name}")))
 
 
 class Terminal:
