@@ -9,7 +9,7 @@ setup(
         Extension(
             "protocols.hotpath._kernel",
             [f"{HOTPATH}/kernel.c"],
-            depends=[f"{HOTPATH}/{name}.h" for name in ("crc", "plans", "walk", "seal", "lanes", "pipeline")],
+            depends=[f"{HOTPATH}/{name}.h" for name in ("crc", "fold", "guards", "lanes", "pipeline", "plans", "seal", "walk")],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
             optional=True,
         )

@@ -8,7 +8,7 @@
 #include "lanes.h"
 #include "plans.h"
 
-static enum { PORTABLE, FAST, WIDE } level;                      /* what the processor has */
+static enum { PORTABLE, FAST, WIDE, VAST } level;                      /* what the processor has */
 
 /* Buffers ---------------------------------------------------------------------------------------------------------------- */
 
@@ -72,8 +72,8 @@ static void table_dealloc(PyObject *self) {
         for (uint32_t i = 0; t->plan && i < t->capacity; i++)
             free(t->plan[i]);
         for (uint32_t i = 0; i < BUCKETS; i++)
-            for (group_t *g = t->groups[i], *next; g; g = next)
-                next = g->next, free(g);
+            for (family_t *f = t->families[i], *next; f; f = next)
+                next = f->next, free(f);
         free(t->plan), free(t);
     }
     type->tp_free(self);
@@ -136,6 +136,11 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     const framing_t *f = &t->framing;
     if (f->sum_kind == SUM_CRC)
         crc_declare(&t->crc, (int)f->crc_width, (uint32_t)f->crc_poly, (uint32_t)f->crc_init, (int)f->crc_reflected, (uint32_t)f->crc_xorout);
+    fold_declare(&t->fold, &t->crc);
+    t->summed_by_four = f->sum_kind == SUM_CRC && f->least >= f->sum_from + f->sum_trail + 16;
+    t->at.from = t->row_size, t->at.present = t->at.from + (t->row_size / 8 + 7) / 8 * 8;
+    t->at.check = (t->at.present + t->present_size + 63) / 64 * 64;
+    t->bounded = bounds(t);
     return (PyObject *)self;
 }
 
@@ -146,24 +151,39 @@ static int idle(const table_t *t) {
     return 0;
 }
 
-static void forget(table_t *t, uint32_t id) {
-    plan_t *plan = t->plan[id];
-    group_t *group = plan->group;
+static void unlink_hash(table_t *t, const plan_t *plan) {
     plan_t **link = &t->bucket[plan->hash % BUCKETS];
     while (*link != plan)
         link = &(*link)->next;
     *link = plan->next;
-    for (uint32_t i = 0; i < QUICK; i++)
-        if (t->quick[i] == plan)
-            t->quick[i] = NULL;
+}
+
+static void link_hash(table_t *t, plan_t *plan) {
+    plan->hash = hash_of(plan->rest->family, plan->rest->part);
+    plan->next = t->bucket[plan->hash % BUCKETS];
+    t->bucket[plan->hash % BUCKETS] = plan;
+}
+
+static void forget(table_t *t, uint32_t id) {
+    plan_t *plan = t->plan[id], **link;
+    family_t *family = plan->rest->family;
+    unlink_hash(t, plan);
+    if (t->quick[family->key % QUICK].plan == plan)
+        t->quick[family->key % QUICK].plan = NULL;
+    for (link = &family->first; *link != plan; link = &(*link)->rest->sibling)
+        ;
+    *link = plan->rest->sibling;
+    for (uint32_t i = 0; i < t->capacity; i++)
+        if (t->plan[i] && t->plan[i]->then == plan)
+            t->plan[i]->then = NULL;
     free(plan);
     t->plan[id] = NULL, t->n--;
-    if (--group->plans == 0) {
-        group_t **place = &t->groups[group->key % BUCKETS];
-        while (*place != group)
+    if (!family->first) {
+        family_t **place = &t->families[family->key % BUCKETS];
+        while (*place != family)
             place = &(*place)->next;
-        *place = group->next;
-        free(group);
+        *place = family->next;
+        free(family);
     }
 }
 
@@ -180,26 +200,42 @@ static PyObject *table_remove(PyObject *self, PyObject *arg) {
     Py_RETURN_NONE;
 }
 
-/* The group of plans whose structure stands where `mask` says, found or made. */
-static group_t *group_for(table_t *t, uint64_t key, uint64_t context, const uint8_t *mask, uint32_t size) {
-    check_t checks[PART_LIMIT / 8 + 1];
-    uint32_t n = 0;
-    memset(checks, 0, sizeof checks);
-    for (uint32_t at = 0; at < size; at += 8) {
-        uint32_t from = at + 8 > size ? size - 8 : at;
-        uint64_t wanted = load64(mask + from);
-        if (wanted)
-            checks[n].mask = wanted, checks[n++].at = from;
+/* The family of plans with this key, found or made. */
+static family_t *family_for(table_t *t, uint64_t key, uint32_t least) {
+    family_t *f = t->families[key % BUCKETS];
+    while (f && f->key != key)
+        f = f->next;
+    if (f || !(f = calloc(1, sizeof *f + 2 * (size_t)least)))
+        return f;
+    f->key = key, f->least = least, f->next = t->families[key % BUCKETS];
+    f->common = memset(f + 1, 255, least), f->differing = f->common + least;
+    return t->families[key % BUCKETS] = f;
+}
+
+/* One more of a family. It is looked at where its members differ in what is structure to all of them: if that is elsewhere
+ * than before, all of them have other hashes. */
+static void join(table_t *t, family_t *f, plan_t *plan) {
+    const family_t before = *f;
+    if (plan->size < f->least)
+        f->least = plan->size;
+    for (uint32_t i = 0; i < f->least; i++) {
+        f->common[i] &= plan->rest->mask[i];
+        f->differing[i] |= f->first && f->first->rest->part[i] != plan->rest->part[i] ? 255 : 0;
     }
-    for (group_t *g = t->groups[key % BUCKETS]; g; g = g->next)
-        if (g->key == key && g->context == context && g->size == size && g->checks == n && !memcmp(g->check, checks, n * sizeof *checks))
-            return g;
-    group_t *g = calloc(1, sizeof *g + n * sizeof *checks);
-    if (!g)
-        return NULL;
-    g->key = key, g->context = context, g->size = size, g->checks = n, g->next = t->groups[key % BUCKETS];
-    memcpy(g->check, checks, n * sizeof *checks);
-    return t->groups[key % BUCKETS] = g;
+    f->probes = 0;
+    memset(f->probe, 0, sizeof f->probe);
+    for (uint32_t at = 0; at < f->least && f->probes < PROBES; at += 8) {
+        uint32_t from = at + 8 > f->least ? f->least - 8 : at;
+        uint64_t mask = load64(f->common + from) & load64(f->differing + from);
+        if (mask)
+            f->probe[f->probes].at = from, f->probe[f->probes++].mask = mask;
+    }
+    if (f->probes != before.probes || memcmp(f->probe, before.probe, sizeof f->probe))
+        for (plan_t *each = f->first; each; each = each->rest->sibling)
+            unlink_hash(t, each), link_hash(t, each);
+    t->quick[f->key % QUICK].plan = NULL;
+    plan->rest->family = f, plan->rest->sibling = f->first, f->first = plan;
+    link_hash(t, plan);
 }
 
 /* Moves are packed; their windows must lie inside what they read and write. Those to rows begin each block in turn. */
@@ -221,50 +257,98 @@ static int right_moves(const Py_buffer *packed, size_t from_size, size_t to_size
 
 typedef struct { Py_buffer part, mask, moves, constant, lays, head; } drawn_t;
 
+/* Where a plan must be looked at: every 32 bytes that have structure. */
+static uint32_t looked_at(const uint8_t *mask, uint32_t size, uint16_t at[PART_LIMIT / CHECK]) {
+    uint32_t n = 0;
+    for (uint32_t begin = 0; begin < size && size >= CHECK; begin += CHECK) {
+        uint32_t from = begin + CHECK > size ? size - CHECK : begin;
+        int any = 0;
+        for (uint32_t i = begin; i < from + CHECK; i++)
+            any |= mask[i];
+        if (any)
+            at[n++] = (uint16_t)from;
+    }
+    return n;
+}
+
+/* All plans have as many checks and extras as any, unless it has very many. */
+static void level_out(table_t *t, plan_t *plan) {
+    t->checks = (uint16_t)more(t->checks, plan->checks > MANY ? 0 : plan->checks);
+    t->extras = (uint16_t)more(t->extras, plan->extras > MANY ? 0 : plan->extras);
+    plan->checks = (uint16_t)more(plan->checks, t->checks), plan->extras = (uint16_t)more(plan->extras, t->extras);
+    for (uint32_t i = 0; i < t->capacity; i++)
+        if (t->plan[i]) {
+            t->plan[i]->checks = (uint16_t)more(t->plan[i]->checks, t->checks);
+            t->plan[i]->extras = (uint16_t)more(t->plan[i]->extras, t->extras);
+        }
+}
+
 /* A plan in one piece of memory: what is needed for every frame stands first. */
-static plan_t *planned(const table_t *t, const drawn_t *d, uint32_t checks) {
+static plan_t *planned(const table_t *t, const drawn_t *d) {
+    uint16_t at[PART_LIMIT / CHECK];
     const move_t *m = d->moves.buf;
-    size_t moves = (size_t)d->moves.len / sizeof *m, blocks = t->row_size / 16, part = (size_t)d->part.len;
-    size_t size = sizeof(plan_t) + 8 * checks + t->present_size + 18 * blocks + (moves - blocks) * sizeof *m;
-    plan_t *plan = calloc(1, size + (size_t)d->lays.len + (size_t)d->head.len + part);
+    const size_t moves = (size_t)d->moves.len / sizeof *m, blocks = t->row_size / 16, part = (size_t)d->part.len;
+    const uint32_t n = looked_at(d->mask.buf, (uint32_t)part, at), check_room = more(n, MANY), extra_room = more(moves - blocks, MANY);
+    const size_t lays = (size_t)d->lays.len, head = (size_t)d->head.len;
+    const size_t hot = (sizeof(plan_t) + t->at.check + check_room * (sizeof(check_t) + 2) + extra_room * sizeof(extra_t) + 7) & ~7ull;
+    const size_t size = (hot + sizeof(rest_t) + lays + head + 2 * part + 63) / 64 * 64;
+    plan_t *plan = aligned_alloc(64, size);
     if (!plan)
         return NULL;
-    plan->value = (uint64_t *)(plan + 1);
-    plan->present = memcpy(plan->value + checks, d->constant.buf, t->present_size);
-    plan->order = (uint8_t(*)[16])((uint8_t *)plan->present + t->present_size);
-    plan->from = (uint16_t *)(plan->order + blocks);
-    plan->extra = (move_t *)(plan->from + blocks);
+    memset(plan, 0, size);
+    plan->check_room = (uint16_t)check_room, plan->extra_room = (uint16_t)extra_room;
+    check_t *check = (check_t *)checks(t, plan);
+    extra_t *extra = (extra_t *)extras(plan, check);
+    uint16_t *from = (uint16_t *)froms(t, plan);
+    memcpy(plan->order + t->at.present, d->constant.buf, t->present_size);
+    memcpy((uint16_t *)check_places(plan, check), at, 2 * n);
     for (size_t i = 0; i < moves; i++)
-        if (m[i].first == ONTO)
-            plan->extra[plan->extras++] = m[i];
-        else
-            plan->from[m[i].to / 16] = m[i].from, memcpy(plan->order[m[i].to / 16], m[i].order, 16);
-    plan->lay = memcpy(plan->extra + plan->extras, d->lays.buf, (size_t)d->lays.len);
-    plan->lays = (uint32_t)((size_t)d->lays.len / sizeof(move_t));
-    plan->part = memcpy((uint8_t *)plan->lay + d->lays.len, d->part.buf, part);
-    plan->head = memcpy(plan->part + part, d->head.buf, (size_t)d->head.len);
+        if (m[i].first == ONTO) {
+            extra[plan->extras] = (extra_t){.from = m[i].from, .to = m[i].to};
+            memcpy(extra[plan->extras++].order, m[i].order, 16);
+        } else
+            from[m[i].to / 16] = m[i].from, memcpy(plan->order + m[i].to, m[i].order, 16);
+    for (uint32_t i = plan->extras; i < extra_room; i++)
+        memset(extra[i].order, 128, 16);
+    rest_t *rest = plan->rest = (rest_t *)((uint8_t *)plan + hot);
+    rest->lay = memcpy(rest + 1, d->lays.buf, lays);
+    rest->lays = (uint32_t)(lays / sizeof(move_t));
+    rest->part = memcpy((uint8_t *)rest->lay + lays, d->part.buf, part);
+    rest->mask = memcpy(rest->part + part, d->mask.buf, part);
+    rest->head = memcpy(rest->mask + part, d->head.buf, head);
     for (size_t i = 0; i < part; i++)
-        plan->part[i] &= ((const uint8_t *)d->mask.buf)[i];
-    plan->size = (uint32_t)part, plan->head_size = (uint32_t)d->head.len;
+        rest->part[i] &= rest->mask[i];
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(check[i].mask, rest->mask + at[i], CHECK), memcpy(check[i].value, rest->part + at[i], CHECK);
+    plan->size = (uint32_t)part, plan->checks = (uint16_t)n, rest->head_size = (uint32_t)head;
     return plan;
 }
 
 static int keep(table_t *t, uint32_t id, uint64_t context, const drawn_t *d) {
-    uint32_t size = (uint32_t)d->part.len;
-    group_t *g = group_for(t, key_of(t, d->part.buf, size, context), context, d->mask.buf, size);
-    plan_t *plan = g ? planned(t, d, g->checks) : NULL;
-    if (!plan) {
+    plan_t *plan = planned(t, d);
+    family_t *family = plan ? family_for(t, key_of(t, d->part.buf, (size_t)d->part.len, context), plan->size) : NULL;
+    if (!family) {
+        free(plan);
         PyErr_NoMemory();
         return 0;
     }
-    g->plans++;
-    for (uint32_t i = 0; i < g->checks; i++)
-        plan->value[i] = load64((const uint8_t *)d->part.buf + g->check[i].at) & g->check[i].mask;
+    plan->context = context, plan->id = id, plan->used = t->now;
+    join(t, family, plan), level_out(t, plan);
     if (t->plan[id])
         forget(t, id);
-    plan->group = g, plan->id = id, plan->used = t->now, plan->hash = hash_of(g, d->part.buf);
-    plan->next = t->bucket[plan->hash % BUCKETS];
-    t->bucket[plan->hash % BUCKETS] = t->plan[id] = plan, t->n++;
+    t->plan[id] = plan, t->n++;
+    return 1;
+}
+
+/* Whether all that such a plan fits is framed: its part is, and what makes it so is structure. */
+static int frames_of(const table_t *t, const drawn_t *d) {
+    const framing_t *f = &t->framing;
+    const uint8_t *mask = d->mask.buf;
+    if (!framed(t, d->part.buf, (size_t)d->part.len) || (uint64_t)f->sync_mask & ~load64(mask))
+        return 0;
+    for (int64_t i = 0; i < f->length_width; i++)
+        if (mask[f->length_at + i] != 255)
+            return 0;
     return 1;
 }
 
@@ -278,7 +362,7 @@ static PyObject *table_add(PyObject *self, PyObject *args) {
         return NULL;
     int right = id < t->capacity && d.part.len >= 16 && d.part.len <= PART_LIMIT && d.mask.len == d.part.len &&
                 d.constant.len == (Py_ssize_t)t->row_size && d.head.len <= 64 && d.moves.len &&
-                right_moves(&d.moves, (size_t)d.part.len, t->row_size, 1) &&
+                (t->framing.parts || frames_of(t, &d)) && right_moves(&d.moves, (size_t)d.part.len, t->row_size, 1) &&
                 right_moves(&d.lays, t->row_size, (size_t)d.part.len, 0);
     if (!right)
         PyErr_SetString(PyExc_ValueError, "a plan that reaches out of its part or row");
@@ -301,48 +385,57 @@ static PyObject *table_used(PyObject *self, PyObject *none) {
 
 /* Frames to rows ---------------------------------------------------------------------------------------------------------- */
 
-typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; plan_t *guess; } walk_t;
+typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; course_t course; } walk_t;
+
+static int parts_of(table_t *t, walk_t *w, const uint8_t *p, size_t n) {
+    uint8_t *rows = w->rows + w->written * t->row_size;
+    int32_t *ids = w->ids + w->written;
+    const size_t left = w->room - w->written;
+#if SIMD
+    if (level == VAST)
+        return walk_parts_vast(t, p, n, rows, ids, left, &w->course.last);
+    if (level == WIDE)
+        return walk_parts_wide(t, p, n, rows, ids, left, &w->course.last);
+    if (level == FAST)
+        return walk_parts_fast(t, p, n, rows, ids, left, &w->course.last);
+#endif
+    return walk_parts_portably(t, p, n, rows, ids, left, &w->course.last);
+}
 
 /* The rows of a tile whose first frame is the one at `at`. */
 static void step(table_t *t, walk_t *w, size_t at, const tile_t *tile) {
     uint8_t *status = w->status + at;
-    if (!t->framing.parts) {
-        uint8_t *rows = w->rows + at * t->row_size;
-#if SIMD
-        if (level == WIDE)
-            walk_tile_wide(t, tile, rows, status, w->ids + at);
-        else if (level == FAST)
-            walk_tile_fast(t, tile, rows, status, w->ids + at);
-        else
-#endif
-            walk_tile_portably(t, tile, rows, status, w->ids + at);
-    }
-    for (uint32_t i = 0; i < tile->n; i++) {
-        const uint8_t *p = tile->frame[i];
-        size_t n = tile->size[i], left = w->room - w->written;
-        uint8_t *rows = w->rows + w->written * t->row_size;
-        int32_t *ids = w->ids + w->written;
+    for (uint32_t i = 0; t->framing.parts && i < tile->n; i++) {
         if (w->starts)
             w->starts[at + i] = (uint32_t)w->written;
-        if (t->framing.parts) {
-#if SIMD
-            if (level == WIDE)
-                status[i] = (uint8_t)walk_parts_wide(t, p, n, rows, ids, left, &w->guess);
-            else if (level == FAST)
-                status[i] = (uint8_t)walk_parts_fast(t, p, n, rows, ids, left, &w->guess);
-            else
-#endif
-                status[i] = (uint8_t)walk_parts_portably(t, p, n, rows, ids, left, &w->guess);
-        }
+        status[i] = (uint8_t)parts_of(t, w, tile->frame[i], tile->size[i]);
         if (status[i] != VOUCHED)
             w->troubled++;
         else
-            w->written += t->framing.parts ? p[t->framing.count_at] : 1;
+            w->written += tile->frame[i][t->framing.count_at];
     }
+    if (t->framing.parts)
+        return;
+    uint8_t *rows = w->rows + at * t->row_size;
+    int32_t *ids = w->ids + at;
+    uint32_t vouched;
+#if SIMD
+    if (level == VAST)
+        vouched = walk_tile_vast(t, tile, rows, status, ids, &w->course);
+    else if (level == WIDE)
+        vouched = walk_tile_wide(t, tile, rows, status, ids, &w->course);
+    else if (level == FAST)
+        vouched = walk_tile_fast(t, tile, rows, status, ids, &w->course);
+    else
+#endif
+        vouched = walk_tile_portably(t, tile, rows, status, ids, &w->course);
+    w->troubled += tile->n - vouched;
+    for (uint32_t i = 0; w->starts && i < tile->n; i++)
+        w->starts[at + i] = (uint32_t)w->written, w->written += status[i] == VOUCHED;
 }
 
 static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssize_t n, walk_t *w) {
-    memset(w, 0, sizeof *w);
+    memset(w, 0, offsetof(walk_t, course.blocks));
     if (!(w->rows = taken(b, args[0], 1, t->framing.parts ? 0 : n * (Py_ssize_t)t->row_size)))
         return 0;
     w->room = (size_t)last_size(b) / t->row_size;
@@ -356,18 +449,19 @@ static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssi
 /* The frames of a list, tile by tile; 0 with an error at one that is no bytes. */
 static int walk_list(table_t *t, walk_t *w, PyObject *list, Py_ssize_t n) {
     PyObject **frame = ((PyListObject *)list)->ob_item;
-    size_t ahead = t->framing.parts ? 1024 : 128;
+    size_t like = 128; /* how much of an object is wanted: as of the one before, wherever its first cache line begins */
     tile_t tile;
     for (Py_ssize_t at = 0; at < n; at += tile.n) {
         for (tile.n = 0; tile.n < TILE && at + tile.n < n; tile.n++) {
             PyObject *each = frame[at + tile.n];
             if (at + tile.n + TILE < n) /* the objects lie anywhere: fetch those of the next tile while this one is worked on */
-                fetch(frame[at + tile.n + TILE], ahead);
+                fetch(frame[at + tile.n + TILE], like < 1024 ? like : 1024);
             if (!PyBytes_Check(each)) {
                 PyErr_SetString(PyExc_TypeError, "a list of bytes");
                 return 0;
             }
             tile.frame[tile.n] = (const uint8_t *)PyBytes_AS_STRING(each), tile.size[tile.n] = (size_t)PyBytes_GET_SIZE(each);
+            like = tile.size[tile.n] + offsetof(PyBytesObject, ob_sval) + 48;
         }
         step(t, w, (size_t)at, &tile);
     }
@@ -447,6 +541,14 @@ static PyObject *table_room(PyObject *self, PyObject *list) {
 
 /* Rows to frames ---------------------------------------------------------------------------------------------------------- */
 
+static uint32_t sum_now(const table_t *t, const uint8_t *p, size_t n) {
+#if SIMD
+    if (level)
+        return level == VAST ? sum_of_vast(t, p, n) : sum_of_fast(t, p, n);
+#endif
+    return sum_portably(t, p, n);
+}
+
 static void finish(const table_t *t, uint8_t *p, size_t n, const schedule_t *key) {
     const framing_t *f = &t->framing;
     if (f->tag_size) {
@@ -459,13 +561,7 @@ static void finish(const table_t *t, uint8_t *p, size_t n, const schedule_t *key
     if (f->sum_kind == SUM_NONE)
         return;
     size_t size = n - (size_t)f->sum_from - (size_t)f->sum_trail;
-    uint32_t sum;
-#if SIMD
-    if (level)
-        sum = sum_of_fast(t, p + f->sum_from, size);
-    else
-#endif
-        sum = sum_portably(t, p + f->sum_from, size);
+    uint32_t sum = sum_now(t, p + f->sum_from, size);
     put_number(p + n - f->sum_at, sum, f->sum_width, f->sum_big);
 }
 
@@ -478,7 +574,7 @@ static size_t built(const table_t *t, const uint8_t *rows, const int32_t *ids, s
         return 0;
     for (size_t i = 0; i < count; i++) {
         const plan_t *plan = ids[i] < 0 || (uint32_t)ids[i] >= t->capacity ? NULL : t->plan[ids[i]];
-        if (!plan || !plan->lays || (first && plan->group->context != first->group->context))
+        if (!plan || !plan->rest->lays || (first && plan->context != first->context))
             return 0;
         first = first ? first : plan;
         if (to) {
@@ -493,10 +589,10 @@ static size_t built(const table_t *t, const uint8_t *rows, const int32_t *ids, s
     }
     if (f->parts) {
         n += (size_t)f->parts_trail;
-        if (first->head_size != (size_t)f->parts_from)
+        if (first->rest->head_size != (size_t)f->parts_from)
             return 0;
         if (to) {
-            memcpy(to, first->head, first->head_size);
+            memcpy(to, first->rest->head, first->rest->head_size);
             memset(to + n - f->parts_trail, 0, (size_t)f->parts_trail);
             to[f->count_at] = to[n - f->again_at] = (uint8_t)count;
             put_number(to + f->length_at, (uint64_t)((int64_t)n - f->length_add), f->length_width, f->length_big);
@@ -793,7 +889,7 @@ static PyObject *times(PyObject *module, PyObject *const *args, Py_ssize_t nargs
 
 static inline uint64_t changed_lanes(const int32_t *lanes, int32_t *shadow, uint32_t n) {
 #if SIMD
-    if (level == WIDE)
+    if (level >= WIDE)
         return differing_avx2(lanes, shadow, n);
 #endif
     return differing(lanes, shadow, n);
@@ -942,11 +1038,8 @@ static PyObject *crc(PyObject *module, PyObject *args) { /* crc(data, width, pol
         table_t *t = calloc(1, sizeof *t);
         if ((right = t != NULL)) {
             t->crc = c, t->framing.sum_kind = SUM_CRC;
-#if SIMD
-            sum = level ? sum_of_fast(t, data.buf, (size_t)data.len) : sum_portably(t, data.buf, (size_t)data.len);
-#else
-            sum = sum_portably(t, data.buf, (size_t)data.len);
-#endif
+            fold_declare(&t->fold, &c);
+            sum = sum_now(t, data.buf, (size_t)data.len);
         }
         free(t);
     }
@@ -954,18 +1047,18 @@ static PyObject *crc(PyObject *module, PyObject *args) { /* crc(data, width, pol
     return right ? PyLong_FromUnsignedLong(sum) : PyErr_Format(PyExc_ValueError, "a width of 1 to 32");
 }
 
-/* dispatch(fast): use what the processor has, or the portable code only; what is used then. */
-static PyObject *dispatch(PyObject *module, PyObject *fast) {
-    int wanted = PyObject_IsTrue(fast);
-    if (wanted < 0)
+/* dispatch(most): use what the processor has, at most this: 0 is the portable code, 1 all, 2 SSSE3, 3 AVX2; what is used then. */
+static PyObject *dispatch(PyObject *module, PyObject *most) {
+    static const char *const names[] = {"portable", "ssse3 pclmul", "avx2 pclmul", "avx2 vpclmulqdq"};
+    long wanted = PyLong_AsLong(most);
+    if (PyErr_Occurred())
         return NULL;
     level = PORTABLE;
 #if SIMD
     __builtin_cpu_init();
     if (wanted && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.1"))
-        level = __builtin_cpu_supports("avx2") ? WIDE : FAST;
+        level = wanted == 2 || !__builtin_cpu_supports("avx2") ? FAST : wanted == 3 || !__builtin_cpu_supports("vpclmulqdq") ? WIDE : VAST;
 #endif
-    static const char *const names[] = {"portable", "ssse3 pclmul", "avx2 pclmul"};
     return PyUnicode_FromString(names[level]);
 }
 

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "crc.h"
+#include "fold.h"
 #include "seal.h"
 
 enum { VOUCHED, UNFRAMED, CHECKSUM, UNKNOWN, DOUBTFUL };       /* what is known of a frame */
@@ -19,39 +19,55 @@ enum { GUARD_RANGE, GUARD_TEXT, GUARD_DATE };
 #define QUICK 1024
 #define PART_LIMIT 2048
 
-typedef struct {
-    uint64_t mask;
-    uint32_t at;
-} check_t;
-
 enum { ONTO, CONSTANT, ZERO };
 typedef struct {                                               /* 16 bytes in another order: onto what is there, or begins `to` */
     uint16_t from, to, first;
     uint8_t order[16];
 } move_t;
 
-typedef struct group {                                         /* layouts that have their structure in the same places */
-    uint64_t key, context;
-    struct group *next;
-    uint32_t size, checks, plans;
-    check_t check[];
-} group_t;
+#define CHECK 32
+typedef struct {                                               /* bytes that must be as they are, where `mask` says */
+    uint8_t mask[CHECK], value[CHECK];
+} check_t;
 
-typedef struct plan {
-    group_t *group;
-    uint64_t hash, used;
-    struct plan *next;
-    uint32_t size, id, extras, lays;
-    uint64_t *value, *present;                                 /* of each check; the row's bitmap */
-    uint8_t (*order)[16];                                      /* for each block of the row, in the table's order: which bytes */
-    uint16_t *from;                                            /* of the 16 from here on */
-    move_t *extra, *lay;                                       /* what else belongs into the row; the row to the part */
-    uint8_t *part, *head;                                      /* the part without data; what stands before the parts */
-    uint32_t head_size;
+typedef struct { uint16_t from, to; uint8_t order[16]; } extra_t;  /* what else belongs into a row: bytes onto its 16 from `to` on */
+
+typedef struct plan {                                          /* what every frame needs is in one cache line and what follows it: */
+    struct plan *next, *then;                                  /* in its bucket; what followed it last, in a frame */
+    uint64_t hash, used, context;
+    struct rest *rest;
+    uint32_t size, id;
+    uint16_t checks, extras;                                   /* as many as any plan needs, if these are few: then no branch */
+    uint16_t check_room, extra_room;                           /* depends on which plan it is. What is left over does nothing */
+    uint8_t order[];                                           /* for each block of the row, which 16 bytes; then the table says */
 } plan_t;
+
+typedef struct rest {                                          /* what building and learning need */
+    plan_t *sibling;                                           /* of its family */
+    struct family *family;
+    move_t *lay;                                               /* the row to the part */
+    uint8_t *part, *mask, *head;                               /* the part without data; its structure; what stands before parts */
+    uint32_t head_size, lays;
+} rest_t;
+
+_Static_assert(sizeof(plan_t) == 64, "a plan begins its data at a cache line");
+
+#define PROBES 4
+typedef struct family {                                        /* layouts that the windows do not tell from each other */
+    uint64_t key;
+    struct family *next;
+    plan_t *first;
+    uint32_t least, probes;
+    struct { uint64_t mask; uint32_t at; } probe[PROBES];      /* where they differ in structure that all of them have */
+    uint8_t *common, *differing;                               /* of the first `least` bytes */
+} family_t;
 
 typedef struct { int64_t at; uint64_t mask; int64_t context; } window_t; /* context: -1 any */
 typedef struct { int64_t kind, at, width, low, high; } guard_t;
+
+#define BANDS 4
+typedef struct { uint32_t at; uint8_t low[32], high[32]; } band_t; /* bytes of a row and between what they mostly lie */
+typedef struct { uint64_t mask, low, span; uint32_t at; } span_t;
 
 typedef struct { /* Where frames begin and end; all int64, in the order of plans.py */
     int64_t sync_mask, sync, least, length_at, length_width, length_big, length_add;
@@ -69,13 +85,58 @@ typedef struct {
     uint64_t now;
     window_t window[WINDOWS];
     guard_t guard[GUARDS];
+    band_t band[BANDS];
+    span_t span[GUARDS];
+    uint32_t bands, spans;
+    int summed_by_four;                                        /* any frame's CRC is over 16 bytes at least */
+    int bounded;                                               /* what is within the bands and spans is right */
     uint64_t length_mask, sum_mask;
+    fold_t fold;
+    struct { uint32_t from, present, check; } at;              /* where a plan's data begin, from its order on */
+    uint16_t checks, extras;                                   /* how many most plans have */
     plan_t **plan;                                             /* by id */
-    plan_t *quick[QUICK];                                      /* found last with such windows: mostly the right one */
-    group_t *groups[BUCKETS];
+    family_t *families[BUCKETS];
+    struct { uint64_t key; plan_t *plan; } quick[QUICK];       /* of families that are one plan: no further look is needed */
     plan_t *bucket[BUCKETS];
     int busy;                                                  /* walks under way without the GIL */
 } table_t;
+
+#define MANY 8
+
+static inline uint32_t more(size_t a, size_t b) {
+    return (uint32_t)(a > b ? a : b);
+}
+
+static inline const uint16_t *froms(const table_t *t, const plan_t *plan) {
+    return (const uint16_t *)(plan->order + t->at.from);
+}
+
+static inline const check_t *checks(const table_t *t, const plan_t *plan) {
+    return (const check_t *)(plan->order + t->at.check);
+}
+
+static inline const uint16_t *check_places(const plan_t *plan, const check_t *check) {
+    return (const uint16_t *)(check + plan->check_room);
+}
+
+static inline const extra_t *extras(const plan_t *plan, const check_t *check) {
+    return (const extra_t *)(check_places(plan, check) + plan->check_room);
+}
+
+#define ALONG 2
+#define PAIRS 32
+typedef struct { /* two blocks of a row, with the extras that belong there */
+    uint8_t order[32], present[32], onto[ALONG][32];
+    uint32_t a, b, onto_a[ALONG], onto_b[ALONG], ontos;
+    int any;
+} two_blocks_t;
+
+typedef struct { /* what a walk keeps: the plan before, and how whole tiles of one plan become rows */
+    plan_t *last;
+    const plan_t *alike;
+    int ready;
+    two_blocks_t blocks[PAIRS];
+} course_t;
 
 #define TILE 32
 typedef struct {                                               /* frames that are worked on side by side */
@@ -110,39 +171,11 @@ static inline uint64_t key_of(const table_t *t, const uint8_t *p, size_t left, u
     return mixed(key);
 }
 
-static inline int fits(const table_t *t, const plan_t *plan, const uint8_t *p, size_t left, uint64_t context) {
-    const group_t *g = plan->group;
-    if (t->framing.parts ? g->size > left : g->size != left)
-        return 0;
-    uint64_t wrong = g->context ^ context;
-    for (uint32_t i = 0; i < g->checks; i++)
-        wrong |= (load64(p + g->check[i].at) & g->check[i].mask) ^ plan->value[i];
-    return !wrong;
-}
-
-static inline uint64_t hash_of(const group_t *g, const uint8_t *p) {
-    uint64_t hash = g->key;
-    for (uint32_t i = 0; i < g->checks; i++)
-        hash += spread(load64(p + g->check[i].at) & g->check[i].mask, i);
+static inline uint64_t hash_of(const family_t *f, const uint8_t *p) { /* unused probes look at nothing */
+    uint64_t hash = f->key;
+    for (uint32_t i = 0; i < PROBES; i++)
+        hash += spread(load64(p + f->probe[i].at) & f->probe[i].mask, i);
     return mixed(hash);
-}
-
-static inline plan_t *found(table_t *t, const uint8_t *p, size_t left, uint64_t context, plan_t *guess) {
-    if (guess && fits(t, guess, p, left, context))
-        return guess;
-    uint64_t key = key_of(t, p, left, context);
-    plan_t **quick = &t->quick[key % QUICK];
-    if (*quick && fits(t, *quick, p, left, context))
-        return *quick;
-    for (const group_t *g = t->groups[key % BUCKETS]; g; g = g->next) {
-        if (g->key != key || g->size > left)
-            continue;
-        uint64_t hash = hash_of(g, p);
-        for (plan_t *plan = t->bucket[hash % BUCKETS]; plan; plan = plan->next)
-            if (plan->hash == hash && plan->group == g && fits(t, plan, p, left, context))
-                return *quick = plan;
-    }
-    return NULL;
 }
 
 /* A number of at most 8 bytes, of which `mask` are its own, whose 8 bytes lie inside the frame. */
@@ -171,39 +204,7 @@ static inline uint64_t said_sum(const table_t *t, const uint8_t *p, size_t n) {
     return v & t->sum_mask;
 }
 
-static int date_holds(const uint8_t *p) { /* years from 2000 to 2099 */
-    static const uint8_t days[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int leap = p[0] % 4 == 0 && p[1] == 2;
-    return p[0] <= 99 && p[1] >= 1 && p[1] <= 12 && p[2] >= 1 && p[2] <= days[p[1]] + leap;
-}
-
-static inline int text_holds(const uint8_t *p, int64_t width) { /* printable ASCII, filled up with zeros */
-    const uint64_t ones = 0x0101010101010101ull, tops = ones << 7;
-    int64_t i = 0;
-    for (; i + 8 <= width; i += 8) {
-        uint64_t v = load64(p + i);
-        if (((v & tops) | ((v + ones) & tops) | ~((v | tops) - 0x20 * ones)) & tops)
-            break;
-    }
-    while (i < width && p[i] >= 0x20 && p[i] < 0x7F)
-        i++;
-    while (i < width && !p[i])
-        i++;
-    return i == width;
-}
-
-static inline int guarded(const table_t *t, const uint8_t *row) {
-    for (uint32_t i = 0; i < t->guards; i++) {
-        const guard_t *g = &t->guard[i];
-        if (g->kind == GUARD_RANGE) {
-            uint64_t v = load64(row + g->at) & ~0ull >> (64 - 8 * g->width);
-            if (v < (uint64_t)g->low || v > (uint64_t)g->high)
-                return 0;
-        } else if (g->kind == GUARD_TEXT ? !text_holds(row + g->at, g->width) : !date_holds(row + g->at))
-            return 0;
-    }
-    return 1;
-}
+#include "guards.h"
 
 static inline void move_portably(const move_t *m, uint32_t n, const uint8_t *from, uint8_t *to, const uint8_t *constant) {
     for (uint32_t i = 0; i < n; i++) {
@@ -222,10 +223,14 @@ static uint32_t sum_portably(const table_t *t, const uint8_t *p, size_t n) {
 }
 
 static inline void fill_portably(const table_t *t, const plan_t *plan, const uint8_t *from, uint8_t *row) {
-    for (uint32_t i = 0; i < t->row_size / 16; i++)
+    const uint16_t *at = froms(t, plan);
+    const extra_t *m = extras(plan, checks(t, plan));
+    for (uint32_t i = 0; i < t->row_size; i++)
+        row[i] = plan->order[i] & 0x80 ? 0 : from[at[i / 16] + plan->order[i]];
+    for (uint32_t i = 0; i < plan->extras; i++)
         for (int k = 0; k < 16; k++)
-            row[16 * i + k] = plan->order[i][k] & 0x80 ? 0 : from[plan->from[i] + plan->order[i][k]];
-    move_portably(plan->extra, plan->extras, from, row, NULL);
+            if (!(m[i].order[k] & 0x80))
+                row[m[i].to + k] |= from[m[i].from + m[i].order[k]];
 }
 
 #if SIMD
@@ -247,34 +252,141 @@ TARGET_CLMUL static inline __attribute__((always_inline)) __m128i taken_from(con
     return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)from), _mm_loadu_si128((const __m128i *)order));
 }
 
-TARGET_CLMUL static inline __attribute__((always_inline)) void fill_extras(const plan_t *plan, const uint8_t *from, uint8_t *row) {
-    for (uint32_t i = 0; i < plan->extras; i++) {
-        __m128i *to = (__m128i *)(row + plan->extra[i].to);
-        _mm_storeu_si128(to, _mm_or_si128(_mm_loadu_si128(to), taken_from(from + plan->extra[i].from, plan->extra[i].order)));
+TARGET_CLMUL static inline __attribute__((always_inline)) void fill_extras(const table_t *t, const plan_t *plan, const uint8_t *from,
+                                                                           uint8_t *row) {
+    const extra_t *m = extras(plan, checks(t, plan));
+    for (const extra_t *end = m + plan->extras; m < end; m++) {
+        __m128i *to = (__m128i *)(row + m->to);
+        _mm_storeu_si128(to, _mm_or_si128(_mm_loadu_si128(to), taken_from(from + m->from, m->order)));
     }
 }
 
 TARGET_CLMUL static inline __attribute__((always_inline)) void fill_fast(const table_t *t, const plan_t *plan, const uint8_t *from,
                                                                         uint8_t *row) {
+    const uint16_t *at = froms(t, plan);
     for (uint32_t i = 0; i < t->row_size / 16; i++)
-        _mm_storeu_si128((__m128i *)(row + 16 * i), taken_from(from + plan->from[i], plan->order[i]));
-    fill_extras(plan, from, row);
+        _mm_storeu_si128((__m128i *)(row + 16 * i), taken_from(from + at[i], plan->order + 16 * i));
+    fill_extras(t, plan, from, row);
 }
 
 TARGET_WIDE static inline __attribute__((always_inline)) void fill_wide(const table_t *t, const plan_t *plan, const uint8_t *from,
                                                                        uint8_t *row) {
-    uint32_t blocks = t->row_size / 16, i = 0;
+    const uint32_t blocks = t->row_size / 16;
+    const uint16_t *at = froms(t, plan);
+    uint32_t i = 0;
+#pragma GCC unroll 2
     for (; i + 2 <= blocks; i += 2) {
-        __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(from + plan->from[i])));
-        v = _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(from + plan->from[i + 1])), 1);
-        v = _mm256_shuffle_epi8(v, _mm256_loadu_si256((const __m256i *)plan->order[i]));
+        __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(from + at[i])));
+        v = _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(from + at[i + 1])), 1);
+        v = _mm256_shuffle_epi8(v, _mm256_loadu_si256((const __m256i *)(plan->order + 16 * i)));
         _mm256_storeu_si256((__m256i *)(row + 16 * i), v);
     }
     if (i < blocks)
-        _mm_storeu_si128((__m128i *)(row + 16 * i), taken_from(from + plan->from[i], plan->order[i]));
-    fill_extras(plan, from, row);
+        _mm_storeu_si128((__m128i *)(row + 16 * i), taken_from(from + at[i], plan->order + 16 * i));
+    fill_extras(t, plan, from, row);
 }
 
+
+/* Two blocks of a plan's rows, with the extras that belong there; 0 if there are too many of these. */
+static int two_blocks(const table_t *t, const plan_t *plan, uint32_t at, two_blocks_t *of) {
+    uint32_t n[2] = {0, 0};
+    const extra_t *m = extras(plan, checks(t, plan));
+    memset(of, 0, sizeof *of), memset(of->onto, 128, sizeof of->onto);
+    for (uint32_t i = 0; i < plan->extras; i++) {
+        const uint32_t half = m[i].to == at + 16;
+        if ((m[i].to != at && !half) || (m[i].order[0] & m[i].order[15] & 128 && !memcmp(m[i].order, m[i].order + 1, 15)))
+            continue;
+        if (n[half] == ALONG)
+            return 0;
+        (half ? of->onto_b : of->onto_a)[n[half]] = m[i].from;
+        memcpy(of->onto[n[half]++] + 16 * half, m[i].order, 16);
+    }
+    if (at < t->present_size)
+        memcpy(of->present, plan->order + t->at.present + at, t->present_size - at < 32 ? t->present_size - at : 32);
+    for (uint32_t i = 0; i < 32; i++)
+        of->any |= !(plan->order[at + i] & 128);
+    of->ontos = more(n[0], n[1]);
+    memcpy(of->order, plan->order + at, 32);
+    of->a = froms(t, plan)[at / 16], of->b = froms(t, plan)[at / 16 + 1];
+    return 1;
+}
+
+static int ready_for(const table_t *t, const plan_t *plan, course_t *course) {
+    if (course->alike == plan)
+        return course->ready;
+    const uint32_t pairs = t->row_size / 32;
+    course->alike = plan, course->ready = pairs <= PAIRS && t->row_size % 32 == 0;
+    for (uint32_t k = 0; k < pairs && course->ready; k++)
+        course->ready = two_blocks(t, plan, 32 * k, &course->blocks[k]);
+    return course->ready;
+}
+
+TARGET_WIDE static inline __attribute__((always_inline)) __m256i both_from(const uint8_t *p, uint32_t a, uint32_t b, __m256i order) {
+    __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + a)));
+    return _mm256_shuffle_epi8(_mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(p + b)), 1), order);
+}
+
+/* The rows of a tile whose frames are all of one plan: for two blocks at a time, which keeps in registers what they are made by. */
+TARGET_WIDE static int fill_alike(const table_t *t, const plan_t *plan, course_t *course, const tile_t *tile, uint8_t *rows) {
+    if (!ready_for(t, plan, course))
+        return 0;
+    for (uint32_t k = 0; k < t->row_size / 32; k++) {
+        const two_blocks_t *o = &course->blocks[k];
+        const __m256i order = _mm256_loadu_si256((const __m256i *)o->order), present = _mm256_loadu_si256((const __m256i *)o->present);
+        const __m256i first = _mm256_loadu_si256((const __m256i *)o->onto[0]), second = _mm256_loadu_si256((const __m256i *)o->onto[1]);
+        const size_t a = o->a, b = o->b, first_a = o->onto_a[0], first_b = o->onto_b[0], second_a = o->onto_a[1], second_b = o->onto_b[1];
+        uint8_t *row = rows + 32 * k;
+        if (!o->any && !o->ontos)
+            for (uint32_t i = 0; i < tile->n; i++, row += t->row_size)
+                _mm256_storeu_si256((__m256i *)row, present);
+        else if (!o->ontos)
+            for (uint32_t i = 0; i < tile->n; i++, row += t->row_size)
+                _mm256_storeu_si256((__m256i *)row, _mm256_or_si256(present, both_from(tile->frame[i], a, b, order)));
+        else if (o->ontos == 1)
+            for (uint32_t i = 0; i < tile->n; i++, row += t->row_size) {
+                const uint8_t *p = tile->frame[i];
+                const __m256i v = _mm256_or_si256(present, both_from(p, a, b, order));
+                _mm256_storeu_si256((__m256i *)row, _mm256_or_si256(v, both_from(p, first_a, first_b, first)));
+            }
+        else
+            for (uint32_t i = 0; i < tile->n; i++, row += t->row_size) {
+                const uint8_t *p = tile->frame[i];
+                const __m256i v = _mm256_or_si256(present, both_from(p, a, b, order));
+                const __m256i w = _mm256_or_si256(both_from(p, first_a, first_b, first), both_from(p, second_a, second_b, second));
+                _mm256_storeu_si256((__m256i *)row, _mm256_or_si256(v, w));
+            }
+    }
+    return 1;
+}
+
+/* Whether a part says what the plan's checks say; it is at least CHECK bytes long. */
+TARGET_CLMUL static inline __attribute__((always_inline)) int agrees_fast(const table_t *t, const plan_t *plan, const uint8_t *p) {
+    const check_t *check = checks(t, plan);
+    const uint16_t *place = check_places(plan, check);
+    __m128i wrong = _mm_setzero_si128();
+    for (uint32_t i = 0; i < plan->checks; i++) {
+        const __m128i *at = (const __m128i *)(p + place[i]), *mask = (const __m128i *)check[i].mask;
+        __m128i a = _mm_xor_si128(_mm_loadu_si128(at), _mm_loadu_si128(mask + 2));
+        __m128i b = _mm_xor_si128(_mm_loadu_si128(at + 1), _mm_loadu_si128(mask + 3));
+        wrong = _mm_or_si128(wrong, _mm_and_si128(a, _mm_loadu_si128(mask)));
+        wrong = _mm_or_si128(wrong, _mm_and_si128(b, _mm_loadu_si128(mask + 1)));
+    }
+    return _mm_testz_si128(wrong, wrong);
+}
+
+TARGET_WIDE static inline __attribute__((always_inline)) int agrees_wide(const table_t *t, const plan_t *plan, const uint8_t *p) {
+    const check_t *check = checks(t, plan);
+    const uint16_t *place = check_places(plan, check);
+    __m256i wrong = _mm256_setzero_si256();
+    for (const check_t *end = check + plan->checks; check < end; check++, place++) {
+        const __m256i *mask = (const __m256i *)check->mask;
+        __m256i v = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(p + *place)), _mm256_loadu_si256(mask + 1));
+        wrong = _mm256_or_si256(wrong, _mm256_and_si256(v, _mm256_loadu_si256(mask)));
+    }
+    return _mm256_testz_si256(wrong, wrong);
+}
+
+/* One checksum after the other; `kind` is the table's, known where this is compiled. */
 TARGET_CLMUL static inline __attribute__((always_inline)) uint32_t sum_fast(const table_t *t, const uint8_t *p, size_t n) {
     if (t->framing.sum_kind == SUM_XOR)
         return xor_of(p, n);
@@ -282,40 +394,75 @@ TARGET_CLMUL static inline __attribute__((always_inline)) uint32_t sum_fast(cons
         return crc_tables(&t->crc, p, n);
     return t->crc.reflected ? crc_folded(&t->crc, p, n, 1) : crc_folded(&t->crc, p, n, 0);
 }
+
+TARGET_WIDE static inline __attribute__((always_inline)) uint32_t sum_wide(const table_t *t, const uint8_t *p, size_t n) {
+    return t->framing.sum_kind == SUM_XOR ? xor_wide(p, n) : sum_fast(t, p, n);
+}
+
+TARGET_VAST static inline __attribute__((always_inline)) uint32_t sum_vast(const table_t *t, const uint8_t *p, size_t n) {
+    if (t->framing.sum_kind == SUM_XOR)
+        return xor_wide(p, n);
+    if (n < 16)
+        return crc_tables(&t->crc, p, n);
+    return t->crc.reflected ? crc_long(&t->crc, &t->fold, p, n, 1) : crc_long(&t->crc, &t->fold, p, n, 0);
+}
 #endif
+
+static inline int agrees_portably(const table_t *t, const plan_t *plan, const uint8_t *p) {
+    const check_t *check = checks(t, plan);
+    const uint16_t *place = check_places(plan, check);
+    uint64_t wrong = 0;
+    for (uint32_t i = 0; i < plan->checks; i++)
+        for (uint32_t k = 0; k < CHECK; k += 8)
+            wrong |= (load64(p + place[i] + k) ^ load64(check[i].value + k)) & load64(check[i].mask + k);
+    return !wrong;
+}
+
+static int narrow_agrees(const plan_t *plan, const uint8_t *p) { /* a part that is shorter than a check */
+    uint8_t wrong = 0;
+    for (uint32_t i = 0; i < plan->size; i++)
+        wrong |= (uint8_t)((p[i] ^ plan->rest->part[i]) & plan->rest->mask[i]);
+    return !wrong;
+}
 
 /* The part that a row says. */
 static void lay_portably(const plan_t *plan, const uint8_t *row, uint8_t *to) {
-    move_portably(plan->lay, plan->lays, row, to, plan->part);
+    move_portably(plan->rest->lay, plan->rest->lays, row, to, plan->rest->part);
 }
 
 #if SIMD
 TARGET_CLMUL static void lay_fast(const plan_t *plan, const uint8_t *row, uint8_t *to) {
-    move_fast(plan->lay, plan->lays, row, to, plan->part);
+    move_fast(plan->rest->lay, plan->rest->lays, row, to, plan->rest->part);
 }
 
 TARGET_CLMUL static uint32_t sum_of_fast(const table_t *t, const uint8_t *p, size_t n) {
     return sum_fast(t, p, n);
+}
+
+TARGET_VAST static uint32_t sum_of_vast(const table_t *t, const uint8_t *p, size_t n) {
+    return sum_vast(t, p, n);
 }
 #endif
 
 #define VARIANT portably
 #define TARGET
 #include "walk.h"
-#undef VARIANT
-#undef TARGET
 #if SIMD
 #define VARIANT fast
 #define TARGET TARGET_CLMUL
 #include "walk.h"
-#undef VARIANT
-#undef TARGET
 #define VARIANT wide
+#define ALIKE 1
 #define TARGET TARGET_WIDE
-#define sum_wide sum_fast
 #include "walk.h"
-#undef VARIANT
-#undef TARGET
+#define VARIANT vast
+#define TARGET TARGET_VAST
+#define PAIRED 1
+#define ALIKE 1
+#define fill_vast fill_wide
+#define agrees_vast agrees_wide
+#define holds_vast holds_wide
+#include "walk.h"
 #endif
 
 #endif

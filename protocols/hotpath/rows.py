@@ -15,6 +15,7 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 
 BLOCK_BYTES = 16
+LINE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,11 @@ class RowForm:
         return bitmap.to_bytes(self.present_bytes, "little") + bytes(self.size_bytes - self.present_bytes)
 
     def empty(self, rows: int) -> Bytes:
-        """Room for so many rows."""
-        return np.empty((rows, self.size_bytes), np.uint8)
+        """Room for so many rows, which begins where a cache line does."""
+        size = rows * self.size_bytes
+        room = np.empty(size + LINE_BYTES, np.uint8)
+        begin = -room.ctypes.data % LINE_BYTES
+        return room[begin : begin + size].reshape(rows, self.size_bytes)
 
     def values(self, row: Bytes) -> dict[str, Any]:
         """What a row says, by lane."""

@@ -30,9 +30,9 @@ CRCS = [
 ]
 
 
-@pytest.fixture(params=[True, False], ids=["fast", "portable"])
+@pytest.fixture(params=[1, 2, 3, 0], ids=["all", "ssse3", "avx2", "portable"])
 def dispatched(request: pytest.FixtureRequest):
-    """Once with what the processor has, once with plain C."""
+    """Once with all that the processor has, with less of it, and with plain C."""
     assert native is not None
     yield native.dispatch(request.param)
     native.dispatch(True)
@@ -67,6 +67,22 @@ def test_plain_c_gives_the_same_rows(dispatched):
         twin = Decoder(corpus.binding, path="numpy", trusting=True)
         twin.decode(frames)
         assert np.array_equal(twin.decode(frames).data, rows.data)
+
+
+@in_c
+def test_whole_tiles_of_one_layout_give_the_same_rows(dispatched):
+    rng = random.Random(3)
+    for corpus in CORPORA.values():
+        one = corpus.made(1)[0]
+        frames = [one] * 70
+        frames[40] = corpus.mutant(one, rng)
+        decoder, twin = (Decoder(corpus.binding, path=path, trusting=True) for path in ("c", "numpy"))
+        decoder.decode(frames)
+        twin.decode(frames)
+        for batch in (frames, frames[:32], frames[41:]):
+            ours, theirs = decoder.decode(batch), twin.decode(batch)
+            assert np.array_equal(ours.data, theirs.data)
+            assert np.array_equal(ours.status, theirs.status)
 
 
 @in_c
