@@ -235,6 +235,8 @@ static void join(table_t *t, family_t *f, plan_t *plan) {
             unlink_hash(t, each), link_hash(t, each);
     t->quick[f->key % QUICK].plan = NULL;
     plan->rest->family = f, plan->rest->sibling = f->first, f->first = plan;
+    if (!plan->rest->sibling)
+        t->quick[f->key % QUICK].key = f->key, t->quick[f->key % QUICK].plan = plan;
     link_hash(t, plan);
 }
 
@@ -308,8 +310,8 @@ static plan_t *planned(const table_t *t, const drawn_t *d) {
             memcpy(extra[plan->extras++].order, m[i].order, 16);
         } else
             from[m[i].to / 16] = m[i].from, memcpy(plan->order + m[i].to, m[i].order, 16);
-    for (uint32_t i = plan->extras; i < extra_room; i++)
-        memset(extra[i].order, 128, 16);
+    for (uint32_t i = plan->extras; i < extra_room; i++) /* each onto another block: none waits for the one before */
+        extra[i].to = (uint16_t)(16 * (i % blocks)), memset(extra[i].order, 128, 16);
     rest_t *rest = plan->rest = (rest_t *)((uint8_t *)plan + hot);
     rest->lay = memcpy(rest + 1, d->lays.buf, lays);
     rest->lays = (uint32_t)(lays / sizeof(move_t));
@@ -387,6 +389,10 @@ static PyObject *table_used(PyObject *self, PyObject *none) {
 
 typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; course_t course; } walk_t;
 
+static void begin(walk_t *w) {
+    memset(w, 0, offsetof(walk_t, course.blocks));
+}
+
 static int parts_of(table_t *t, walk_t *w, const uint8_t *p, size_t n) {
     uint8_t *rows = w->rows + w->written * t->row_size;
     int32_t *ids = w->ids + w->written;
@@ -435,7 +441,7 @@ static void step(table_t *t, walk_t *w, size_t at, const tile_t *tile) {
 }
 
 static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssize_t n, walk_t *w) {
-    memset(w, 0, offsetof(walk_t, course.blocks));
+    begin(w);
     if (!(w->rows = taken(b, args[0], 1, t->framing.parts ? 0 : n * (Py_ssize_t)t->row_size)))
         return 0;
     w->room = (size_t)last_size(b) / t->row_size;

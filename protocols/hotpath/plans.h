@@ -178,6 +178,23 @@ static inline uint64_t hash_of(const family_t *f, const uint8_t *p) { /* unused 
     return mixed(hash);
 }
 
+/* The plan that a part most likely is of; the first of its hash. */
+static inline plan_t *likely(const table_t *t, const uint8_t *p, size_t left, uint64_t context) {
+    uint64_t key = key_of(t, p, left, context);
+    if (t->quick[key % QUICK].key == key && t->quick[key % QUICK].plan)
+        return t->quick[key % QUICK].plan;
+    const family_t *family = t->families[key % BUCKETS];
+    while (family && family->key != key)
+        family = family->next;
+    if (!family || family->least > left)
+        return NULL;
+    uint64_t hash = hash_of(family, p);
+    plan_t *plan = t->bucket[hash % BUCKETS];
+    while (plan && plan->hash != hash)
+        plan = plan->next;
+    return plan;
+}
+
 /* A number of at most 8 bytes, of which `mask` are its own, whose 8 bytes lie inside the frame. */
 static inline uint64_t masked(const uint8_t *p, int64_t width, int64_t big, uint64_t mask) {
     uint64_t v = load64(p);

@@ -11,7 +11,7 @@ WALKING int NAMED(fits)(const table_t *t, const plan_t *plan, const uint8_t *p, 
 }
 
 /* The plan of a part that begins at `p`, behind which `left` bytes of the frame follow. */
-TARGET static __attribute__((noinline)) plan_t *NAMED(found)(table_t *t, const uint8_t *p, size_t left, uint64_t context) {
+TARGET static __attribute__((noinline)) plan_t *NAMED(found)(const table_t *t, const uint8_t *p, size_t left, uint64_t context) {
     const int64_t parts = t->framing.parts;
     uint64_t key = key_of(t, p, left, context);
     plan_t *only = t->quick[key % QUICK].plan;
@@ -24,11 +24,8 @@ TARGET static __attribute__((noinline)) plan_t *NAMED(found)(table_t *t, const u
         return NULL;
     uint64_t hash = hash_of(family, p);
     for (plan_t *plan = t->bucket[hash % BUCKETS]; plan; plan = plan->next)
-        if (plan->hash == hash && (parts ? plan->size <= left : plan->size == left) && NAMED(fits)(t, plan, p, context)) {
-            if (!family->first->rest->sibling && !t->busy)
-                t->quick[key % QUICK].key = key, t->quick[key % QUICK].plan = plan;
+        if (plan->hash == hash && (parts ? plan->size <= left : plan->size == left) && NAMED(fits)(t, plan, p, context))
             return plan;
-        }
     return NULL;
 }
 
@@ -73,7 +70,7 @@ WALKING uint32_t NAMED(alike)(const tile_t *tile, uint32_t framed, size_t spared
 WALKING uint32_t NAMED(sums)(const table_t *t, const tile_t *tile, uint32_t framed) {
     uint32_t right = 0;
 #ifdef PAIRED
-    if (t->summed_by_four && framed) {
+    if (t->summed_by_four && framed & (framed - 1)) {
         const size_t from = (size_t)t->framing.sum_from, spared = from + (size_t)t->framing.sum_trail;
         uint8_t order[TILE];
         uint32_t same = 1;
@@ -106,7 +103,7 @@ WALKING uint32_t NAMED(sums)(const table_t *t, const tile_t *tile, uint32_t fram
 /* Frames that are one part each; how many are vouched for. Stage by stage: what one waits for, the next ones do meanwhile. */
 TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t *rows, uint8_t *status, int32_t *ids, course_t *course) {
     plan_t *plan[TILE], *guess = course->last;
-    uint32_t framing = 0, known = 0;
+    uint32_t framing = 0, known = 0, likelies = 0;
     int alike = 1;
     for (uint32_t i = 0; i < tile->n; i++) {
         const uint8_t *p = tile->frame[i];
@@ -114,18 +111,29 @@ TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t 
         if (n < (size_t)t->framing.least)
             continue;
         const uint64_t context = load64(p + t->framing.context_at) & (uint64_t)t->framing.context_mask;
-        if (!(alike && guess && guess->size == n && NAMED(fits)(t, guess, p, context))) {
-            if (!framed(t, p, n))
-                continue;
-            plan_t *other = NAMED(found)(t, p, n, context);
-            framing |= 1u << i;
-            if (!other)
-                continue;
-            alike = other == guess, guess = other; /* where frames are of many layouts, the last one's is not tried */
-            fetch(guess->order, t->at.check);
+        if (alike && guess && guess->size == n && NAMED(fits)(t, guess, p, context)) {
+            plan[i] = guess;
+            framing |= 1u << i, known |= 1u << i;
+            continue;
         }
-        plan[i] = guess;
-        framing |= 1u << i, known |= 1u << i;
+        if (!framed(t, p, n))
+            continue;
+        framing |= 1u << i;
+        plan[i] = likely(t, p, n, context);
+        if (!plan[i])
+            continue;
+        fetch(plan[i], sizeof(plan_t) + t->at.check + sizeof(check_t)), fetch(extras(plan[i], checks(t, plan[i])), 1);
+        alike = plan[i] == guess, guess = plan[i]; /* where frames are of many layouts, the last one's is not tried */
+        likelies |= 1u << i;
+    }
+    for (; likelies; likelies &= likelies - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctz(likelies);
+        const uint8_t *p = tile->frame[i];
+        const uint64_t context = load64(p + t->framing.context_at) & (uint64_t)t->framing.context_mask;
+        if (plan[i]->size == tile->size[i] && NAMED(fits)(t, plan[i], p, context))
+            known |= 1u << i;
+        else if ((plan[i] = NAMED(found)(t, p, tile->size[i], context)))
+            known |= 1u << i;
     }
     course->last = guess;
     const uint32_t right = NAMED(sums)(t, tile, framing);

@@ -85,6 +85,19 @@ def test_whole_tiles_of_one_layout_give_the_same_rows(dispatched):
             assert np.array_equal(ours.status, theirs.status)
 
 
+def test_rows_that_somebody_has_stay_as_they_are(path: str):
+    for corpus in CORPORA.values():
+        frames = corpus.made(60)
+        decoder = Decoder(corpus.binding, path=path, trusting=True)
+        decoder.decode(frames)
+        first = decoder.decode(frames)
+        before = first.data.copy()
+        lanes = decoder.decode(frames[::-1]).lanes
+        decoder.decode(frames[1:])
+        assert np.array_equal(first.data, before)
+        assert np.array_equal(lanes.view(np.uint8).reshape(len(lanes), -1), decoder.walk(frames[::-1]).data)
+
+
 @in_c
 def test_seals_are_openssls_at_every_length():
     assert sealing_path("c") == "c", "OpenSSL's compression function was not found"
