@@ -32,8 +32,8 @@ for most in (1, 2, 3, 0):
         for _ in range(2):
             rows = decoder.decode(frames)
         decoder.decode(frames, speakers)
-        broken = [frame[:size] for frame in frames[:20] for size in range(len(frame))]
-        broken += [corpus.mutant(rng.choice(frames[:60]), rng) for _ in range(3000)]
+        broken = [frame[:size] for frame in frames[:10] for size in range(len(frame))]
+        broken += [corpus.mutant(rng.choice(frames[:60]), rng) for _ in range(1500)]
         decoder.walk([bytes(bytearray(each)) for each in broken])
         offsets = np.cumsum([0, *map(len, broken)]).astype(np.uint32)
         decoder.walk_buffer(np.frombuffer(b"".join(broken), np.uint8).copy(), offsets)
