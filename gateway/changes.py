@@ -2,8 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,10 +16,10 @@ CHANGED_EVENTS: Mapping[str, str] = {key: known.event for key, known in PROPERTI
 """The event that tells of another value, by the property's key."""
 
 _encoder = msgspec.json.Encoder()
+_EMPTY = b"{}"
 
 
-@dataclass(frozen=True, slots=True)
-class Occasion:
+class Occasion(NamedTuple):
     """The report that causes the changes: its event's id and what every event of it has in common."""
 
     recorded_id: uuid.UUID
@@ -49,28 +48,38 @@ class _Shown(msgspec.Struct, gc=False):
     value: Any
 
 
-class _Recording(msgspec.Struct, gc=False):
-    vehicle_state: dict[str, _Shown]
-    changed: dict[str, _Shown]
-    late: bool
-
-
 def shown(state: State) -> dict[str, dict[str, Any]]:
     """A vehicle state as clients see it: each property with the moment the unit captured it."""
     return {key: {"timestamp": timestamp(said.at), "value": said.value} for key, said in state.items()}
 
 
 def recording(state: State, reported: Mapping[str, Any], at: int, late: bool) -> Written:
-    """The body of a VehicleStateRecorded: the whole `state` with the report in it, and what was `reported`."""
+    """The body of a VehicleStateRecorded: the whole `state` with the report in it, and what was `reported`.
+
+    Of a report that is not late the state says what the report says, so that it is written once and stands in both places.
+    """
     stamp = timestamp(at)
-    whole = {key: _Shown(stamp if said.at == at else timestamp(said.at), said.value) for key, said in state.items()}
-    told = {key: _Shown(stamp, value) for key, value in reported.items()}
-    return Written(_encoder.encode(_Recording(whole, told, late)))
+    told = _encoder.encode({key: _Shown(stamp, value) for key, value in reported.items()})
+    rest = state.keys() if late else [] if len(state) == len(reported) else [key for key in state if key not in reported]
+    others = _encoder.encode({key: _Shown(timestamp(state[key].at), state[key].value) for key in rest}) if rest else _EMPTY
+    if late or told == _EMPTY:
+        whole = others
+    elif others == _EMPTY:
+        whole = told
+    else:
+        whole = b"%b,%b" % (told[:-1], others[1:])
+    return Written(b'{"vehicle_state":%b,"changed":%b,"late":%b}' % (whole, told, b"true" if late else b"false"))
 
 
-def merged(before: State, reported: Mapping[str, Any], at: int, order: int) -> dict[str, Recorded]:
-    """The state after a report. No property goes back to what an older report said of it."""
+def merged(before: State, reported: Mapping[str, Any], at: int, order: int, late: bool = True) -> dict[str, Recorded]:
+    """The state after a report. No property goes back to what an older report said of it.
+
+    A report that is not `late` is older than none before it.
+    """
     state = dict(before)
+    if not late:
+        state.update({key: Recorded(value, at, order) for key, value in reported.items()})
+        return state
     for key, value in reported.items():
         known = state.get(key)
         if known is None or order >= known.order:
@@ -84,8 +93,8 @@ def changed(before: State, after: State, occasion: Occasion, reported: Iterable[
     `reported` are the properties that may have one; without it, all.
     """
     for key in after if reported is None else reported:
-        name, was, said = CHANGED_EVENTS.get(key), before.get(key), after[key]
-        if name is None or was is None or was.value == said.value:
+        was, said = before.get(key), after[key]
+        if was is None or was.value == said.value or (name := CHANGED_EVENTS.get(key)) is None:
             continue
         position = after.get("position")
         body = {"from": was.value, "to": said.value, "position": position.value if position else None}

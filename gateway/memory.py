@@ -63,7 +63,7 @@ class Window(msgspec.Struct, frozen=True, gc=False):
         return Window((self.cumulative + run) % SEQUENCE_MODULUS, self.bitmap >> run) if run else self
 
 
-class Recorded(msgspec.Struct, frozen=True, gc=False):
+class Recorded(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One property's newest value. `at` is when the unit captured it (Unix ms), `order` what decides newer: sequence or time."""
 
     value: Any

@@ -1,11 +1,15 @@
-"""The loop: receive, decide, publish, remember, acknowledge - in this order, which is the promise."""
+"""The loop: receive, decide, publish, remember, acknowledge - in this order, which is the promise.
+
+Three stages work at once, each on batches of its own: while RabbitMQ confirms one batch, the next is decoded and decided, and the
+one before is written to the store.
+"""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TypeVar
+from functools import cached_property, partial
+from typing import NamedTuple, TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -39,6 +43,9 @@ OUTSTANDING_LIMIT = 5_000
 FEW = 4
 """Payloads up to which a batch is quicker read frame by frame, where the protocol has a quick way for that."""
 
+CONFIRMED_LIMIT = 8
+"""Confirmed batches that wait for the store; they are remembered together."""
+
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 TICK_S = 0.2
 
@@ -51,8 +58,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
+class _Arrival(NamedTuple):
     telegram: Telegram
     acknowledge: Acknowledge
 
@@ -69,9 +75,9 @@ class _Turn:
     online: bool
 
 
-@dataclass(slots=True)
+@dataclass
 class _Batch:
-    """What one turn of the loop works on. `memories` is the shadow: what will be remembered once the events are confirmed."""
+    """What a stage works on at once. `memories` is what will be remembered once the events are confirmed."""
 
     arrivals: Sequence[_Arrival | _Turn]
     receipts: list[tuple[Vehicle, Receipt]] = field(default_factory=list)
@@ -86,9 +92,15 @@ class _Batch:
     def all_receipts(self) -> list[Receipt]:
         return [receipt for _, receipt in self.receipts] + self.strangers
 
-    @property
+    @cached_property
     def events(self) -> list[Event]:
+        """Once all is decided."""
         return [event for _, receipt in self.receipts for event in receipt.events]
+
+
+def _newer(remembered: Memory, decided: Memory | None) -> Memory:
+    """What counts of a vehicle: what is decided and not yet remembered, unless it is of the unit that the vehicle had before."""
+    return decided if decided is not None and decided.replacements == remembered.replacements else remembered
 
 
 class Service:
@@ -117,6 +129,11 @@ class Service:
         self.reader = Reader(registry.models, registry.secrets)
         self._pacer = AckPacer()
         self._wakeup = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._taken.set()
+        self._decided: asyncio.Queue[_Batch] = asyncio.Queue()
+        self._confirmed: asyncio.Queue[_Batch] = asyncio.Queue(CONFIRMED_LIMIT)
+        self._shadow: dict[str, Memory] = {}
         self._paused = False
         self.storing = True
         self.publishing = True
@@ -151,16 +168,43 @@ class Service:
         online = await self._insist(self._registry.online, "looking up who is online")
         for vehicle, _ in online.values():
             self._presence.heard(vehicle.unit, self._now_ms(), vehicle.brand.heartbeat_s)
-        ticking = asyncio.create_task(self._tick(), name="service ticks") if looks else None
+        stages = [self._keep_deciding, self._keep_publishing, self._keep_remembering, *([self._tick] if looks else [])]
+        tasks = [asyncio.create_task(stage(), name=f"service {stage.__name__}") for stage in stages]
         try:
-            while True:
-                await self._wakeup.wait()
-                if self.gather_s:
-                    await asyncio.sleep(self.gather_s)
-                await self._work(self._next_batch())
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            if ticking is not None:
-                ticking.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_deciding(self) -> None:
+        while True:
+            await self._wakeup.wait()
+            if self.gather_s:
+                await asyncio.sleep(self.gather_s)
+            await self._taken.wait()  # what arrives until then goes together
+            batch = self._next_batch()
+            await self._decide_on(batch)
+            self._taken.clear()
+            self._decided.put_nowait(batch)
+
+    async def _keep_publishing(self) -> None:
+        while True:
+            batch = await self._decided.get()
+            self._taken.set()
+            at = time.perf_counter()
+            await self._publish_until_confirmed(batch.events)
+            self._metrics.spend("publish", at)
+            await self._confirmed.put(batch)
+
+    async def _keep_remembering(self) -> None:
+        while True:
+            batches = [await self._confirmed.get()]
+            while not self._confirmed.empty():
+                batches.append(self._confirmed.get_nowait())
+            await self._remember(batches)
 
     def _next_batch(self) -> _Batch:
         batch = _Batch(self._arrivals[:BATCH_LIMIT])
@@ -172,29 +216,38 @@ class Service:
             self._line.resume()
         return batch
 
-    async def _work(self, batch: _Batch) -> None:
+    async def _decide_on(self, batch: _Batch) -> None:
         self._metrics.backlog.set(len(self._arrivals))
         at = time.perf_counter()
-        attached = await self._insist(lambda: self._registry.find(batch.units), "looking up units")
+        shadow = dict(self._shadow)  # taken before looking up: what is remembered meanwhile is found in one of both
+        found = await self._insist(lambda: self._registry.find(batch.units), "looking up units")
+        attached = {unit: (vehicle, _newer(memory, shadow.get(vehicle.vehicle_id))) for unit, (vehicle, memory) in found.items()}
         at = self._metrics.spend("look up", at)
         pieces = self._read(batch.arrivals, attached)
         at = self._metrics.spend("decode", at)
         self._decide(batch, attached, pieces)
-        events = batch.events
-        told = (refusal for receipt in batch.all_receipts for refusal in receipt.refused)
+        self._shadow.update(batch.memories)
+        self._metrics.spend("translate", at)
+
+    async def _remember(self, batches: Sequence[_Batch]) -> None:
+        """Write down what these batches, whose events are confirmed, leave to remember, and let their units know."""
+        memories = {vehicle_id: memory for batch in batches for vehicle_id, memory in batch.memories.items()}
+        told = (refusal for batch in batches for receipt in batch.all_receipts for refusal in receipt.refused)
         refused = [refusal for refusal in told if refusal.reason != "throttled"]  # the unit keeps those, and sends them again
-        at = self._metrics.spend("translate", at)
-        await self._publish_until_confirmed(events)
-        at = self._metrics.spend("publish", at)
-        if batch.memories or refused:
-            await self._insist(lambda: self._registry.remember(batch.memories, refused), "remembering states")
+        at = time.perf_counter()
+        if memories or refused:
+            await self._insist(lambda: self._registry.remember(memories, refused), "remembering states")
+        for vehicle_id, memory in memories.items():
+            if self._shadow.get(vehicle_id) is memory:
+                del self._shadow[vehicle_id]
         at = self._metrics.spend("store", at)
-        self._metrics.count(batch.all_receipts, events)
-        self._live.tell(events)
-        self._answer(batch)
-        for arrival in batch.arrivals:
-            if isinstance(arrival, _Arrival):
-                arrival.acknowledge()
+        for batch in batches:
+            self._metrics.count(batch.all_receipts, batch.events)
+            self._live.tell(batch.events)
+            self._answer(batch)
+            for arrival in batch.arrivals:
+                if isinstance(arrival, _Arrival):
+                    arrival.acknowledge()
         self._metrics.spend("answer", at)
 
     def _decide(

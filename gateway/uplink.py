@@ -32,8 +32,7 @@ FlowOf = Callable[[str, int], str | None]
 """The flow id of the command that was sent to a vehicle with a counter, None if there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Telegram:
+class Telegram(NamedTuple):
     """What arrived: who the topic says it is from, and the bytes. `at` is when, in Unix ms."""
 
     unit: UnitId
@@ -259,7 +258,7 @@ class _Hearing:
                 self.receipt.repeated += 1
                 return
         late = memory.order is not None and order < memory.order
-        after = merged(memory.state, report.properties, at, order)
+        after = merged(memory.state, report.properties, at, order, late)
         trip = self._tell(report, at, memory, after, late)
         self.receipt.late += late
         self._remember(

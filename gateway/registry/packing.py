@@ -12,7 +12,7 @@ class _Packed(msgspec.Struct, omit_defaults=True):
     cumulative: int = 0
     bitmap: bytes = b""  # 4,096 bits are more than MessagePack's integers hold
     order: int | None = None
-    state: dict[str, tuple[Any, int, int]] = {}
+    state: Mapping[str, Recorded] = {}
     generation: int | None = None
     recent: tuple[int, ...] = ()
     trip: dict[str, Any] | None = None
@@ -33,7 +33,7 @@ def packed(memory: Memory) -> bytes:
             window.cumulative,
             window.bitmap.to_bytes((window.bitmap.bit_length() + 7) // 8, "little"),
             memory.order,
-            {key: (said.value, said.at, said.order) for key, said in memory.state.items()},
+            dict(memory.state) if type(memory.state) is not dict else memory.state,
             memory.generation,
             memory.recent,
             dict(memory.trip) if memory.trip is not None else None,
@@ -49,7 +49,7 @@ def unpacked(facts: bytes | None, row: Mapping[str, Any]) -> Memory:
     return Memory(
         Window(said.cumulative, int.from_bytes(said.bitmap, "little")),
         said.order,
-        {key: Recorded(*each) for key, each in said.state.items()},
+        said.state,
         row["last_contact_at"],
         row["firmware"],
         row["online"],

@@ -1,7 +1,9 @@
 """The registry: what the gateway knows, behind one object. SQL stays below it, the wire and HTTP above."""
 
+import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import msgspec
 from sqlalchemy import Executable, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,6 +36,13 @@ def _upsert(row: "postgresql.Insert | sqlite.Insert") -> Executable:
     return row.on_conflict_do_update(index_elements=[memories.c.vehicle_id], set_=newer)
 
 
+_LIVE = (
+    "SELECT vehicle_id, replacements FROM vehicles WHERE archived_at IS NULL AND vehicle_id IN (SELECT value FROM json_each(?))"
+)
+_KEEP = (
+    f"INSERT INTO memories (vehicle_id, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * (len(COLUMNS) + 1))}) "
+    f"ON CONFLICT (vehicle_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in COLUMNS)}"
+)
 _UPSERT = {"postgresql": _upsert(postgresql.insert(memories)), "sqlite": _upsert(sqlite.insert(memories))}
 
 
@@ -109,6 +118,9 @@ class Registry:
         Who went online or offline gets its VehicleChanged in the outbox.
         """
         before = await self._attachments.by_vehicle(changes)
+        if self.store.is_direct and not refused and _only_said_more(changes, before):
+            self._attachments.remember(await self.store.write_directly(lambda connection: _write_known(connection, changes)), ())
+            return
         async with self.store.writing() as connection:
             heard = await _live(connection, list(changes))
             kept = {each: memory for each, memory in changes.items() if each in before and heard.get(each) == memory.replacements}
@@ -157,6 +169,23 @@ async def _write(connection: AsyncConnection, kept: Mapping[str, Memory]) -> Non
         await connection.execute(
             _UPSERT[connection.dialect.name], [{"vehicle_id": each, **columns(memory)} for each, memory in kept.items()]
         )
+
+
+def _only_said_more(changes: Mapping[str, Memory], before: Mapping[str, Attached]) -> bool:
+    """Whether nobody came or went, and nobody moved to another key: then only the memories are written."""
+    return all(
+        each in before and memory.online is before[each][1].online and not _uses_newest_key(before[each][0], memory)
+        for each, memory in changes.items()
+    )
+
+
+def _write_known(connection: sqlite3.Connection, changes: Mapping[str, Memory]) -> dict[str, Memory]:
+    """Write the memories of the vehicles that are not archived and have the unit that said it; those that were written."""
+    wanted = msgspec.json.encode(list(changes)).decode()
+    live: dict[str, int] = dict(connection.execute(_LIVE, (wanted,)).fetchall())
+    kept = {each: memory for each, memory in changes.items() if live.get(each) == memory.replacements}
+    connection.executemany(_KEEP, [(each, *columns(memory).values()) for each, memory in kept.items()])
+    return kept
 
 
 def _uses_newest_key(vehicle: Vehicle, memory: Memory) -> bool:

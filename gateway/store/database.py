@@ -1,11 +1,12 @@
 """The connection to the database: opened, brought to the newest schema, written to by one transaction at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -15,6 +16,9 @@ from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gateway.store.direct import Direct
+
+T = TypeVar("T")
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 BUSY_TIMEOUT_MS = 5_000
@@ -45,6 +49,8 @@ class Store:
         self.engine: AsyncEngine = create_async_engine(self.url, **engine)
         self._writer = self.engine.execution_options(teleloop_writes=True)
         self._writing = asyncio.Lock()
+        path = self.url.database if self.url.get_backend_name() == "sqlite" and not engine and not self.url.query else None
+        self._direct = Direct(path, BUSY_TIMEOUT_MS) if path and path != ":memory:" else None
         if self.url.get_backend_name() == "sqlite":
             _prepare_sqlite(self.engine)
 
@@ -67,6 +73,8 @@ class Store:
 
     async def close(self) -> None:
         """Let go of the database."""
+        if self._direct is not None:
+            await self._direct.close()
         await self.engine.dispose()
 
     @asynccontextmanager
@@ -77,6 +85,17 @@ class Store:
         """
         async with self._writing, self._writer.begin() as connection:
             yield connection
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether `write_directly` works here: in a SQLite file of ours."""
+        return self._direct is not None
+
+    async def write_directly(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """See `Direct.transaction`; in turn with the other writers of this process."""
+        assert self._direct is not None
+        async with self._writing:
+            return await self._direct.transaction(work)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

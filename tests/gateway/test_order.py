@@ -1,7 +1,7 @@
 """Per vehicle in order, also between what the registry tells and what units say: created, then heard."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from gateway.eventlog import LocalEventLog
 from gateway.events import Event
 from gateway.live import Live
 from gateway.metrics import Metrics
-from gateway.publisher import PublishFailed
+from gateway.publisher import Publisher, PublishFailed
 from gateway.registry.outbox import Outbox
 from gateway.registry.vehicles import NewVehicle
 from gateway.relay import BATCH, Relay
@@ -116,3 +116,51 @@ async def test_the_outbox_keeps_its_events_until_they_are_confirmed_and_their_or
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await log.stop()
+
+
+class Slow:
+    """A publisher that confirms when it is told to."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self.turns = asyncio.Semaphore(0)
+        self.asked: list[list[str]] = []
+        self.confirmed = 0
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        self.asked.append([event.type for event in events])
+        await self.turns.acquire()
+        await self._publisher.publish(events)
+        self.confirmed += 1
+
+
+async def test_nothing_is_acknowledged_before_its_own_events_are_confirmed(gateway: Gateway):
+    unit = UnitId("CLOUDBOXX", f"{0xABE000:016X}")
+    vehicle_id = (await gateway.registry.vehicles.add(FLEET, NewVehicle(unit, SAYS_ALL.id), "")).vehicle.vehicle_id
+    slow = gateway.service._publisher = Slow(gateway.publisher)  # type: ignore[assignment]
+    acknowledged: list[int] = []
+
+    def say(sequence: int, lock: str) -> None:
+        payload = report(gateway, unit, sequence, central_lock=lock)
+        gateway.service.arrived(unit, payload, lambda: acknowledged.append(sequence))
+
+    say(1, "LOCKED")
+    await until(lambda: len(slow.asked) == 1)
+    say(2, "UNLOCKED")
+    await until(lambda: vehicle_id in gateway.service._shadow and not gateway.service._arrivals)
+    say(3, "LOCKED")
+    await asyncio.sleep(0.1)
+    assert (acknowledged, slow.asked) == ([], [["VehicleStateRecorded"]])
+
+    slow.turns.release()
+    await until(lambda: acknowledged == [1])
+    await until(lambda: len(slow.asked) == 2)
+    assert slow.asked[1] == ["VehicleStateRecorded", "CentralLockChanged"], "the next one knew what the one before had said"
+
+    slow.turns.release()
+    await until(lambda: acknowledged == [1, 2])
+    slow.turns.release()
+    await until(lambda: acknowledged == [1, 2, 3])
+    assert slow.asked[2] == ["VehicleStateRecorded", "CentralLockChanged"]
+    await until(lambda: not gateway.service._shadow)
+    assert (await gateway.registry.vehicles.memories([vehicle_id]))[vehicle_id].state["central_lock"].value == "LOCKED"
