@@ -17,7 +17,8 @@ from rich.table import Table
 from bench.account import AccountError
 from bench.capacity import CapacitySearch, Found, Limits
 from bench.load import LoadRun, Plan, Target
-from bench.load_cli import fail, loop_factory, target_of
+from bench.load_cli import fail, target_of
+from bench.loops import loop_factory
 from bench.stages import duration_s
 from bench.view import View, shown
 

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -20,9 +19,10 @@ from rich.console import Console
 from bench.account import AccountError, fleet_of
 from bench.lab import laboratory
 from bench.load import LoadRun, Plan, Target
+from bench.load_page import write_html
 from bench.local import SettingsError, local
+from bench.loops import loop_factory
 from bench.objectives import Objective, parse_objective
-from bench.report import write_html
 from bench.results import Result, reached
 from bench.stages import Stage, StageError, duration_s, parse_stage, read_plan, stages_of
 from bench.view import View, summary
@@ -283,12 +283,3 @@ def on_fastest_loop(run: LoadRun) -> Result:
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main())
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where there is one."""
-    try:
-        made: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
-    except ImportError:
-        return None
-    return made

@@ -26,12 +26,12 @@ from bench.lab.fleet import fleet
 from bench.lean import LeanFleet
 from bench.ledger import Ledger
 from bench.load import LoadRun, Plan, Target
-from bench.load_cli import loop_factory
+from bench.loops import loop_factory
 from bench.meters import Meters, machine
 from bench.peers.ceiling import ceiling
 from bench.peers.compare import stock
 from bench.performance_page import write_page
-from bench.results import Result
+from bench.results import Measured, Result
 from bench.stages import Stage
 from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
@@ -53,17 +53,6 @@ GROWTH_RATE = 800.0
 JOURNAL_DEPTHS = (1, 10, 100, 1_000)
 UNIT_COUNTS = (10, 100, 1_000, 5_000)
 MODEL_COUNTS = (1, 8, 64)
-
-
-class Measured(msgspec.Struct, kw_only=True):
-    """One measurement as it is kept: what was done, and what came of it."""
-
-    name: str
-    what: str
-    at: str
-    machine: dict[str, str | int]
-    load_average: float
-    values: dict[str, Any]
 
 
 class Bench:

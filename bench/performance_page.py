@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.charts import Line, bar_chart, line_chart
-
-if TYPE_CHECKING:
-    from bench.performance import Measured
+from bench.results import Measured
 
 METHOD = """\
 ## Method

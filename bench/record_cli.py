@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -17,6 +16,7 @@ import typer
 from rich.console import Console
 
 from bench.local import Local, SettingsError, local
+from bench.loops import loop_factory
 from bench.recorder import TOPICS, BrokerLogin, BrokerRefused, Heard, Recorder
 from bench.recording import RecordingError, RecordingWriter
 from devices.unitsfile import UnitsFileError, read_units
@@ -172,10 +172,5 @@ def stop_at_signals() -> asyncio.Event:
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` on the fastest event loop there is."""
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
-    try:
-        loop_factory = importlib.import_module("uvloop").new_event_loop
-    except ImportError:
-        loop_factory = None
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main)

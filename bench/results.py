@@ -1,6 +1,7 @@
 """What came of a run: the document of `--json`, the larger one of the result file, and the numbers that objectives are about."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -123,3 +124,14 @@ def values_of(
 def reached(verdicts: Sequence[Verdict]) -> bool:
     """Whether every objective was."""
     return all(verdict.ok for verdict in verdicts)
+
+
+class Measured(msgspec.Struct, kw_only=True):
+    """One measurement as it is kept: what was done, and what came of it."""
+
+    name: str
+    what: str
+    at: str
+    machine: dict[str, str | int]
+    load_average: float
+    values: dict[str, Any]

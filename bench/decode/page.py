@@ -1,4 +1,4 @@
-"""docs/decode-speed.md and its chart, written from what a run left in bench/results/decode.json."""
+"""docs/decode-speed.md and its chart, written from what a run left in bench/decode/results.json."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from bench.decode.chart import chart
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "bench" / "results" / "decode.json"
-NIGHTS = ROOT / "bench" / "results" / "decode_nights.json"
+RESULTS = ROOT / "bench" / "decode" / "results.json"
+NIGHTS = ROOT / "bench" / "decode" / "nights.json"
 PAGE = ROOT / "docs" / "decode-speed.md"
 CHART = ROOT / "docs" / "decode-speed.svg"
 MADE = "<!-- written by python -m bench.decode --write: edit bench/decode/page.py and page.head.md -->"
@@ -104,7 +104,7 @@ def _nights(nights: list[Mapping[str, str]]) -> Iterator[str]:
 def page(document: Mapping[str, Any], nights: list[Mapping[str, str]]) -> str:
     """The whole page."""
     lines = [MADE, HEAD.read_text().rstrip(), "", "## Measured", "", "![Reports a second and core](decode-speed.svg)", ""]
-    lines += [f"`{COMMAND}` measures anew and writes this page, the chart and `bench/results/decode.json`.", ""]
+    lines += [f"`{COMMAND}` measures anew and writes this page, the chart and `bench/decode/results.json`.", ""]
     lines += [f"This run: {document['machine']}, {document['measured_at']}, load average {document['load']} at its start.", ""]
     lines += ["### Goals", "", *_goals(document["ratios"]), ""]
     lines += ["### Reports a second and core", "", *_rows(document), ""]

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from bench.lab import LabError
-from bench.load_cli import loop_factory
+from bench.loops import loop_factory
 from bench.peers.compare import Comparison, compare
 
 console = Console(stderr=True, highlight=False)

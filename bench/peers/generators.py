@@ -19,7 +19,7 @@ import aiomqtt
 from bench.lab import MosquittoBroker, mosquitto
 from bench.lean import LeanFleet
 from bench.ledger import Ledger
-from bench.load_cli import loop_factory
+from bench.loops import loop_factory
 from bench.meters import Meters
 from bench.peers.compare import OPEN_BROKER_LINES, strangers
 from bench.stages import Schedule, Stage

@@ -21,7 +21,7 @@ import aiomqtt
 
 from bench.lab import Server, mosquitto
 from bench.latency import Histogram
-from bench.load_cli import loop_factory
+from bench.loops import loop_factory
 from bench.meters import Meters
 from bench.mqtt_wire import LeanLine
 from bench.peers.compare import OPEN_BROKER_LINES

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.meters import Meters, read
-from bench.performance import PAGE, Measured, known
+from bench.performance import PAGE, known
 from bench.performance_page import write_page
+from bench.results import Measured
 
 
 def measured(name: str, **values: Any) -> Measured:
