@@ -18,10 +18,12 @@ class Direct:
     def __init__(self, path: str, busy_timeout_ms: int) -> None:
         self._path, self._busy_timeout_s = path, busy_timeout_ms / 1000
         self._connection: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._thread: ThreadPoolExecutor | None = None
 
     async def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns, once it is committed. Undone by an exception; raises OSError where the database fails."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
         try:
             return await asyncio.shield(running)
@@ -30,9 +32,11 @@ class Direct:
             raise
 
     async def close(self) -> None:
-        """Let go of the file."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+        """Let go of the file, if it was opened; a later transaction opens it again."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, self._close)
+            thread.shutdown()
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
