@@ -76,3 +76,12 @@ def test_meters_see_a_process_and_its_children() -> None:
             import signal
 
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_what_a_part_of_the_units_costs_is_no_figure(tmp_path: Path):
+    all_of_them = {"units": 5_000, "online": 5_000.0, "rss_mib": 200.0, "cores": 0.5, "frames_per_s": 4_990.0}
+    for cost, shown in ((all_of_them, "0.5 core"), (all_of_them | {"online": 2_400.0}, "not reached")):
+        page = tmp_path / "performance.md"
+        write_page(page, {"simulator": measured("simulator", **cost)})
+        (line,) = (line for line in page.read_text().splitlines() if "and its CPU" in line)
+        assert line.split("|")[4].strip() == shown
