@@ -5,7 +5,8 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
-CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, DISCONNECT = 1, 2, 3, 4, 8, 9, 12, 14
+from devices.packets import CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, packet, text
+
 QOS_1_RETAIN = 0x33
 QOS_1 = 0x32
 CLEAN_OFF_USER_PASSWORD_WILL = 0xEC
@@ -18,22 +19,6 @@ class ConnectRefused(OSError):
     def __init__(self, code: int) -> None:
         super().__init__(f"the broker refused the login (CONNACK {code})")
         self.code = code
-
-
-def text(said: str | bytes) -> bytes:
-    """A string with its length before it."""
-    raw = said.encode() if isinstance(said, str) else said
-    return struct.pack(">H", len(raw)) + raw
-
-
-def packet(first: int, body: bytes) -> bytes:
-    """A packet: its first byte, the length in groups of seven bits, the body."""
-    length, head = len(body), bytearray((first,))
-    while True:
-        length, group = length >> 7, length & 0x7F
-        head.append(group | (0x80 if length else 0))
-        if not length:
-            return bytes(head) + body
 
 
 class LeanLine(asyncio.Protocol):

@@ -22,9 +22,9 @@ import structlog
 
 import modeldb
 from bench.lab.mosquitto import mosquitto
-from bench.mqtt_wire import packet, text
 from devices.config import Intervals
 from devices.fleet import Fleet
+from devices.packets import packet, text
 from devices.unitsfile import UnitRecord
 from protocols.cloudboxx import PROTOCOL
 from protocols.keys import brand_key, unit_keys
