@@ -6,6 +6,7 @@ import pytest
 
 from devices.scenario import ScenarioError, load, parse_scenario, shipped
 from devices.scenario_units import seconds
+from devices.scenario_when import Trigger
 
 GOOD = """title = "a drive"
 vehicle = { model = "Golf" }
@@ -135,3 +136,11 @@ trips = 0
 """
     with pytest.raises(ScenarioError, match=r"^s:9: count is a whole number not below 1"):
         parse_scenario(text, where="s")
+
+
+def test_a_state_that_is_waited_for_is_all_that_it_says():
+    wanted = Trigger("state", {"ignition": "OFF", "speed_in_kilometers_per_hour": "< 5"})
+    assert wanted.holds({"ignition": "OFF", "speed_in_kilometers_per_hour": 4.9})
+    assert not wanted.holds({"ignition": "OFF", "speed_in_kilometers_per_hour": 5.0})
+    assert not wanted.holds({"ignition": "ON", "speed_in_kilometers_per_hour": 0.0})
+    assert not wanted.holds({"ignition": "OFF"})

@@ -13,6 +13,7 @@ from gateway.events import Event
 from gateway.live import Live
 from gateway.metrics import Metrics
 from gateway.publisher import Publisher, PublishFailed
+from gateway.registry.edits import NewUnit
 from gateway.registry.outbox import Outbox
 from gateway.registry.vehicles import NewVehicle
 from gateway.relay import BATCH, Relay
@@ -164,3 +165,21 @@ async def test_nothing_is_acknowledged_before_its_own_events_are_confirmed(gatew
     assert slow.asked[2] == ["VehicleStateRecorded", "CentralLockChanged"]
     await until(lambda: not gateway.service._shadow)
     assert (await gateway.registry.vehicles.memories([vehicle_id]))[vehicle_id].state["central_lock"].value == "LOCKED"
+
+
+async def test_what_an_older_unit_said_and_is_not_yet_remembered_is_nothing_to_the_next_one(gateway: Gateway):
+    older, newer = UnitId("CLOUDBOXX", f"{0xABF000:016X}"), UnitId("CLOUDBOXX", f"{0xABF001:016X}")
+    vehicle_id = (await gateway.registry.vehicles.add(FLEET, NewVehicle(older, SAYS_ALL.id), "")).vehicle.vehicle_id
+    slow = gateway.service._publisher = Slow(gateway.publisher)  # type: ignore[assignment]
+    acknowledged: list[UnitId] = []
+    gateway.service.arrived(older, report(gateway, older, 7, central_lock="LOCKED"), lambda: acknowledged.append(older))
+    await until(lambda: len(slow.asked) == 1)
+    await gateway.registry.edits.replace_unit(FLEET, vehicle_id, NewUnit(newer), "")
+    gateway.service.arrived(newer, report(gateway, newer, 7, central_lock="UNLOCKED"), lambda: acknowledged.append(newer))
+    for _ in range(2):
+        slow.turns.release()
+    await until(lambda: acknowledged == [older, newer])
+    assert [types[0] for types in slow.asked] == ["VehicleStateRecorded"] * 2, "its seventh frame is no repeat of the other's"
+    await until(lambda: not gateway.service._shadow)
+    memory = (await gateway.registry.vehicles.memories([vehicle_id]))[vehicle_id]
+    assert (memory.state["central_lock"].value, memory.replacements) == ("UNLOCKED", 1)

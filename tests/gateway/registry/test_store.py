@@ -195,3 +195,25 @@ async def test_a_newer_schema_is_left_alone(store: Store) -> None:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreDamaged, match="newer"):
         await store.open()
+
+
+async def test_a_direct_transaction_that_fails_leaves_nothing_and_the_next_one_works(store: Store) -> None:
+    def change(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE alembic_version SET version_num = 'changed'")
+
+    def change_and_fail(connection: sqlite3.Connection) -> None:
+        change(connection)
+        raise ZeroDivisionError
+
+    def version(connection: sqlite3.Connection) -> str:
+        (found,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(found)
+
+    before = await store.write_directly(version)
+    with pytest.raises(ZeroDivisionError):
+        await store.write_directly(change_and_fail)
+    assert await store.write_directly(version) == before
+    with pytest.raises(OSError, match="no such table"):
+        await store.write_directly(lambda connection: connection.execute("DELETE FROM nowhere"))
+    await store.write_directly(change)
+    assert await store.write_directly(version) == "changed"
