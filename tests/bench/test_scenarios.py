@@ -79,7 +79,7 @@ vehicle = { model = "Golf", faults = ["bad_crc:0.3", "duplicate:0.3", "noise:0.3
 settle = "60s"
 steps = [
   { fob = "unlock" }, { wait = 2 }, { command = "request-vehicle-state", timeout = 25 }, { fob = "lock" }, { wait = 2 },
-  { fob = "unlock" }, { wait = 2 }, { fob = "lock" }, { wait = 2 }, { cut = 4 },
+  { fob = "unlock" }, { wait = 2 }, { fob = "lock" }, { wait = 2 }, { cut = 5 }, { wait = 1 },
   { fob = "unlock" }, { wait = 5 }, { fob = "lock" },
 ]
 expect = [

@@ -425,7 +425,7 @@ def test_the_work_for_a_hostile_payload_is_bounded(name: str, payload: bytes) ->
     honest_s = time.process_time() - began
     began = time.process_time()
     _ = list(PROTOCOL.split(payload))
-    assert time.process_time() - began < honest_s
+    assert time.process_time() - began < 4 * honest_s  # work that grows with the square of the size is a hundred times it
 
 
 # any record, any damage
