@@ -210,7 +210,7 @@ class Rig:
             return int((await connection.execute(select(func.count()).select_from(quarantine))).scalar_one())
 
     def frames(self, outcome: str) -> int:
-        """How many frames were `accepted`, `repeated` or `late`."""
+        """How many frames were `accepted`, `repeated`, `late` or `contested`."""
         return int(self.metrics.frames.labels(outcome)._value.get())
 
     def _flow(self) -> str:

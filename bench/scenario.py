@@ -73,6 +73,11 @@ class _Actor:
     def unit(self) -> UnitId:
         return self.member.record.unit
 
+    @property
+    def lines(self) -> int:
+        """Connections under its unit's identity."""
+        return sum(each is not None and each.line is not None for each in (self.member, self.member.rival))
+
     def look(self) -> None:
         """Its unit looks at its vehicle and its line now."""
         self.fleet.let(self.member, self.member.firmware.tick)
@@ -176,6 +181,7 @@ class _Run:
         self.witness.settle()
         self.seen.counted, self.seen.restarts = counted, sum(actor.member.firmware.restarts for actor in self.actors)
         self.seen.executed = sum(fleet.executed for fleet in fleets)
+        self.seen.takeovers = sum(fleet.tally.takeovers for fleet in fleets)
         self.checks += judged(self.scenario, self.seen, self.ledger, truth, self._units())
         rig = getattr(gateway, "rig", None)
         return Outcome(
@@ -268,6 +274,9 @@ class _Run:
         while True:
             await asyncio.sleep(WATCH_S)
             for actor in self.actors:
+                self.seen.most_lines = max(self.seen.most_lines, actor.lines)
+                if actor.member.firmware.ailments:
+                    self.seen.sick.add(actor.unit)
                 if actor.unit not in self.seen.archived:
                     translation = actor.group.model.units[actor.unit.brand]
                     truth = check(actor.member.firmware, await self.gateway.state(actor.unit), translation)
@@ -309,12 +318,12 @@ class _Run:
             self.ledger.observe(heard.id, heard.seen_ms / 1000)
 
     async def _counted(self) -> dict[str, int]:
-        """The gateway's counters: `refused:REASON`, `repeated`, `late`."""
+        """The gateway's counters: `refused:REASON`, `repeated`, `late`, `contested`."""
         if isinstance(self.gateway, RigGateway):
             rig = self.gateway.rig
             said = {f"refused:{reason}": times for reason, times in rig.refused().items()}
             said["quarantined"] = await rig.quarantined()
-            return said | {outcome: rig.frames(outcome) for outcome in ("accepted", "repeated", "late")}
+            return said | {outcome: rig.frames(outcome) for outcome in ("accepted", "repeated", "late", "contested")}
         assert isinstance(self.gateway, RestGateway)
         return await self.gateway.counted()
 

@@ -55,7 +55,11 @@ class Gap:
 
 @dataclass
 class Seen:
-    """All that was seen of a run."""
+    """All that was seen of a run.
+
+    `had` are the values that vehicles have told of; `most_different` properties differed at once, and `most_lines` a unit had
+    at once; `takeovers` of a session by a copy or from it; `sick` units had a fault.
+    """
 
     units: dict[str, UnitId] = field(default_factory=dict)
     events: list[Heard] = field(default_factory=list)
@@ -66,6 +70,9 @@ class Seen:
     counted: dict[str, int] = field(default_factory=dict)
     had: set[tuple[UnitId, str, Any]] = field(default_factory=set)
     most_different: int = 0
+    most_lines: int = 0
+    takeovers: int = 0
+    sick: set[UnitId] = field(default_factory=set)
     restarts: int = 0
     executed: int = 0
     began_ms: int = 0
@@ -124,8 +131,8 @@ def _judge(each: Expectation, seen: Seen, ledger: Ledger, truth: Truth, groups: 
             return _number("commands executed", each, seen.executed)
         case "restarts":
             return _number("restarts", each, seen.restarts)
-        case "repeated":
-            return _number("repeated frames", each, seen.counted.get("repeated", 0))
+        case "repeated" | "contested":
+            return _number(f"{each.kind} frames", each, seen.counted.get(each.kind, 0))
         case kind:
             return _number(f"refused {each.value}", each, seen.counted.get(f"{kind}:{each.value}", 0))
 

@@ -62,6 +62,9 @@ class _Paced(Fleet):
     witness: Witness
 
     def _schedule(self, member: Member, due_ms: int) -> None:
+        if member.rival_of is not None:  # nobody paces a copy: it goes by its own timers
+            super()._schedule(member, due_ms)
+            return
         member.due_ms = due_ms
 
     async def _open(self, member: Member) -> Connection:

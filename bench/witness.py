@@ -89,6 +89,13 @@ class Witness:
 
         return store
 
+    def store_of_copy(self, unit: UnitId) -> Store:
+        """The store for a unit that a fault has copied from this one: the ledger has its reports under a name of their own."""
+        protocol, copy = self._protocols[unit.brand], UnitId(unit.brand, f"{unit.telematics_unit_id} (copy)")
+        is_acknowledged = self._codecs[protocol].acknowledgement != "none"
+        watch = self._watches[copy] = _Watch(copy, self._vehicles.get(unit, ""), protocol, is_acknowledged)
+        return partial(self._look, watch)
+
     def said(self, unit: UnitId, payload: bytes) -> None:
         """A unit that keeps nothing has published something."""
         watch = self._watch(unit)

@@ -100,4 +100,5 @@ class AutoApiUnit(PoweredUnit):
     def _state(self, now_ms: int) -> bytes:
         self._reports.state_told(now_ms)
         said: Mapping[str, Any] = self.senses.all()
+        self._store(self.flash)
         return state_message(said, self._vin, self.rtc.read(now_ms))

@@ -43,6 +43,7 @@ def _list(faults: list[str]) -> list[str]:
         for name, kind in sorted(ALL.items(), key=lambda each: (each[1].level, each[0])):
             brands = "" if kind.protocols is None else f" ({', '.join(sorted(kind.protocols))})"
             usual = "" if kind.per == "unit" else f", usually {kind.usual_rate:g} per {kind.per}"
+            usual += "".join(f"; not for {protocol}: {why}" for protocol, why in kind.because.items())
             typer.echo(f"{name:{width}}  {kind.level}: {kind.sentence}{usual}{brands}")
             typer.echo(f"{'':{width}}  the gateway " + "; ".join(EXPECTATIONS[each] for each in kind.expected))
         raise typer.Exit
@@ -139,6 +140,8 @@ def fleet(
                 data_budget_bytes=data_budget,
             ),
         )
+        for each in made.faults_passed_over:
+            console.print(each, style="yellow", markup=False, soft_wrap=True)
         _run(_live(made, console, control, town, [CanPlan.parse(each) for each in can]))
     except (UnitsFileError, FlashFileError, CanError, ValueError) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)

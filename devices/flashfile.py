@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from devices.flash import Flash, Store
+from devices.flash import Flash, Store, volatile
 from protocols.codec import UnitId
 
 _SCHEMA = """
@@ -29,6 +29,9 @@ class FlashKeeper(Protocol):
 
     def store_of(self, unit: UnitId) -> Store:
         """The store for this unit's firmware."""
+
+    def store_of_copy(self, unit: UnitId) -> Store:
+        """The store for a unit that a fault has copied from this one."""
 
     def close(self) -> None:
         """Nothing is written any more."""
@@ -73,6 +76,10 @@ class FlashFile:
             self._write(str(unit), flash, kept)
 
         return store
+
+    def store_of_copy(self, unit: UnitId) -> Store:
+        """The copy is made anew in every run: nothing of it is kept."""
+        return volatile
 
     def close(self) -> None:
         """Let go of the file."""

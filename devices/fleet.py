@@ -6,6 +6,7 @@ import itertools
 import random
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,13 +67,15 @@ class Tally:
     connect_failures: int = 0
     logins_refused: int = 0
     flash_failures: int = 0
+    takeovers: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Member:
     """One unit of the fleet. `due_ms` is its place in the heap of ticks; `line` is None while it has no connection.
 
-    `at_ms` is the latest moment that it was told of: its time never goes back.
+    `at_ms` is the latest moment that it was told of: its time never goes back. `rival` is its copy, where a fault has made one,
+    and `rival_of` of that one the member that it is a copy of.
     """
 
     record: UnitRecord
@@ -81,6 +84,8 @@ class Member:
     due_ms: int | None = None
     at_ms: int = 0
     connecting: "asyncio.Task[None] | None" = field(default=None, repr=False)
+    rival: "Member | None" = field(default=None, repr=False)
+    rival_of: "Member | None" = field(default=None, repr=False)
 
 
 class Fleet:
@@ -136,6 +141,17 @@ class Fleet:
         return sum(len(member.firmware.flash.journal) for member in self.members)
 
     @property
+    def faults_passed_over(self) -> list[str]:
+        """Which faults some of the units cannot have, and why: these go on without."""
+        spoken = Counter(member.firmware.protocol for member in self.members)
+        return [
+            f"{units} of {len(self.members)} units go without {fault.name}: {fault.unsuited(protocol)}"
+            for fault in self._faults
+            for protocol, units in sorted(spoken.items())
+            if not fault.suits(protocol)
+        ]
+
+    @property
     def executed(self) -> int:
         """Commands that the vehicles carried out."""
         return sum(member.firmware.vehicle.executed.total() for member in self.members)
@@ -172,7 +188,7 @@ class Fleet:
 
     def look(self) -> None:
         """Have every unit look at its vehicle now: what somebody does to a vehicle is on no schedule."""
-        for member in self.members:
+        for member in self._everybody():
             self.let(member, member.firmware.tick)
 
     async def stop(self) -> None:
@@ -180,18 +196,19 @@ class Fleet:
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
-        tasks = [member.connecting for member in self.members if member.connecting is not None]
+        everybody = self._everybody()
+        tasks = [member.connecting for member in everybody if member.connecting is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for member in self.members:
+        for member in everybody:
             self.let(member, member.firmware.leaving)
-        closing = [asyncio.ensure_future(member.line.close()) for member in self.members if member.line is not None]
+        closing = [asyncio.ensure_future(member.line.close()) for member in everybody if member.line is not None]
         if closing:
             _, late = await asyncio.wait(closing, timeout=STOP_TIMEOUT_S)
             for task in late:
                 task.cancel()
-        for member in self.members:
+        for member in everybody:
             member.line = None
         if self._flash_file is not None:
             self._flash_file.close()
@@ -201,8 +218,8 @@ class Fleet:
         spoken = {member.firmware.protocol for member in self.members}
         for fault in self._faults:
             if self.members and not any(fault.suits(protocol) for protocol in spoken):
-                suited = ", ".join(sorted(fault.protocols or ()))
-                raise FaultUnsuited(f"none of the units can have {fault.name}: it is for {suited}")
+                why = "; ".join(fault.unsuited(protocol) for protocol in sorted(spoken))
+                raise FaultUnsuited(f"none of the units can have {fault.name}: {why}")
         for member, following in zip(self.members, self.members[1:] + self.members[:1], strict=True):
             if following is not member and following.record.brand == member.record.brand:
                 member.firmware.neighbour = following.record.unit
@@ -238,8 +255,16 @@ class Fleet:
         store = self._flash_file.store_of(record.unit) if self._flash_file else volatile
         flash = kept or Flash.factory(self._now_ms())
         faults = [fault for fault in self._faults if fault.suits(brand.protocol)]
-        terminal = Terminal(brand.protocol, config, flash, vehicle, store, line=self._line_model, faults=faults, seed=self._seed)
+        rival_store = self._flash_file.store_of_copy(record.unit) if self._flash_file else volatile
+        terminal = Terminal(
+            brand.protocol, config, flash, vehicle, store,
+            line=self._line_model, faults=faults, seed=self._seed, rival_store=rival_store,
+        )  # fmt: skip
         return Member(record, terminal)
+
+    def _everybody(self) -> list[Member]:
+        """The members and the copies of them."""
+        return self.members + [member.rival for member in self.members if member.rival is not None]
 
     async def _dial(self, member: Member) -> None:
         """Try for a line whenever the unit does, at the pace of the fleet, until it has one or wants none."""
@@ -292,9 +317,25 @@ class Fleet:
         self._next_connect_at = max(now, self._next_connect_at) + 1 / CONNECTS_PER_S
         await asyncio.sleep(self._next_connect_at - now)
 
+    def _see_to_rival(self, member: Member) -> None:
+        """A copy of the unit that a fault has made is on the air too, under the same identity, until the fault is cured."""
+        terminal, rival = member.firmware.rival, member.rival
+        if rival is not None and terminal is not rival.firmware:
+            member.rival, rival.due_ms = None, None
+            if rival.connecting is not None:
+                rival.connecting.cancel()
+            if rival.line is not None:
+                line, rival.line = rival.line, None
+                line.drop()
+        if terminal is not None and member.rival is None and not self._stopping:
+            member.rival = Member(member.record, terminal, rival_of=member)
+            self.let(member.rival, terminal.tick)
+
     def _line_lost(self, member: Member) -> None:
         member.line = None
         self.tally.lines_lost += 1
+        other = member.rival or member.rival_of
+        self.tally.takeovers += other is not None and (other.line is not None or other.connecting is not None)
         member.firmware.disconnected(self._now_ms())
         self._see_to_line(member)
 
@@ -317,6 +358,8 @@ class Fleet:
                 self.tally.payloads_sent += 1
                 self.tally.bytes_sent += len(payload)
         self._see_to_line(member)
+        if member.firmware.rival is not None or member.rival is not None:
+            self._see_to_rival(member)
         self._schedule(member, max(earliest_ms, member.firmware.next_tick(now_ms)))
 
     def _flash_failed(self, member: Member, error: OSError) -> None:

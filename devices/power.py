@@ -22,6 +22,9 @@ CLOSING = ("lock-and-disable-driving", "lock-central-lock", "disable-driving")
 LOW_SUPPLY_GAP_VOLTS = 0.3
 """How far the supply must recover before its next drop is told."""
 
+STEADY_MS = 10_000
+"""A line that is lost sooner than this was as good as none: the waits before the next ones go on growing."""
+
 OFF_LOOK_MS = 60_000
 """How often a unit without power looks at its supply."""
 
@@ -107,7 +110,7 @@ class PoweredUnit:
         self.resting = False
         self.supply_is_low = False
         self.cards_shown: Counter[str] = Counter()
-        self._dial_at = self._dials = 0
+        self._dial_at = self._dials = self._line_since = 0
 
     @property
     def behaviour(self) -> Behaviour:
@@ -229,7 +232,7 @@ class PoweredUnit:
         """The line stands. False: nobody is there to use it."""
         if not self._live(now_ms):
             return False
-        self.has_line, self._dials = True, 0
+        self.has_line, self._line_since = True, now_ms
         if not self.coverage:
             self.coverage = True
             self._happens(Happening.COVERAGE_BACK)
@@ -244,7 +247,9 @@ class PoweredUnit:
         if self.has_line:
             self.has_line = False
             self._line_lost(now_ms)
-            self._dial_later(now_ms, (0.1, self.behaviour.backoff_s[0]))
+            if now_ms - self._line_since >= STEADY_MS:
+                self._dials = 0
+            self._dial_later(now_ms, (0.1, self.behaviour.backoff_s[1]))
         self._happens(Happening.LINE_LOST)
 
     def _live(self, now_ms: int) -> bool:

@@ -33,7 +33,8 @@ VERBS: Final = (
 )  # fmt: skip
 STEP_KEYS: Final = (*VERBS, "at", "when", "who", "status", "reason", "kmh", "timeout", "meanwhile")
 EXPECTATIONS: Final = (
-    "trips", "gap", "state", "event", "order", "refused", "repeated", "late", "life", "executed", "lost", "different", "restarts",
+    "trips", "gap", "state", "event", "order", "refused", "repeated", "contested", "late", "life", "executed", "lost",
+    "different", "restarts",
 )  # fmt: skip
 EXPECT_KEYS: Final = (*EXPECTATIONS, "who", "count", "at_least", "at_most", "within", "to", "clock_bounded")
 GAPS: Final = ("late and in order",)
@@ -519,6 +520,7 @@ _EXPECTED: Mapping[str, Callable[[Any], Any]] = {
     "order": _events,
     "refused": _one_of(REFUSALS),
     "repeated": _true,
+    "contested": _true,
     "late": _true,
     "life": _one_of(LIFE),
     "executed": _count,

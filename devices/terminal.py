@@ -7,10 +7,11 @@ import heapq
 import itertools
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, cast
 
-from devices.config import UnitConfig
+from devices.config import Intervals, UnitConfig
 from devices.faults.fault import Ailment, Fault
 from devices.firmware import Firmware
 from devices.flash import Flash, Store, volatile
@@ -117,7 +118,10 @@ for _name in READ_OFTEN:
 
 
 class Terminal:
-    """One unit, switched on. `inject` and `cure` work at any time; `line` is its link."""
+    """One unit, switched on. `inject` and `cure` work at any time; `line` is its link.
+
+    `rival` is another unit with the same identity, where a fault has made one: it is on the air too, on a line of its own.
+    """
 
     def __init__(
         self,
@@ -130,10 +134,12 @@ class Terminal:
         line: LineModel = PERFECT,
         faults: Iterable[Fault] = (),
         seed: int = 0,
+        rival_store: Store = volatile,
     ) -> None:
-        """Raises FaultUnsuited for a fault that is not for units of this protocol."""
+        """`rival_store` is for the flash of a copy that a fault makes. Raises FaultUnsuited for a fault that is not for it."""
         self.protocol, self.config, self.vehicle = protocol, config, vehicle
-        self._store, self._seed = store, seed
+        self._store, self._rival_store, self._seed = store, rival_store, seed
+        self.rival: Terminal | None = None
         self.seen = Seen(vehicle)
         self._began_m = vehicle.distance_m
         self.link = Link(line, random.Random(f"{seed}/{config.unit}/line"))
@@ -198,9 +204,9 @@ class Terminal:
         if ailment is not None:
             ailment.ends(now_ms)
 
-    def boot_elsewhere(self, flash: Flash) -> Firmware:
-        """Firmware of the same unit in another vehicle of the same model, which stands still somewhere else."""
-        vehicle = self.vehicle
+    def copied(self) -> "Terminal":
+        """Another unit with this one's identity, secrets and flash, in a vehicle of the same model that stands somewhere else."""
+        vehicle, intervals = self.vehicle, self.config.intervals
         place = vehicle.here
         other = Vehicle(
             properties=vehicle.properties,
@@ -209,8 +215,11 @@ class Terminal:
             seed=self._seed + 1,
             latitude=place.latitude + 0.1,
             longitude=place.longitude,
+            build=vehicle.build,
         )
-        return switch_on(self.protocol, self.config, flash, other, volatile)
+        paced = Intervals(*(max(1.0, each) for each in (intervals.driving_s, intervals.parked_s, intervals.heartbeat_s)))
+        config, flash = replace(self.config, intervals=paced), Flash.load(self.flash.dump())
+        return Terminal(self.protocol, config, flash, other, self._rival_store, line=self.link.model, seed=self._seed + 1)
 
     def reboot(self, now_ms: int, cause: ResetCause = ResetCause.POWER) -> None:
         """What is not in its flash is gone, and the line with it; `cause` is told afterwards."""
@@ -223,11 +232,11 @@ class Terminal:
         self._restarts += self.firmware.resets + 1
         self.firmware = self.boot(self.config, flash)
 
-    def lose_line(self, now_ms: int, of: Firmware | None = None) -> None:
+    def lose_line(self, now_ms: int) -> None:
         """The connection is gone without a word; whoever drives the unit closes it, and opens another."""
         if self.online:
             self.online, self._drops = False, True
-            (of or self.firmware).disconnected(now_ms)
+            self.firmware.disconnected(now_ms)
         self._on_the_way.clear()
 
     def say(self, payload: bytes, now_ms: int) -> None:

@@ -13,7 +13,9 @@ from protocols.codec import Reason
 from protocols.hotpath import path_in_use
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-OUTCOMES = ("accepted", "repeated", "late")
+OUTCOMES = ("accepted", "repeated", "late", "contested")
+"""`contested`: repeated, and not by its unit; somebody else speaks under the same name."""
+
 STAGES = ("look up", "decode", "translate", "publish", "store", "answer")
 """`publish` and `store` are waited for: RabbitMQ's confirms, the database's transaction."""
 

@@ -134,6 +134,7 @@ class Service:
         self._decided: asyncio.Queue[_Batch] = asyncio.Queue()
         self._confirmed: asyncio.Queue[_Batch] = asyncio.Queue(CONFIRMED_LIMIT)
         self._shadow: dict[str, Memory] = {}
+        self._contested: set[UnitId] = set()
         self._paused = False
         self.storing = True
         self.publishing = True
@@ -344,6 +345,9 @@ class Service:
     def _answer(self, batch: _Batch) -> None:
         now = self._now_ms()
         for vehicle, receipt in batch.receipts:
+            if receipt.contested and vehicle.unit not in self._contested:
+                self._contested.add(vehicle.unit)
+                log.warning("two units speak under one identity", unit=str(vehicle.unit), vehicle=vehicle.vehicle_id)
             memory = batch.memories.get(vehicle.vehicle_id, receipt.memory)
             for result in receipt.results:
                 self._commands.settle(vehicle.vehicle_id, result, memory)

@@ -87,6 +87,7 @@ class Piece(NamedTuple):
 class Receipt:
     """What came of one telegram. `memory` is what to remember of the vehicle once the events are confirmed.
 
+    `contested` counts those of the `repeated` that the unit cannot have made: somebody else speaks under its name.
     `acknowledged` counts the frames that a window protocol's next Ack is about, `answers` are the direct answers of a
     protocol that answers each frame. `wants_time`: the unit said that its clock is not synchronised.
     """
@@ -98,6 +99,7 @@ class Receipt:
     answers: list[bytes] = field(default_factory=list)
     accepted: int = 0
     repeated: int = 0
+    contested: int = 0
     late: int = 0
     acknowledged: int = 0
     wants_time: bool = False
@@ -197,6 +199,7 @@ class _Hearing:
         self.receipt.wants_time |= heard.clock_unsynchronised
         if not self._is_new(heard):
             self.receipt.repeated += 1
+            self.receipt.contested += self._is_anothers(heard)
             self._answer(heard)
             return
         if heard.frame is not None:
@@ -231,6 +234,14 @@ class _Hearing:
             self.receipt.acknowledged += 1
             return False
         return True
+
+    def _is_anothers(self, heard: Heard) -> bool:
+        """Whether a number that has arrived comes again with a report of later than all that was told: a unit counts up."""
+        newest = max((said.at for said in self.receipt.memory.state.values()), default=None)
+        if newest is None or heard.clock_unsynchronised:
+            return False
+        latest = self.telegram.at + CLOCK_ALLOWANCE_MS
+        return any(newest < said.captured_at <= latest for said in heard.reports if said.captured_at is not None)
 
     def _begin_window(self, sequence: int, oldest: int | None) -> None:
         """A unit's first frame may stand anywhere in its count, also far beyond half of it."""

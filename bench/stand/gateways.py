@@ -216,7 +216,7 @@ class RestGateway:
         await self._call("POST", f"/vehicles/{await self.find(unit)}/restore")
 
     async def counted(self) -> dict[str, int]:
-        """Its counters of frames: `refused:REASON`, `accepted`, `repeated`, `late`."""
+        """Its counters of frames: `refused:REASON`, `accepted`, `repeated`, `late`, `contested`."""
         found: dict[str, int] = {}
         for line in (await self._api.get("/metrics")).text.splitlines():
             name, _, value = line.rpartition(" ")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from devices.faults.fault import Ailment, Fault
+from devices.faults.fault import Ailment, Fault, reasons
 
 
 class _WrongClock(Ailment):
@@ -44,7 +44,8 @@ class DeadRtc1970(_DeadRtc):
     name = "dead_rtc_1970"
     sentence = "after every start the clock stands at 1970-01-01 and the unit says that it is not synchronised"
     expected = ("clock_set", "held", "in_order", "true")
-    protocols = frozenset({"cloudboxx"})
+    protocols = frozenset({"cloudboxx", "gbt32960"})
+    because = reasons(autoapi="nobody can tell it the time", teltonika="nobody can tell it the time")
     shows_ms = 0
     believed = False
 
@@ -56,6 +57,7 @@ class DeadRtc2038(_DeadRtc):
     sentence = "the clock stands at 2038-01-19T03:14:07Z, where signed seconds end, and the unit believes it"
     expected = ("clock_bounded", "held", "true")
     protocols = frozenset({"cloudboxx", "teltonika", "autoapi"})
+    because = reasons(gbt32960="its times are written as dates, and know no such second")
     shows_ms = ((1 << 31) - 1) * 1000
 
 
@@ -65,7 +67,6 @@ class DeadRtc2080(_DeadRtc):
     name = "dead_rtc_2080"
     sentence = "the clock stands in the year 2080, and the unit believes it"
     expected = ("clock_bounded", "held", "true")
-    protocols = frozenset({"cloudboxx", "teltonika", "gbt32960", "autoapi"})
     shows_ms = round(datetime(2080, 1, 6, tzinfo=UTC).timestamp()) * 1000
 
 

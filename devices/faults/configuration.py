@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import modeldb
-from devices.faults.fault import Ailment, Fault, FaultUnsuited
+from devices.faults.fault import UNSEALED, Ailment, Fault, FaultUnsuited
 from devices.flash import Flash
 
 
@@ -59,6 +59,7 @@ class WrongSecret(Fault):
     usual_rate = 1.0
     expected = ("refused:forged", "quarantined", "no_false_change")
     protocols = frozenset({"cloudboxx"})
+    because = UNSEALED
     ailment = _OtherSecret
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from protocols.codec import UnitId
@@ -28,6 +29,9 @@ Expected = Literal[
     "clock_bounded",
     "clock_set",
     "executed_once",
+    "one_session",
+    "contested",
+    "others_true",
     "restarts",
     "offline",
     "unavoidable",
@@ -52,6 +56,9 @@ EXPECTATIONS: Mapping[Expected, str] = {
     "clock_bounded": "believes no time further than ten minutes ahead, and takes newer reports as newer",
     "clock_set": "tells the time to a unit that says it does not know it",
     "executed_once": "has no command carried out twice",
+    "one_session": "hears one unit under one identity: who logged in last has the session, and the other's connection is closed",
+    "contested": "counts what somebody else has made under the unit's name and number, and says so",
+    "others_true": "shows the truth of every other vehicle",
     "restarts": "follows a unit that starts anew",
     "offline": "says OFFLINE of a unit that is silent, and ONLINE when it is back",
     "unavoidable": "cannot know; the truth check must say what differs",
@@ -60,6 +67,15 @@ EXPECTATIONS: Mapping[Expected, str] = {
 
 ACKNOWLEDGED = frozenset({"cloudboxx", "teltonika"})
 """Protocols whose units keep a frame until the gateway says that it holds it."""
+
+
+def reasons(**why: str) -> Mapping[str, str]:
+    """Protocol to the reason why its units cannot have a fault."""
+    return MappingProxyType(why)
+
+
+_NO_SEAL = "its frames carry no seal"
+UNSEALED = reasons(autoapi=_NO_SEAL, gbt32960=_NO_SEAL, teltonika=_NO_SEAL)
 
 
 class FaultUnsuited(ValueError):
@@ -148,7 +164,8 @@ class Recurring(Ailment):
 class Fault:
     """One way to go wrong. `rate` is a probability per "payload" or "command", times per "hour"; a "unit" simply has it.
 
-    `protocols` are the ones for which it makes sense, None: all. `expected` is what the gateway must do.
+    `protocols` are the ones for which it makes sense, None: all; `because` says of others why not. `expected` is what the
+    gateway must do; `lacking` is what of it a protocol does not allow.
     """
 
     name: ClassVar[str]
@@ -158,6 +175,8 @@ class Fault:
     usual_rate: ClassVar[float] = 0.1
     expected: ClassVar[tuple[Expected, ...]]
     protocols: ClassVar[frozenset[str] | None] = None
+    because: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    lacking: ClassVar[Mapping[str, frozenset[Expected]]] = MappingProxyType({})
     ailment: ClassVar[type[Ailment]] = Ailment
 
     def __init__(self, rate: float | None = None) -> None:
@@ -176,13 +195,20 @@ class Fault:
         """Whether units that speak `protocol` can have it."""
         return self.protocols is None or protocol in self.protocols
 
+    def unsuited(self, protocol: str) -> str:
+        """Why units that speak `protocol` cannot have it."""
+        why = self.because.get(protocol)
+        return f"{self.name} is for {', '.join(sorted(self.protocols or ()))}, not for {protocol}" + (f": {why}" if why else "")
+
     def at_work(self, terminal: "Terminal", seed: int) -> Ailment:
         """This fault on one unit. Raises FaultUnsuited."""
         protocol = terminal.protocol
         if not self.suits(protocol):
-            raise FaultUnsuited(f"{self.name} is for {', '.join(sorted(self.protocols or ()))}, not for {protocol}")
+            raise FaultUnsuited(self.unsuited(protocol))
         return self.ailment(self, terminal, random.Random(f"{seed}/{terminal.config.unit}/{self.name}"))
 
     def expects(self, protocol: str) -> tuple[Expected, ...]:
         """What is expected where units speak `protocol`: nobody keeps a frame for those that get no acknowledgement."""
-        return self.expected if protocol in ACKNOWLEDGED else tuple(each for each in self.expected if each != "held")
+        lacking = self.lacking.get(protocol, frozenset())
+        kept = self.expected if protocol in ACKNOWLEDGED else tuple(each for each in self.expected if each != "held")
+        return tuple(each for each in kept if each not in lacking)

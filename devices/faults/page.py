@@ -32,7 +32,18 @@ trip, and judges the gateway's core by that; `tests/bench/test_fault_trials.py` 
 TAIL = """\
 Where a protocol has no acknowledgement of its own (AutoAPI; GB/T 32960 unless its brand file turns answers on) nobody
 keeps a
-frame that was damaged on the way: `held` is not expected there.
+frame that was damaged on the way: `held` is not expected there. Nor is it of Teltonika under `stale_session`: its answers
+carry no number, so an answer of the last session can pass for one of this. Where frames carry no number (all but
+CloudBoxx) a gateway cannot tell that `cloned_unit` is two: `repeated` and `contested` are expected of CloudBoxx alone.
+
+## Two units with one identity
+
+`cloned_unit` puts a second firmware on the air: the same id, brand, secrets and flash, in another vehicle, on a connection of
+its own. A broker gives a client id one session, so each login ends the other's; both come back, later each time as long as
+their lines do not last. The fleet's report counts these `takeovers`. The gateway gives both one vehicle, for that is what
+their identity says; it counts a number that comes again with a report captured later than all that was told as
+`teleloop_frames_total{outcome="contested"}`, and logs `two units speak under one identity` with the unit, once. What the
+copy said stands in the ledger under `ID (copy)`.
 
 ## The line
 
@@ -51,8 +62,10 @@ def page() -> str:
         units = "all" if kind.protocols is None else ", ".join(sorted(kind.protocols))
         rate = "-" if kind.per == "unit" else f"{kind.usual_rate:g} per {kind.per}"
         faults.append(f"| `{name}` | {kind.level} | {kind.sentence} | {rate} | {units} | {', '.join(kind.expected)} |")
+    others = ["| fault | not for | because |", "|---|---|---|"]
+    others += [f"| `{name}` | {each} | {why} |" for name, kind in sorted(ALL.items()) for each, why in kind.because.items()]
     expected = ["| expected | the gateway |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in EXPECTATIONS.items())]
-    return HEAD + "\n".join(faults) + "\n\n" + "\n".join(expected) + "\n\n" + TAIL
+    return "\n\n".join((HEAD.rstrip("\n"), *("\n".join(table) for table in (faults, others, expected)), TAIL))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """What happens to the line and the sessions on it: slow, half open, gone for days, taken over, older than it should be."""
 
 from collections import deque
+from types import MappingProxyType
 
-from devices.faults.fault import Ailment, Fault, FaultUnsuited, Recurring
-from devices.firmware import Firmware
-from devices.flash import Flash
+from devices.faults.fault import Ailment, Fault, FaultUnsuited, Recurring, reasons
 from devices.line import LINES
 
 NOTICED_AFTER_MS = 45_000
@@ -55,7 +54,6 @@ class DeadSpot(Fault):
     per = "hour"
     usual_rate = 2.0
     expected = ("offline", "in_order", "held", "no_false_change", "true")
-    protocols = frozenset({"cloudboxx", "teltonika"})
     ailment = _DeadSpot
 
 
@@ -101,7 +99,6 @@ class HalfOpen(Fault):
     per = "hour"
     usual_rate = 12.0
     expected = ("held", "no_false_change", "true")
-    protocols = frozenset({"cloudboxx", "teltonika"})
     ailment = _HalfOpen
 
 
@@ -126,7 +123,8 @@ class Backlog3Days(Fault):
     per = "unit"
     usual_rate = 1.0
     expected = ("held", "in_order", "no_false_change", "true")
-    protocols = frozenset({"cloudboxx", "teltonika"})
+    protocols = frozenset({"cloudboxx", "teltonika", "gbt32960"})
+    because = reasons(autoapi="it keeps nothing of what happens without a line")
     ailment = _ThreeDays
 
 
@@ -164,51 +162,30 @@ class StaleSession(Fault):
     sentence = "the connection is lost, and the broker delivers all of the last session once more: old Acks, old commands"
     level = "session"
     expected = ("executed_once", "held", "no_false_change", "true")
-    protocols = frozenset({"cloudboxx"})
+    lacking = MappingProxyType({"teltonika": frozenset({"held"})})
     ailment = _Stale
 
 
-class _Clone(Recurring):
-    """A copy of the unit, secrets and all, in another vehicle: each takes the session over from the other."""
+class _Clone(Ailment):
+    """A copy of the unit, secrets and all, in another vehicle: whoever drives the unit drives it too, on a line of its own."""
 
     def begins(self, now_ms: int) -> None:
-        super().begins(now_ms)
-        self._other: Firmware | None = None
-        self._speaks = False
-
-    def strike(self, now_ms: int) -> list[bytes]:
-        terminal = self.terminal
-        if self._other is None:
-            self._other = terminal.boot_elsewhere(Flash.load(terminal.flash.dump()))
-        self._mine, terminal.firmware, self._other = terminal.firmware, self._other, terminal.firmware
-        self._speaks = not self._speaks
-        terminal.lose_line(now_ms, of=self._other)
-        return []
-
-    def tick(self, now_ms: int) -> list[bytes]:
-        if self._other is not None:
-            self._other.tick(now_ms)
-        return super().tick(now_ms)
-
-    def next_ms(self, now_ms: int) -> int | None:
-        moments = (super().next_ms(now_ms), None if self._other is None else self._other.next_tick(now_ms))
-        return min((each for each in moments if each is not None), default=None)
+        self.terminal.rival = self.terminal.copied()
 
     def ends(self, now_ms: int) -> None:
-        if self._speaks:
-            self.strike(now_ms)
+        self.terminal.rival = None
 
 
 class ClonedUnit(Fault):
     """The same id and the same secrets, twice."""
 
     name = "cloned_unit"
-    sentence = "a copy of the unit in another vehicle takes the session over, then the unit takes it back"
+    sentence = "a copy of the unit, secrets and all, is on the air in another vehicle: each takes the session from the other"
     level = "session"
-    per = "hour"
-    usual_rate = 20.0
-    expected = ("repeated", "unavoidable")
-    protocols = frozenset({"cloudboxx"})
+    per = "unit"
+    usual_rate = 1.0
+    expected = ("one_session", "repeated", "contested", "others_true", "unavoidable")
+    lacking = MappingProxyType(dict.fromkeys(("teltonika", "gbt32960", "autoapi"), frozenset({"repeated", "contested"})))
     ailment = _Clone
 
 

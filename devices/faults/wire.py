@@ -3,9 +3,10 @@
 from collections import deque
 from collections.abc import Callable
 
-from devices.faults.fault import Ailment, Fault, FaultUnsuited, Recurring, Stray
+from devices.faults.fault import UNSEALED, Ailment, Fault, FaultUnsuited, Recurring, Stray, reasons
 from protocols.checksums import crc16_ccitt_false
 from protocols.codec import PAYLOAD_LIMIT_BYTES, UnitId
+from protocols.gbt32960_session import SEQUENCE_LIMIT
 from protocols.seal import SEAL_SIZE_BYTES
 
 GLUE_WITHIN_MS = 5_000
@@ -13,10 +14,20 @@ OVERTAKEN_WITHIN_MS = 8_000
 """How long a payload is held back for another one to come: shorter than a unit waits for its Ack."""
 
 RECORDED = 100
+DAY_MS = 24 * 3600_000
+BEIJING_MS = 8 * 3600_000
+"""GB/T 32960 counts logins by the day of UTC+8."""
+
 STORM_PAYLOADS = 5
 STORM_TIMES = 4
 WRAPS_AFTER = 20
+LOGIN_AGAIN_MS = 30_000
 CRC_BYTES = 2
+
+STOP_AND_WAIT = reasons(teltonika="it says nothing new before its last packet is answered: there is no next one")
+UNNUMBERED_ANSWERS = reasons(
+    teltonika="its answers carry no number: a packet that is answered twice has the next one answered before its time"
+)
 
 
 def _flipped(payload: bytes, bit: int) -> bytes:
@@ -56,6 +67,7 @@ class BadCrc(Fault):
     level = "wire"
     expected = ("refused:bad_checksum", "quarantined", "held", "true")
     protocols = frozenset({"cloudboxx", "teltonika", "gbt32960"})
+    because = reasons(autoapi="its messages carry no checksum")
     ailment = _WrongCrc
 
 
@@ -74,6 +86,7 @@ class FlippedSeal(Fault):
     level = "wire"
     expected = ("refused:forged", "quarantined", "held", "true")
     protocols = frozenset({"cloudboxx"})
+    because = UNSEALED
     ailment = _WrongSeal
 
 
@@ -89,7 +102,6 @@ class CutFrame(Fault):
     sentence = "the last bytes of a payload are missing"
     level = "wire"
     expected = ("refused:truncated", "quarantined", "held", "true")
-    protocols = frozenset({"cloudboxx", "teltonika", "gbt32960"})
     ailment = _Cut
 
 
@@ -141,7 +153,8 @@ class GluedFrames(Fault):
     level = "wire"
     usual_rate = 0.3
     expected = ("held", "no_false_change", "true")
-    protocols = frozenset({"cloudboxx", "gbt32960"})
+    protocols = frozenset({"cloudboxx", "gbt32960", "autoapi"})
+    because = STOP_AND_WAIT
     ailment = _Glue
 
 
@@ -160,7 +173,8 @@ class Reorder(Fault):
     level = "wire"
     usual_rate = 0.3
     expected = ("late", "held", "no_false_change", "true")
-    protocols = frozenset({"cloudboxx"})
+    protocols = frozenset({"cloudboxx", "gbt32960", "autoapi"})
+    because = STOP_AND_WAIT
     ailment = _Overtaken
 
 
@@ -178,6 +192,7 @@ class Duplicate(Fault):
     usual_rate = 0.3
     expected = ("repeated", "held", "no_false_change", "true")
     protocols = frozenset({"cloudboxx", "gbt32960", "autoapi"})
+    because = UNNUMBERED_ANSWERS
     ailment = _Twice
 
 
@@ -204,6 +219,7 @@ class Replay(Fault):
     level = "wire"
     expected = ("repeated", "held", "no_false_change", "true")
     protocols = frozenset({"cloudboxx", "gbt32960", "autoapi"})
+    because = UNNUMBERED_ANSWERS
     ailment = _Recorder
 
 
@@ -238,7 +254,6 @@ class Noise(Fault):
     sentence = "a payload of random bytes is sent besides"
     level = "wire"
     expected = ("refused:bad_sync", "quarantined", "held", "true")
-    protocols = frozenset({"cloudboxx", "gbt32960"})
     ailment = _Noise
 
 
@@ -273,7 +288,8 @@ class ForeignTopic(Fault):
     sentence = "a payload goes to the topic of another unit of the same brand"
     level = "wire"
     expected = ("refused:identity_mismatch", "held", "true")
-    protocols = frozenset({"cloudboxx"})
+    protocols = frozenset({"cloudboxx", "gbt32960", "autoapi"})
+    because = reasons(teltonika="its records do not say who made them: all there is against this is the broker")
     ailment = _Elsewhere
 
 
@@ -302,21 +318,44 @@ class UnknownUnit(Fault):
 
 class _NearTheEnd(Ailment):
     def begins(self, now_ms: int) -> None:
+        self._login_again_at: int | None = None
+        flash = self.terminal.flash
+        if self.terminal.protocol == "gbt32960":
+            flash.login_day, flash.login_number = (now_ms + BEIJING_MS) // DAY_MS, SEQUENCE_LIMIT - 1
+            return
         if self.terminal.spoken:
             raise FaultUnsuited("sequence_wrap is for a unit that has not spoken yet: what it said before would be ahead")
-        self.terminal.flash.sequence = (1 << 32) - 1 - WRAPS_AFTER
+        flash.sequence = (1 << 32) - 1 - WRAPS_AFTER
+
+    def connected(self, now_ms: int) -> list[bytes]:
+        if self.terminal.flash.login_number == SEQUENCE_LIMIT:
+            self._login_again_at = now_ms + LOGIN_AGAIN_MS
+        return []
+
+    def tick(self, now_ms: int) -> list[bytes]:
+        if self._login_again_at is not None and now_ms >= self._login_again_at:
+            self._login_again_at = None
+            self.terminal.lose_line(now_ms)
+        return []
+
+    def next_ms(self, now_ms: int) -> int | None:
+        return self._login_again_at
 
 
 class SequenceWrap(Fault):
     """The count of frames passes 2^32."""
 
     name = "sequence_wrap"
-    sentence = f"the unit's first frame is {WRAPS_AFTER} before its sequence number passes 2^32"
+    sentence = (
+        f"the unit's first frame is {WRAPS_AFTER} before its sequence number passes 2^32; where logins are numbered, the next "
+        f"one is the last of its day, {SEQUENCE_LIMIT}, and is followed by the first"
+    )
     level = "wire"
     per = "unit"
     usual_rate = 1.0
     expected = ("held", "in_order", "no_false_change", "true")
-    protocols = frozenset({"cloudboxx"})
+    protocols = frozenset({"cloudboxx", "gbt32960"})
+    because = reasons(teltonika="over TCP and MQTT its packets carry no number", autoapi="its messages carry no number")
     ailment = _NearTheEnd
 
 
@@ -343,7 +382,8 @@ class RetryStorm(Fault):
     per = "hour"
     usual_rate = 60.0
     expected = ("repeated", "held", "no_false_change", "true")
-    protocols = frozenset({"cloudboxx"})
+    protocols = frozenset({"cloudboxx", "gbt32960", "autoapi"})
+    because = UNNUMBERED_ANSWERS
     ailment = _Chatter
 
 

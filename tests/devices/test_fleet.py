@@ -17,6 +17,7 @@ import pytest
 
 from devices.behaviour import Behaviour, behaviour_of
 from devices.config import Intervals
+from devices.faults import by_name
 from devices.flashfile import FlashFile, FlashFileError
 from devices.fleet import Fleet
 from devices.unitsfile import UnitRecord
@@ -205,6 +206,34 @@ async def test_one_connection_a_unit_however_often_the_line_is_lost(broker: Mosq
         await asyncio.sleep(0.5)  # a second client under the same name would throw the first one out
         assert fleet.online == 3
         assert fleet.tally.connects == 12
+
+
+async def test_two_units_with_one_identity_take_the_session_from_each_other_on_connections_of_their_own(
+    broker: MosquittoBroker,
+) -> None:
+    ours = records(1, "CC")
+    async with listening(broker.url) as gateway:
+        fleet = Fleet(ours, broker.url, seed=5, intervals=Intervals(1, 1, 60), faults=[by_name("cloned_unit")])
+        member, unit = fleet.members[0], ours[0].unit
+        async with running(fleet):
+            await eventually(lambda: fleet.tally.takeovers >= 4, 30, "the session to change hands")
+            rival = member.rival
+            assert rival is not None
+            assert rival.firmware.config.unit == unit
+            assert rival.firmware.config.seal_key == member.firmware.config.seal_key
+
+            def places() -> set[float]:
+                reports = (report.signals for frame in gateway.heard.get(unit, []) for report in frame.reports)
+                return {round(said["latitude"] / 1e7, 2) for said in reports if "latitude" in said}
+
+            await eventually(lambda: len(places()) == 2, 30, "both to be heard, each from where it is")
+            fleet.let(member, lambda at_ms: member.firmware.cure("cloned_unit", at_ms) or [])
+            assert member.rival is None
+            assert rival.line is None
+            connects = fleet.tally.connects
+            await eventually(lambda: member.line is not None, 70, "the unit to have its session back")
+            await asyncio.sleep(1.0)
+            assert fleet.tally.connects <= connects + 1, "nobody takes it over any more"
 
 
 async def test_sequence_numbers_and_counters_outlive_the_process(broker: MosquittoBroker, tmp_path: Path) -> None:

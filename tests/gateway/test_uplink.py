@@ -54,6 +54,16 @@ def test_a_frame_that_comes_again_is_acked_again_and_changes_nothing():
     assert again.memory == first.memory
 
 
+def test_a_number_that_comes_again_with_a_later_report_is_contested_and_a_resend_is_not():
+    before = hear(frame(2, at=NOW, central_lock="LOCKED"), hear(frame(1, at=NOW - 5_000, central_lock="LOCKED")).memory).memory
+    copy = hear(frame(1, at=NOW + 1_000, central_lock="UNLOCKED"), before, at=NOW + 2_000)
+    assert (copy.contested, copy.repeated, copy.events, copy.memory) == (1, 1, [], before)
+    for resend in (frame(1, at=NOW - 5_000, central_lock="LOCKED"), frame(2, at=NOW, central_lock="LOCKED")):
+        assert hear(resend, before, at=NOW + 60_000).contested == 0
+    gone_wrong = frame(1, at=NOW + 86_400_000, central_lock="LOCKED")
+    assert hear(gone_wrong, before).contested == 0, "a clock that is a day ahead is no second unit"
+
+
 def test_a_resend_to_a_gateway_that_forgot_has_the_same_ids():
     before = hear(frame(1, central_lock="LOCKED")).memory
     payload = frame(2, central_lock="UNLOCKED")
