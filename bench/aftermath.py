@@ -1,5 +1,7 @@
-"""After a run: which frames the gateway refused and why, and whether it shows what the units reported last."""
+"""After a run: which frames the gateway refused and why, and whether it shows the vehicles as they are."""
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,12 +10,15 @@ from typing import Any
 import modeldb
 from bench.account import Account, Added
 from bench.ledger import Ledger
+from bench.source import Source
+from bench.truth import Difference, Truth
 from protocols import load
 from protocols.codec import ProtocolError, UnitId
 
 QUARANTINE_LIMIT = 10_000
 CLOUDBOXX_SEQUENCE = slice(12, 16)
 DIFFERENCES_SHOWN = 200
+AGAIN_FOR_S, AGAIN_S = 5.0, 0.5
 
 
 async def refusals(account: Account, added: Sequence[Added], ledger: Ledger) -> Counter[str]:
@@ -34,24 +39,36 @@ async def refusals(account: Account, added: Sequence[Added], ledger: Ledger) -> 
     return reasons
 
 
-async def different_values(
-    account: Account, added: Sequence[Added], last_frames: Mapping[int, bytes]
-) -> tuple[list[dict[str, object]], int]:
-    """What the gateway shows otherwise than the units said it last, and how many values were compared. Raises AccountError."""
-    wanted = {added[place].record.vehicle_id: (added[place], data) for place, data in last_frames.items()}
-    different: list[dict[str, object]] = []
-    compared = 0
-    async for item in account.pages("/latest-vehicle-states"):
-        if item["vehicle_id"] not in wanted:
-            continue
-        each, data = wanted[item["vehicle_id"]]
+async def truth_of(account: Account, added: Sequence[Added], source: Source) -> Truth:
+    """The truth check: every supported property of every vehicle beside what the gateway shows. Raises AccountError.
+
+    Where units have no vehicles behind them, what they reported last stands for it. What was just confirmed may be on its way to
+    the API: it is looked at again for a few seconds before it counts.
+    """
+    give_up = time.monotonic() + AGAIN_FOR_S
+    while True:
+        items = {item["vehicle_id"]: item["vehicle_state"] async for item in account.pages("/latest-vehicle-states")}
+        shown = {name: {key: said["value"] for key, said in state.items()} for name, state in items.items()}
+        found = source.truth(shown) or _as_reported(added, source.last_frames(), items)
+        if not found.different or time.monotonic() >= give_up:
+            return found
+        await asyncio.sleep(AGAIN_S)
+
+
+def _as_reported(added: Sequence[Added], last_frames: Mapping[int, bytes], items: Mapping[str, Mapping[str, Any]]) -> Truth:
+    """What the gateway shows otherwise than the units said it last."""
+    differences, compared = [], 0
+    for place, data in last_frames.items():
+        each = added[place]
         said, at_ms = _reported(each, data)
+        state = items.get(each.record.vehicle_id or "", {})
         for key, value in said.items():
-            shown = item["vehicle_state"].get(key)
+            shown = state.get(key)
             compared += 1
             if shown is None or (shown["value"] != value and not _is_newer(shown["timestamp"], at_ms)):
-                different.append({"vehicle_id": item["vehicle_id"], "property": key, "reported": value, "shown": shown})
-    return different[:DIFFERENCES_SHOWN], compared
+                gateway = None if shown is None else shown["value"]
+                differences.append(Difference(unit=str(each.record.unit), key=key, truth=value, gateway=gateway))
+    return Truth(compared=compared, differences=tuple(differences))
 
 
 def _reported(each: Added, data: bytes) -> tuple[dict[str, Any], int]:

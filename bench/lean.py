@@ -10,12 +10,14 @@ import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import modeldb
 from bench.account import Added
 from bench.ledger import Ledger, event_id
 from bench.mqtt_wire import LeanLine
+from bench.truth import Truth
 from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
 from devices.life import moving
@@ -261,6 +263,14 @@ class LeanFleet:
             if member.line is not None:
                 member.line.close()
         await asyncio.sleep(0.2)
+
+    def last_look(self) -> int:
+        """These units look at nothing."""
+        return 0
+
+    def truth(self, shown: Mapping[str, Mapping[str, Any]]) -> Truth | None:
+        """There is nothing behind them: what they said last is all there is to compare."""
+        return None
 
     def last_frames(self) -> Mapping[int, bytes]:
         """The newest frame of each unit."""

@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
+from bench import truth
 from bench.account import Account, AccountError, Added, fleet_of
-from bench.aftermath import different_values, refusals
+from bench.aftermath import DIFFERENCES_SHOWN, refusals, truth_of
 from bench.consumer import Wanted
 from bench.latency import Histogram
 from bench.lean import LeanFleet
@@ -207,6 +208,8 @@ class LoadRun:
             in_stages = (len(self.ledger) - said_before, self._all_events)
             await commands.finish()
             await self._drain(source, watcher, stopping)
+            if source.last_look():
+                await self._drain(source, watcher, stopping)
         finally:
             for task in (*beside, counting):
                 task.cancel()
@@ -215,11 +218,9 @@ class LoadRun:
         await source.stop()
         spent = {name: Reading(after[name].cpu_s - before[name].cpu_s, after[name].rss_mib) for name in after if name in before}
         refused = await self._refused(account, added)
-        different, compared = await different_values(account, added, source.last_frames())
+        found = await truth_of(account, added, source)
         metrics = await account.metrics()
-        return self._result(
-            started_at, lasted_s, spent, in_stages, commands, looks, different, compared, refused, metrics_before, metrics
-        )
+        return self._result(started_at, lasted_s, spent, in_stages, commands, looks, found, refused, metrics_before, metrics)
 
     async def _pace(
         self, source: Source, looks: StateLooks, vehicle_ids: list[str], began: float, stopping: asyncio.Event
@@ -377,8 +378,7 @@ class LoadRun:
         in_stages: tuple[int, int],
         commands: Commands,
         looks: StateLooks,
-        different: list[dict[str, object]],
-        compared: int,
+        found: truth.Truth,
         refused: Counter[str],
         metrics_before: Mapping[str, float],
         metrics: Mapping[str, float],
@@ -406,7 +406,7 @@ class LoadRun:
             {
                 "missing": float(len(missing)),
                 "refused": float(refused.total()),
-                "different": float(len(different)),
+                "different": float(found.different),
                 "commands_failed": float(commands.failed),
                 "commands_per_s": round(commands.by_status.total() / lasted_s, 1) if self.plan.commands_per_s else None,
                 "connects_per_s": self._connects_per_s,
@@ -418,7 +418,7 @@ class LoadRun:
             ledger=counts,
             latency_ms=latencies,
             rate=rate,
-            truth=Truth(compared=compared, different=len(different)),
+            truth=Truth(compared=found.compared, different=found.different),
             generator=generator,
             objectives=[objective.judge(values) for objective in self._objectives],
             seed=self.plan.seed,
@@ -438,7 +438,7 @@ class LoadRun:
             missing_by_cause=by_cause(missing),
             refused_by_reason=dict(refused),
             commands_by_status={str(status): times for status, times in sorted(commands.by_status.items())},
-            different=different,
+            different=[msgspec.to_builtins(each) for each in found.differences[:DIFFERENCES_SHOWN]],
             bottlenecks=bottlenecks,
             parts={name: _part(reading, lasted_s, events) for name, reading in spent.items()},
             curves={

@@ -46,6 +46,9 @@ PLAN_KEYS = {
     "seed", "drain", "parked", "connects",
 }  # fmt: skip
 DEFAULT_OBJECTIVE = "lost==0"
+TRUTH_OBJECTIVE = "different==0"
+"""Of every run that has no other objective for it."""
+
 
 app = typer.Typer()
 console = Console(stderr=True, highlight=False)
@@ -79,7 +82,10 @@ def load(
     command: Annotated[list[str] | None, typer.Option(help="Which; several take turns. [default: request-vehicle-state]")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="NAME or NAME:rate, mixed into every unit's life.")] = None,
     objective: Annotated[
-        list[str] | None, typer.Option(help="`event_p99<200ms`, `lost==0`, ...: decide the exit code. [default: lost==0]")
+        list[str] | None,
+        typer.Option(
+            help="`event_p99<200ms`, `lost==0`, ...: decide the exit code, with different==0, the truth check. [default: lost==0]"
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same lives. [default: 0]")] = None,
     drain: Annotated[str | None, typer.Option(help="How long to wait at the end for what is under way. [default: 60s]")] = None,
@@ -174,7 +180,10 @@ def plan_of(said: Mapping[str, Any], keep: bool = False) -> tuple[Plan, tuple[Ob
     )
     fleet_of(plan.units, plan.brands, plan.models, plan.model_names)
     texts = _words(said, "objectives", [DEFAULT_OBJECTIVE])
-    return plan, tuple(parse_objective(text) for text in texts)
+    objectives = tuple(parse_objective(text) for text in texts)
+    if not any(each.metric == "different" for each in objectives):
+        objectives += (parse_objective(TRUTH_OBJECTIVE),)
+    return plan, objectives
 
 
 def _stages(said: Mapping[str, Any]) -> tuple[Stage, ...]:

@@ -27,7 +27,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
-    """Values that the units reported last, and how many of them the gateway shows otherwise."""
+    """Supported properties of the vehicles that were compared, and how many of them the gateway shows otherwise."""
 
     compared: int
     different: int

@@ -108,14 +108,25 @@ def _clock(scenario: Scenario, pace: str, *, real: bool) -> VirtualClock | Scale
         return ScaledClock() if real else VirtualClock()
     factor = 1.0 if pace == "real" else float(pace.removeprefix("x"))
     behind_s = scenario.about_s * (1 - 1 / factor) + BEHIND_S if real and factor > 1 else 0.0
-    if behind_s > BEHIND_LIMIT_S:
+    if behind_s > BEHIND_LIMIT_S and scenario.commands:
         raise ScenarioUnable(
             f"with real servers units live through their past when time is {pace}, and a clock {behind_s:.0f} s behind "
-            f"takes no command (300 s): this scenario is too long for that; take a smaller factor, real, or virtual time"
+            f"takes no command (300 s): this scenario is too long for that; take a smaller factor ({fastest(scenario)}), real, "
+            f"or virtual time"
         )
     return ScaledClock(factor, time.time_ns() // 1_000_000 - round(1000 * behind_s))
 
 
+def fastest(scenario: Scenario) -> str:
+    """The fastest pace at which a scenario can be run with real servers: `x5`, or `real` where its commands allow no other."""
+    if not scenario.commands:
+        return f"x{max(USUAL_FACTOR, scenario.about_s / LONGEST_S):.3g}"
+    late_s = scenario.about_s - (BEHIND_LIMIT_S - BEHIND_S - SPARE_S)
+    factor = USUAL_FACTOR if late_s <= 0 else min(USUAL_FACTOR, scenario.about_s / late_s)
+    return f"x{factor:.2f}" if factor > 1.01 else "real"
+
+
+USUAL_FACTOR, LONGEST_S, SPARE_S = 5.0, 720.0, 10.0
 BEHIND_S = 15.0
 BEHIND_LIMIT_S = 280.0
 """How far a unit's clock may be behind the gateway's: a command that expires in more than 300 s is refused by the unit."""

@@ -1,9 +1,10 @@
 """Where load comes from. Both kinds of source are told when each frame is due, and whose it is; neither waits for answers."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from bench.ledger import Ledger
+from bench.truth import Truth
 from protocols.codec import UnitId
 
 
@@ -49,6 +50,12 @@ class Source(Protocol):
 
     def last_frames(self) -> Mapping[int, bytes]:
         """The newest frame with a report of each unit, by place."""
+
+    def last_look(self) -> int:
+        """Have the units tell what has changed since they were asked last; how many had something to tell."""
+
+    def truth(self, shown: Mapping[str, Mapping[str, Any]]) -> Truth | None:
+        """Every vehicle beside what the gateway shows of it, by vehicle_id; None: there are no vehicles behind the units."""
 
 
 MakeSource = Callable[[Ledger], Source]

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import modeldb
 from bench.account import Added
 from bench.ledger import Ledger
+from bench.truth import Truth, check, total
 from bench.witness import Witness
 from devices.config import Intervals
 from devices.faults import parse
@@ -167,6 +169,30 @@ class StatefulFleet:
         if not self._stopped:
             self._stopped = True
             await self._fleet.stop()
+
+    def last_look(self) -> int:
+        """What has a name and changed after the unit was asked last is told now."""
+        now_ms, told = time.time_ns() // 1_000_000, 0
+        for member in self._fleet.members:
+            if member.line is not None and member.firmware.firmware.senses.has_news():
+                self._fleet.look_at(member, now_ms)
+                told += 1
+        for member in self._fleet.members:
+            if isinstance(member.line, _Batched):
+                member.line.flush()
+        return told
+
+    def truth(self, shown: Mapping[str, Mapping[str, Any]]) -> Truth | None:
+        """Every property that a vehicle's model can say, of every vehicle, also where its unit was set up for another model."""
+        models, members = modeldb.load().models, self._fleet.members
+        return total(
+            check(
+                each.firmware,
+                shown.get(each.record.vehicle_id or "", {}),
+                models[each.record.vehicle_model_id].units[each.record.brand],
+            )
+            for each in members
+        )
 
     def last_frames(self) -> Mapping[int, bytes]:
         """The newest frame with a report of each unit."""

@@ -138,6 +138,12 @@ def summary(result: Result, console: Console) -> None:
         cost = f"{part.cpu_percent:g} % of a core, {part.cpu_us_per_event:g} us an event, {part.rss_mib:g} MiB"
         table.add_row(name, cost)
     console.print(table)
+    for each in result.different[:10]:
+        console.print(
+            f"  {each['unit']}: {each['property']} is {each['truth']!r}, and the gateway says {each['gateway']!r}", markup=False
+        )
+    if len(result.different) > 10:
+        console.print(f"  and {len(result.different) - 10} more, all in the JSON file")
     for missing in result.missing[:10]:
         console.print(f"  {missing.unit} frame {missing.sequence}: {missing.text}")
     if len(result.missing) > 10:

@@ -119,6 +119,11 @@ class Scenario:
     settle_s: float = 300.0
 
     @property
+    def commands(self) -> bool:
+        """Whether it asks for a command."""
+        return any(step.verb == "command" for step in self.steps)
+
+    @property
     def about_s(self) -> float:
         """About how long its steps take, in seconds; what vehicles do on their own way is not known before."""
         at = 0.0
