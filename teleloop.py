@@ -32,6 +32,7 @@ import devices.cli
 import gateway.cli
 import gateway.decode_cli
 import modeldb.cli
+from bench.account import AccountError
 from gateway.api.access import api_token
 from gateway.events import Event
 from gateway.logs import configure
@@ -48,6 +49,7 @@ DEMO_GUESTS = ("TELTONIKA", "MERCEDES_BENZ", "GBT32960")
 GUEST_EVERY = 6
 VIN_LETTERS = "0123456789ABCDEFGHJKLMNPRSTUVWXYZ"
 FLEET_STOP_S = 4.0
+TRUTH_WITHIN_S = 3.0
 CONTROL_PORT = 8090
 UNITS_FILE = "units.json"
 
@@ -66,6 +68,7 @@ COMMANDS = (
     bench.scenario_cli,
     bench.truth_cli,
 )
+devices.cli.truth_check = bench.truth_cli.FleetTruth
 for folder in COMMANDS:
     app.add_typer(folder.app)
 
@@ -109,6 +112,22 @@ async def _run(settings: Settings, vehicles: int, seed: int, intervals: Iterable
                 await asyncio.wait({stopping, showing}, return_when=asyncio.FIRST_COMPLETED)
                 console.print("stopping ...")
                 showing.cancel()
+                await _compare(under_way, f"http://{control}")
+
+
+async def _compare(under_way: Serving, control: str) -> None:
+    """The truth check that every simulated run ends with. Exits with 1 if something differs."""
+    token = api_token(under_way.gateway.settings)
+    try:
+        found, vehicles = await bench.truth_cli.compare(control, under_way.url, token, TRUTH_WITHIN_S)
+    except (ValueError, AccountError) as error:
+        console.print(f"the vehicles were not compared with the gateway: {error}", style="yellow", markup=False)
+        return
+    for each in found.differences[: bench.truth_cli.SHOWN]:
+        console.print(each.text, markup=False, soft_wrap=True)
+    console.print(f"truth: {found.different} of {found.compared} properties of {vehicles} vehicles differ")
+    if found.different:
+        raise typer.Exit(1)
 
 
 async def _demo_units(under_way: Serving, wanted: int, seed: int, added: Any) -> Path:
@@ -187,7 +206,8 @@ async def _fleet(under_way: Serving, units: Path, seed: int, intervals: Iterable
     command = [sys.executable, "-m", "teleloop", "fleet", "--units", str(units), "--seed", str(seed), *intervals]
     command += ["--broker", under_way.gateway.logins.unit_url, "--flash", str(data / "flash")]
     with open(data / "fleet.log", "wb") as output:
-        process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, start_new_session=True)
+        ours = {name: value for name, value in os.environ.items() if name != "TELELOOP_URL"}  # `run` makes the truth check
+        process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, start_new_session=True, env=ours)
     try:
         yield
     finally:

@@ -107,6 +107,11 @@ def _clock(scenario: Scenario, pace: str, *, real: bool) -> VirtualClock | Scale
     if pace == VIRTUAL:
         return ScaledClock() if real else VirtualClock()
     factor = 1.0 if pace == "real" else float(pace.removeprefix("x"))
+    if real and factor != 1.0 and scenario.real_time:
+        raise ScenarioUnable(
+            f"time cannot be {pace} here: the file says `real_time`, for what it expects takes as long as the gateway's own "
+            f"clock says; take real or virtual time"
+        )
     behind_s = scenario.about_s * (1 - 1 / factor) + BEHIND_S if real and factor > 1 else 0.0
     if behind_s > BEHIND_LIMIT_S and scenario.commands:
         raise ScenarioUnable(
@@ -119,6 +124,8 @@ def _clock(scenario: Scenario, pace: str, *, real: bool) -> VirtualClock | Scale
 
 def fastest(scenario: Scenario) -> str:
     """The fastest pace at which a scenario can be run with real servers: `x5`, or `real` where its commands allow no other."""
+    if scenario.real_time:
+        return "real"
     if not scenario.commands:
         return f"x{max(USUAL_FACTOR, scenario.about_s / LONGEST_S):.3g}"
     late_s = scenario.about_s - (BEHIND_LIMIT_S - BEHIND_S - SPARE_S)

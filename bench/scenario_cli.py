@@ -16,12 +16,13 @@ from rich.console import Console
 
 from bench.lab import Lab, LabError, laboratory
 from bench.load_cli import UsageError, target_of
-from bench.scenario import VIRTUAL, ScenarioUnable, Servers, run
+from bench.scenario import VIRTUAL, ScenarioUnable, Servers, fastest, run
 from bench.scenario_outcome import Outcome
 from devices.clock import clock_named
 from devices.scenario import Scenario, ScenarioError, load, shipped
 
 FAILED, SETUP_FAILED = 1, 2
+FASTEST = "fastest"
 
 app = typer.Typer(no_args_is_help=True, help="Scenarios.")
 
@@ -30,7 +31,7 @@ app = typer.Typer(no_args_is_help=True, help="Scenarios.")
 def scenario(
     file: Annotated[str | None, typer.Argument(help="A TOML file, or the name of a shipped one.")] = None,
     pace: Annotated[
-        str | None, typer.Option("--time", help="virtual (in this process), real, or x10 for ten times as fast.")
+        str | None, typer.Option("--time", help="virtual (in this process), real, x10 for ten times as fast, or fastest.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the file's: the same seed gives the same run.")] = None,
     lab: Annotated[
@@ -58,7 +59,7 @@ def scenario(
     if file is None:
         _unable(console, "which scenario? a file, or one of " + ", ".join(shipped()))
     try:
-        clock_named(pace or VIRTUAL)
+        clock_named(VIRTUAL if pace in (None, FASTEST) else str(pace))
         read = load(Path(file))
     except (ScenarioError, ValueError) as error:
         _unable(console, str(error))
@@ -67,6 +68,8 @@ def scenario(
         return
     if lab is not None and (url or broker):
         _unable(console, "--lab starts its own gateway and broker: leave out --url and --broker")
+    if pace == FASTEST:
+        pace = fastest(read) if lab or url or broker else VIRTUAL
     if (lab or url or broker) and pace == VIRTUAL:
         _unable(console, "virtual time is for this process alone: real servers live in real time, or x10")
     try:

@@ -1,9 +1,10 @@
 """`teleloop truth`: the vehicles of a fleet process beside what a gateway process shows of them, over their own APIs."""
 
 import asyncio
+import importlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -15,6 +16,9 @@ from bench.account import Account, AccountError
 from bench.http import LeanHttp
 from bench.local import SettingsError, local
 from bench.truth import Difference, Truth, compared, total
+from devices.cli import TruthUnable
+from devices.fleet import Fleet
+from devices.unitsfile import UnitRecord
 
 FAILED, SETUP_FAILED = 1, 2
 PAGE = 1_000
@@ -22,10 +26,6 @@ AGAIN_S = 0.5
 SHOWN = 20
 
 app = typer.Typer(no_args_is_help=True, help="Truth.")
-
-
-class TruthUnable(Exception):
-    """It cannot be compared; the sentence says why."""
 
 
 @app.command(epilog="Example: teleloop truth --fleet http://127.0.0.1:8090 --url http://127.0.0.1:8080")
@@ -68,36 +68,84 @@ def truth(
 async def compare(
     fleet: str, url: str, token: str, within_s: float = 15.0, said: Callable[[str], None] = lambda _: None
 ) -> tuple[Truth, int]:
-    """The truth check over two APIs, and how many vehicles it was of. Raises TruthUnable, AccountError, ValueError.
-
-    A vehicle that lives on may be caught between a report and its arrival: it is looked at again until nothing differs, or until
-    `within_s` seconds have passed.
-    """
+    """The truth check over two APIs, and how many vehicles it was of. Raises TruthUnable, AccountError, ValueError."""
     account, vehicles = Account(url, token), LeanHttp(fleet, {})
-    right, ends_at = list[Truth](), time.monotonic() + within_s
-    done: set[str] = set()
     try:
-        while True:
-            facts = await _reported(vehicles, fleet)
-            shown = await _shown(account)
-            wrong = []
-            for each in facts:
-                unit = f"{each['brand']}/{each['telematics_unit_id']}"
-                if unit in done:
-                    continue
-                found = _compared(unit, each, shown)
-                if found.different:
-                    wrong.append(found)
-                else:
-                    right.append(found)
-                    done.add(unit)
-            said(f"{len(done)} of {len(facts)} vehicles are as the gateway says")
-            if not wrong or time.monotonic() >= ends_at:
-                return total(right + wrong), len(facts)
-            await asyncio.sleep(AGAIN_S)
+        return await _compared_in_time(lambda: _reported(vehicles, fleet), account, within_s, said)
     finally:
         await vehicles.close()
         await account.close()
+
+
+class FleetTruth:
+    """The truth check of a fleet in this process, for `devices.cli`; see `devices.cli.TruthCheck`."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        """Raises TruthUnable where there is no token."""
+        found = token or local().api_token
+        if found is None:
+            raise TruthUnable(f"the API of {url} needs its token: --token, or TELELOOP_TOKEN")
+        self._account = Account(url, found)
+        self._ids: dict[tuple[str, str], str] = {}
+
+    async def begin(self, fleet: Fleet) -> None:
+        """Find out which vehicles the units are in. Raises TruthUnable."""
+        try:
+            items = [item async for item in self._account.pages("/vehicles")]
+        except AccountError as error:
+            raise TruthUnable(str(error)) from error
+        self._ids = {(item["telematics_unit"]["brand"], item["telematics_unit"]["id"]): item["id"] for item in items}
+        unknown = [member.record for member in fleet.members if _unit_key(member.record) not in self._ids]
+        if unknown:
+            raise TruthUnable(f"{self._account.url} has no vehicle with {unknown[0].unit}: {len(unknown)} units are not its own")
+
+    async def compare(self, fleet: Fleet, within_s: float, said: Callable[[str], None]) -> Truth:
+        """Every supported property of every vehicle beside what the gateway shows of it. Raises TruthUnable."""
+        told = importlib.import_module("devices.truth").told  # what it needs costs memory that large fleets save
+
+        async def reported() -> list[dict[str, Any]]:
+            return [told(member) | {"vehicle_id": self._ids[_unit_key(member.record)]} for member in fleet.members]
+
+        try:
+            found, _ = await _compared_in_time(reported, self._account, within_s, said)
+        except AccountError as error:
+            raise TruthUnable(str(error)) from error
+        return found
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._account.close()
+
+
+def _unit_key(record: UnitRecord) -> tuple[str, str]:
+    return record.brand, record.telematics_unit_id
+
+
+async def _compared_in_time(
+    reported: Callable[[], Awaitable[list[dict[str, Any]]]], account: Account, within_s: float, said: Callable[[str], None]
+) -> tuple[Truth, int]:
+    """A vehicle that lives on may be caught between a report and its arrival: it is looked at again until nothing differs, or
+    until `within_s` seconds have passed."""
+    right, ends_at = list[Truth](), time.monotonic() + within_s
+    done: set[str] = set()
+    while True:
+        facts = await reported()
+        shown = await _shown(account)
+        wrong = []
+        for each in facts:
+            unit = f"{each['brand']}/{each['telematics_unit_id']}"
+            if unit in done:
+                continue
+            found = _compared(unit, each, shown)
+            if found.different:
+                wrong.append(found)
+            else:
+                right.append(found)
+                done.add(unit)
+        said(f"{len(done)} of {len(facts)} vehicles are as the gateway says")
+        if not wrong or time.monotonic() >= ends_at:
+            return total(right + wrong), len(facts)
+        await asyncio.sleep(AGAIN_S)
 
 
 async def _reported(vehicles: LeanHttp, fleet: str) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import structlog
@@ -27,13 +28,36 @@ from devices.life import Life, following, moving, renting
 from devices.line import LINES, line_named
 from devices.roads import Roads, load, shipped
 from devices.routefile import read_ways
+from devices.scenario_units import seconds
 from devices.unitsfile import UnitsFileError, read_units
 from devices.vehiclebus import Buses, CanPlan
 
 app = typer.Typer(no_args_is_help=True, help="Simulated units.")
 
-SETUP_FAILED = 2
+FAILED, SETUP_FAILED = 1, 2
 STATUS_INTERVAL_S = 1.0
+SHOWN = 20
+
+
+class TruthUnable(ValueError):
+    """The vehicles cannot be compared with what a gateway shows; the sentence says why."""
+
+
+class TruthCheck(Protocol):
+    """Compares a fleet's vehicles with what a gateway shows of them. Raises TruthUnable where it cannot."""
+
+    async def begin(self, fleet: Fleet) -> None:
+        """Before the first unit is switched on: whether it will be possible."""
+
+    async def compare(self, fleet: Fleet, within_s: float, said: Callable[[str], None]) -> Any:
+        """What was `compared`, and the `differences`, each with its `text`."""
+
+    async def close(self) -> None:
+        """It is over."""
+
+
+truth_check: Callable[[str, str | None], TruthCheck] | None = None
+"""Makes one for a gateway's API and its token. The bench has it, which this folder does not know: teleloop.py joins them."""
 
 
 def _list(faults: list[str]) -> list[str]:
@@ -110,11 +134,26 @@ def fleet(
             "have a DBC), socketcan:can0, udp_multicast in a network namespace; may be given again.",
         ),
     ] = [],  # noqa: B006
+    lasts: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="How long, as 90s or 10m; else until Ctrl-C.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(envvar="TELELOOP_URL", help="The gateway's API: the run ends with a truth check against it.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="TELELOOP_TOKEN", help="Its API token. [default: the local gateway's]")
+    ] = None,
+    within: Annotated[
+        float, typer.Option(min=0, help="Seconds that what was just said may take on its way at the truth check.")
+    ] = 15.0,
     report: Annotated[str | None, typer.Option(help="`json`: one document on stdout at the end.")] = None,
 ) -> None:
-    """Simulate the units of a file on real connections until Ctrl-C.
+    """Simulate the units of a file on real connections until Ctrl-C, or for some time.
 
-    Example: teleloop fleet --units units.json --broker mqtt://127.0.0.1:1883 --fault duplicate:0.2 --line slow
+    With --url every supported property of every vehicle is compared in the end with what the gateway shows. Exit code 0: done,
+    and nothing differs; 1: something does; 2: usage or set-up, or the gateway cannot be asked.
+
+    Example: teleloop fleet --units units.json --url http://127.0.0.1:8080 --for 10m --fault duplicate:0.2 --line slow
     """
     if report not in (None, "json"):
         raise typer.BadParameter("only json is known", param_hint="--report")
@@ -142,12 +181,49 @@ def fleet(
         )
         for each in made.faults_passed_over:
             console.print(each, style="yellow", markup=False, soft_wrap=True)
-        _run(_live(made, console, control, town, [CanPlan.parse(each) for each in can]))
+        judge = truth_check(url, token) if url and truth_check is not None else None
+        ends = _Ends(seconds(float(lasts) if lasts.isdecimal() else lasts) if lasts else None, judge, within)
+        _run(_live(made, console, control, town, [CanPlan.parse(each) for each in can], ends))
     except (UnitsFileError, FlashFileError, CanError, ValueError) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(SETUP_FAILED) from error
     if report == "json":
-        sys.stdout.write(msgspec.json.encode(_report(made, seed)).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(_report(made, seed) | ends.document()).decode() + "\n")
+    if ends.found is not None and ends.found.differences:
+        raise typer.Exit(FAILED)
+
+
+@dataclass
+class _Ends:
+    """When the run ends (seconds, None: when it is told to), and what is compared then."""
+
+    after_s: float | None
+    judge: TruthCheck | None
+    within_s: float
+    found: Any = None
+
+    def document(self) -> dict[str, Any]:
+        if self.found is None:
+            return {}
+        return {"truth": {"compared": self.found.compared, "differences": msgspec.to_builtins(self.found.differences)}}
+
+    async def compare(self, fleet: Fleet, console: Console, hurry: asyncio.Event) -> None:
+        """The truth check; a second Ctrl-C gives it up. Raises TruthUnable."""
+        assert self.judge is not None
+        with console.status("comparing ...") as line:
+            comparing = asyncio.ensure_future(self.judge.compare(fleet, self.within_s, line.update))
+            hurrying = asyncio.ensure_future(hurry.wait())
+            await asyncio.wait({comparing, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+            hurrying.cancel()
+        if not comparing.done():
+            comparing.cancel()
+            raise TruthUnable("the truth check was interrupted: nothing is known")
+        self.found = found = comparing.result()
+        for each in found.differences[:SHOWN]:
+            console.print(each.text, markup=False, soft_wrap=True)
+        if len(found.differences) > SHOWN:
+            console.print(f"... and {len(found.differences) - SHOWN} more")
+        console.print(f"truth: {len(found.differences)} of {found.compared} properties of {len(fleet.members)} vehicles differ")
 
 
 def _life(town: Roads | None, routes: list[Path]) -> Life:
@@ -171,8 +247,11 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def _live(fleet: Fleet, console: Console, control: str | None, town: Roads | None, can: list[CanPlan]) -> None:
+async def _live(fleet: Fleet, console: Console, control: str | None, town: Roads | None, can: list[CanPlan], ends: _Ends) -> None:
     async with contextlib.AsyncExitStack() as stack:
+        if ends.judge is not None:
+            stack.push_async_callback(ends.judge.close)
+            await ends.judge.begin(fleet)
         if can:
             buses = stack.enter_context(Buses(fleet, can))
             stack.callback(lambda: console.print(f"CAN: {buses.heard:,} messages believed, {buses.refused:,} not"))
@@ -180,14 +259,17 @@ async def _live(fleet: Fleet, console: Console, control: str | None, town: Roads
         if control is not None:
             serving = importlib.import_module("devices.control").serving  # what it needs costs memory that large fleets save
             console.print(f"control API   {await stack.enter_async_context(serving(fleet, control, town))}/docs")
-        await _live_on(fleet, console)
+        await _live_on(fleet, console, ends)
 
 
-async def _live_on(fleet: Fleet, console: Console) -> None:
-    stopping = asyncio.Event()
+async def _live_on(fleet: Fleet, console: Console, ends: _Ends) -> None:
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows
-            asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+            loop.add_signal_handler(name, lambda: (hurry if stopping.is_set() else stopping).set())
+    if ends.after_s is not None:
+        loop.call_later(ends.after_s, stopping.set)
     fleet.start()
     try:
         await _show_connecting(fleet, console, stopping)
@@ -196,6 +278,8 @@ async def _live_on(fleet: Fleet, console: Console) -> None:
                 line.update(_status(fleet))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), STATUS_INTERVAL_S)
+        if ends.judge is not None:
+            await ends.compare(fleet, console, hurry)
     finally:
         last = _status(fleet)
         await fleet.stop()

@@ -106,7 +106,10 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A whole one. `settle_s` passes at the end, at most, until nothing waits any more."""
+    """A whole one. `settle_s` passes at the end, at most, until nothing waits any more.
+
+    `real_time`: with a gateway in a process of its own, units live as fast as it does.
+    """
 
     title: str
     groups: tuple[Group, ...]
@@ -117,6 +120,7 @@ class Scenario:
     line: LineModel = LINES["perfect"]
     intervals: Intervals = USUAL_RHYTHM
     settle_s: float = 300.0
+    real_time: bool = False
 
     @property
     def commands(self) -> bool:
@@ -178,7 +182,9 @@ def parse_scenario(text: str, name: str = "", folder: Path = Path(), where: str 
 
 
 def _scenario(said: Reader, name: str, folder: Path) -> Scenario:
-    said.only("title", "seed", "line", "holes", "outages", "vehicle", "vehicles", "intervals", "settle", "steps", "expect")
+    said.only(
+        "title", "seed", "real_time", "line", "holes", "outages", "vehicle", "vehicles", "intervals", "settle", "steps", "expect"
+    )
     title = said.text("title", name)
     line = said.take("line", LINES["perfect"], _line)
     line = line.with_gaps(said.each("holes", _hole), said.each("outages", _outage))
@@ -205,7 +211,8 @@ def _scenario(said: Reader, name: str, folder: Path) -> Scenario:
         *(round(rhythm.seconds(key, usual, least=1)) for key, usual in (("driving", 5), ("parked", 60), ("heartbeat", 300)))
     )
     seed = said.whole("seed", 1, least=None)
-    return Scenario(title, groups, steps, expectations, name, seed, line, intervals, said.seconds("settle", 300.0))
+    settle_s, real_time = said.seconds("settle", 300.0), said.flag("real_time", False)
+    return Scenario(title, groups, steps, expectations, name, seed, line, intervals, settle_s, real_time)
 
 
 def _line(said: Any) -> LineModel:

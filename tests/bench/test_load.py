@@ -14,9 +14,14 @@ import pika
 import pytest
 from typer.testing import CliRunner
 
+import modeldb
+from bench.account import Added, made_up_id
 from bench.lab import Lab, laboratory
 from bench.lab.rabbitmq import RabbitMQNode
+from bench.ledger import Ledger
 from bench.load_cli import app
+from bench.stateful import StatefulFleet
+from devices.unitsfile import UnitRecord
 
 pytestmark = pytest.mark.timeout(600)
 """Servers start in seconds on a quiet machine, and in minutes on one where a dozen test runs start theirs."""
@@ -131,6 +136,30 @@ def run_queue(node: RabbitMQNode, vhost: str) -> tuple[str, str] | None:
     return next(((each["destination"], each["routing_key"]) for each in found), None)
 
 
+def test_the_truth_check_of_a_run_is_of_every_supported_property_of_every_vehicle() -> None:
+    models, added = modeldb.load(), []
+    for brand in ("CLOUDBOXX", "TELTONIKA", "GBT32960", "MERCEDES_BENZ"):
+        model, keys = models.available(brand)[0], {"seal_key": "00" * 32, "command_key": "00" * 32, "password": ""}
+        unit = made_up_id(brand)
+        added.append(
+            Added(UnitRecord(vehicle_id=unit, brand=brand, telematics_unit_id=unit, vehicle_model_id=model.id, **keys), "fleet")
+        )
+    source = StatefulFleet(Ledger(), added, "mqtt://127.0.0.1:1", faults=["wrong_model"])
+    translations = {
+        each.record.vehicle_id: models.models[each.record.vehicle_model_id].units[each.record.brand] for each in added
+    }
+    truths = {member.record.vehicle_id: member.firmware.vehicle.state() for member in source._fleet.members}
+    sayable = {name: translations[name].translate(translations[name].invert(truth)) for name, truth in truths.items()}
+    found = source.truth(truths)
+    assert found is not None
+    assert (found.compared, found.different) == (sum(map(len, sayable.values())), 0)
+    for name, state in sayable.items():
+        for key in state:
+            lie = source.truth(truths | {name: {**truths[name], key: None}})
+            assert lie is not None
+            assert [each.key for each in lie.differences] == [key]
+
+
 def test_an_objective_that_is_missed_gives_1_and_an_overloaded_generator_is_said(lab: Lab) -> None:
     """One event loop cannot say 60,000 frames a second: what is measured then is its own limit."""
     said = load(
@@ -139,7 +168,8 @@ def test_an_objective_that_is_missed_gives_1_and_an_overloaded_generator_is_said
     )  # fmt: skip
     assert said.code == 1, said.stderr
     verdicts = said.document["objectives"]
-    assert [each["ok"] for each in verdicts] == [False, False]  # type: ignore[union-attr, attr-defined]
+    assert [each["ok"] for each in verdicts][:2] == [False, False]  # type: ignore[union-attr, attr-defined]
+    assert verdicts[2]["text"] == "different==0", "the truth check is an objective of every run"  # type: ignore[index]
     assert verdicts[1]["value"] is None  # type: ignore[index]
     assert said.document["generator"]["bottleneck"] is True  # type: ignore[index]
     assert "the generator was the bottleneck" in said.stderr.replace("\n", " ")

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
+from typer.testing import CliRunner
 
 import modeldb
+import teleloop
 from bench.lab import GatewayProcess, fleet, gateway
 from bench.lab.process import wait_until
 from devices.can import models
@@ -48,6 +51,11 @@ def added(process: GatewayProcess) -> list[UnitRecord]:
     return records
 
 
+@pytest.fixture(scope="module")
+def records(lab: GatewayProcess) -> list[UnitRecord]:
+    return added(lab)
+
+
 def truth(*arguments: str) -> tuple[int, dict[str, Any], str]:
     done = subprocess.run(
         [sys.executable, "-m", "teleloop", "truth", "--json", *arguments],
@@ -57,8 +65,9 @@ def truth(*arguments: str) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
-def test_the_truth_of_a_fleet_in_another_process_is_compared_and_a_lie_is_found(lab: GatewayProcess, tmp_path: Path) -> None:
-    records = added(lab)
+def test_the_truth_of_a_fleet_in_another_process_is_compared_and_a_lie_is_found(
+    lab: GatewayProcess, records: list[UnitRecord], tmp_path: Path
+) -> None:
     who = ["--url", lab.url, "--token", lab.token]
     arguments = ["--control", "127.0.0.1:0", "--can", "virtual", "--driving-interval", "2"]
     with fleet(tmp_path / "fleet", records, lab.units_broker, arguments) as process:
@@ -84,3 +93,30 @@ def test_who_cannot_be_asked_is_named(lab: GatewayProcess) -> None:
     assert (code, "control API at http://127.0.0.1:1 cannot be reached" in error) == (2, True)
     code, _, error = truth("--fleet", lab.url, "--url", lab.url, "--token", lab.token)
     assert (code, "is no control API of a fleet" in error) == (2, True)
+
+
+def fleet_run(folder: Path, records: list[UnitRecord], lab: GatewayProcess, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """`teleloop fleet` for some seconds, with the truth check at its end: exit code, report, what was said to people."""
+    folder.mkdir()
+    fields = [{name: getattr(record, name) for name in record.__struct_fields__} for record in records]
+    (folder / "units.json").write_text(json.dumps({"units": fields}))
+    where = ["--units", str(folder / "units.json"), "--broker", lab.units_broker, "--url", lab.url, "--token", lab.token]
+    done = CliRunner().invoke(teleloop.app, ["fleet", *where, "--report", "json", *arguments])
+    return done.exit_code, json.loads(done.stdout) if done.stdout else {}, done.stderr.replace("\n", " ")
+
+
+def test_a_fleet_ends_with_a_truth_check_whose_differences_are_exit_code_1(
+    lab: GatewayProcess, records: list[UnitRecord], tmp_path: Path
+) -> None:
+    records = [msgspec.structs.replace(each, moving=False, vehicle_id="") for each in records]
+    code, said, error = fleet_run(tmp_path / "right", records, lab, "--for", "3s")
+    assert (code, said["truth"]["differences"]) == (0, []), error
+    assert said["truth"]["compared"] > 8 * len(records)
+    assert f"properties of {len(records)} vehicles differ" in error
+    code, said, error = fleet_run(tmp_path / "wrong", records, lab, "--for", "3s", "--within", "1", "--fault", "wrong_model")
+    assert code == 1, error
+    assert said["truth"]["differences"]
+    stranger = msgspec.structs.replace(records[0], telematics_unit_id="FEDCBA9876543210", brand="CLOUDBOXX")
+    code, said, error = fleet_run(tmp_path / "stranger", [stranger], lab, "--for", "3s")
+    assert (code, said) == (2, {})
+    assert "has no vehicle with CLOUDBOXX/FEDCBA9876543210" in error
