@@ -18,7 +18,7 @@ from devices.config import Intervals
 from devices.faults import Fault, parse
 from devices.line import LINES, Circle, Hole, LineModel, Outage, Polygon, Stretch, line_named
 from devices.routefile import RouteFileError, read_ways
-from devices.scenario_units import Problems, Reader, seconds
+from devices.scenario_units import Problems, Reader, is_number, is_place, seconds
 from devices.scenario_when import Trigger, read_trigger
 from devices.toml_lines import lines_of
 from modeldb.brand import Brand
@@ -45,6 +45,8 @@ REFUSALS: Final = (
     "bad_checksum", "bad_length", "malformed", "unsupported", "forged", "expired", "throttled",
 )  # fmt: skip
 
+
+MOST_VEHICLES: Final = 10_000
 
 USUAL_RHYTHM: Final = Intervals(driving_s=5, parked_s=60, heartbeat_s=300)
 
@@ -191,7 +193,7 @@ def _scenario(said: Reader, name: str, folder: Path) -> Scenario:
     groups = tuple(said.each("vehicles", lambda each: _group(each, folder)))
     if "vehicle" in said:
         groups += (_group(said.table("vehicle"), folder),)
-    if not groups:
+    if not groups and not said.get("vehicles"):
         said.wrong("a scenario has a `vehicle`, or `vehicles`")
     names = [group.name for group in groups]
     for place, each in enumerate(names):
@@ -200,9 +202,9 @@ def _scenario(said: Reader, name: str, folder: Path) -> Scenario:
     steps = tuple(said.each("steps", lambda each: _step(each, groups)))
     _check_steps(said, groups, steps)
     expectations = tuple(one for many in said.each("expect", lambda each: _expectations(each, groups)) for one in many)
-    if not steps and all(group.life == "still" for group in groups):
+    if not said.get("steps") and groups and all(group.life == "still" for group in groups):
         said.wrong("nothing happens: there are no `steps`, and no vehicle has a `life`")
-    if not expectations:
+    if not said.get("expect"):
         said.wrong("nothing is expected: `expect` says what must be true")
     _check_gaps(said, steps, expectations)
     rhythm = said.table("intervals") if "intervals" in said else Reader({}, (), said.problems)
@@ -229,12 +231,14 @@ def _hole(said: Reader) -> Hole:
     if "polygon" in said:
         said.only("polygon")
         points = said["polygon"]
-        pairs = isinstance(points, list) and all(isinstance(each, list) and len(each) == 2 for each in points)
-        if not pairs or len(points) < 3:
+        if not isinstance(points, list) or len(points) < 3 or not all(map(is_place, points)):
             said.wrong("a polygon is three or more [latitude, longitude]", "polygon")
             return Polygon(())
         return Polygon(tuple((float(each[0]), float(each[1])) for each in points))
     said.only("latitude", "longitude", "radius_m")
+    if missing := [key for key in ("latitude", "longitude", "radius_m") if key not in said]:
+        kinds = "`from_m` and `to_m`, a `polygon`, or `latitude`, `longitude` and `radius_m`"
+        said.wrong(f"a hole is {kinds}; there is no {', no '.join(missing)}")
     return Circle(said.number("latitude", 0.0), said.number("longitude", 0.0), said.number("radius_m", 0.0))
 
 
@@ -258,17 +262,18 @@ def _group(said: Reader, folder: Path) -> Group:
     if life not in LIVES:
         said.wrong(f"a life is {', '.join(LIVES)}, not {life!r}", "life")
     start = said.get("start")
-    if start is not None and not (
-        isinstance(start, list) and len(start) == 2 and all(isinstance(each, int | float) for each in start)
-    ):
-        said.wrong("a start is [latitude, longitude]", "start")
+    if start is not None and not is_place(start):
+        said.wrong("a start is [latitude, longitude], -90 to 90 and -180 to 180", "start")
         start = None
     line = said.take("line", None, _line)
     faults = tuple(fault for fault in (said.item("faults", place, parse) for place in range(said.length("faults"))) if fault)
     for place, fault in enumerate(faults):
         if not fault.suits(brand.protocol):
-            said.wrong(f"{fault.name} is not for units that speak {brand.protocol}", "faults", place)
+            said.wrong(fault.unsuited(brand.protocol), "faults", place)
     count = said.whole("count", 1, least=1)
+    if count > MOST_VEHICLES:
+        said.wrong(f"count is at most {MOST_VEHICLES}, not {count}: `teleloop load` is for more", "count")
+        count = 1
     name = said.text("name", model.name if model else "vehicle")
     return Group(name, brand, model, count, life, _route(said, folder), tuple(start) if start else None, line, faults)
 
@@ -309,8 +314,8 @@ def _step(said: Reader, groups: Sequence[Group]) -> Step:
     for key, only in (("status", "command"), ("reason", "command"), ("timeout", "command"), ("kmh", "drive")):
         if key in said and verb != only:
             said.wrong(f"`{key}` belongs to a {only}", key)
-    status = said.whole("status", 0, least=0)
-    if "status" in said and status not in (200, 400, 404, 409, 422, 429, 503, 504):
+    status = said.whole("status", 200, least=100) if "status" in said else 0
+    if status and status not in (200, 400, 404, 409, 422, 429, 503, 504):
         said.wrong(f"a command never ends with {status}", "status")
     return Step(
         verb,
@@ -341,7 +346,7 @@ def _when(said: Reader, who: str | None, groups: Sequence[Group]) -> Trigger | N
 def _who(said: Reader, names: Sequence[str]) -> str | None:
     if "who" not in said:
         return None
-    who = said.text("who", "")
+    who = said.text("who", names[0] if names else "")
     if who not in names:
         said.wrong(f"nobody is called {who!r}; there are {', '.join(names)}", "who")
     return who
@@ -360,7 +365,7 @@ def _distance_m(said: Any) -> float:
 
 
 def _command(said: Any) -> str:
-    if said not in COMMAND_CODES:
+    if not isinstance(said, str) or said not in COMMAND_CODES:
         raise ValueError(f"no command is called {said!r}; there are {', '.join(sorted(COMMAND_CODES))}")
     return str(said)
 
@@ -389,19 +394,27 @@ def _flag(said: Any) -> bool:
 def _truth(said: Any) -> dict[str, Any]:
     if not isinstance(said, dict) or not said:
         raise ValueError("what is set is a table: { energy_percent = 8 }")
-    unknown = sorted(set(said) - SETTABLE)
+    unknown = sorted(set(said) - set(SETTABLE))
     if unknown:
         raise ValueError(f"a vehicle has no {', '.join(unknown)} to set; there are {', '.join(sorted(SETTABLE))}")
+    for name, value in said.items():
+        bounds = SETTABLE[name]
+        if bounds is None:
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} is true or false, not {value!r}")
+        elif not is_number(value) or not bounds[0] <= value <= bounds[1]:
+            raise ValueError(f"{name} is a number from {bounds[0]:g} to {bounds[1]:g}, not {value!r}")
     return dict(said)
 
 
-SETTABLE: Final = frozenset(
-    {
+SETTABLE: Final[Mapping[str, tuple[float, float] | None]] = {
+    **dict.fromkeys((
         "locked", "driving_enabled", "ignition", "key_inserted", "fob_in_holder", "parking_brake", "headlights", "plugged",
-        "charging", "energy_percent", "adblue_percent", "top_case_locked", "top_case_open", "center_stand_down",
-        "battery_compartment_open", "low_battery_percent",
-    }
-)  # fmt: skip
+        "charging", "top_case_locked", "top_case_open", "center_stand_down", "battery_compartment_open",
+    )),
+    "energy_percent": (0, 100), "adblue_percent": (0, 100), "low_battery_charge": (0, 1),
+}  # fmt: skip
+"""What a step may set: the least and the most of a number, None: true or false."""
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "drive": _distance_m,
@@ -437,7 +450,7 @@ def _check_steps(said: Reader, groups: Sequence[Group], steps: Sequence[Step]) -
             if step.verb == "command" and step.value not in group.model.units[group.brand.name].commands and step.status != 409:
                 said.wrong(f"a {group.model.title} cannot be told to {step.value}", "steps", place, "command")
             if step.verb == "fault" and step.value is not None and not step.value.suits(group.brand.protocol):
-                said.wrong(f"{step.value.name} is not for units that speak {group.brand.protocol}", "steps", place, "fault")
+                said.wrong(step.value.unsuited(group.brand.protocol), "steps", place, "fault")
 
 
 def _check_gaps(said: Reader, steps: Sequence[Step], expectations: Sequence[Expectation]) -> None:
@@ -464,7 +477,7 @@ def _expectation(said: Reader, kind: str, groups: Sequence[Group]) -> Expectatio
         least = most = said.whole("count", 1, least=0)
         if "at_least" in said or "at_most" in said:
             said.wrong("either `count`, or `at_least` and `at_most`", "count")
-    if most is not None and (not isinstance(most, int) or most < least):
+    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < least):
         said.wrong(f"`at_most` is a number not below `at_least`, {least}", "at_most")
         most = None
     if kind in ("trips", "executed", "lost", "different"):
@@ -475,6 +488,10 @@ def _expectation(said: Reader, kind: str, groups: Sequence[Group]) -> Expectatio
         _check_state(said, value, [group for group in groups if who in (None, group.name)])
     if kind == "event" and "to" in said and not str(value).endswith("Changed"):
         said.wrong(f"{value} has no `to`: only a ...Changed has", "to")
+    elif kind == "event" and "to" in said:
+        known = next((each for each in PROPERTIES.values() if each.event == value), None)
+        if known is not None and not known.allows(said.get("to")):
+            said.wrong(f"{value} never says that it is {said.get('to')!r}", "to")
     whole = said.line_of(kind)
     return Expectation(kind, value, whole, dict(said.table_), who, least, most, said.get("to"), said.seconds("within", 30.0))
 
@@ -485,7 +502,7 @@ def _check_state(said: Reader, state: Mapping[str, Any], groups: Sequence[Group]
             said.wrong(f"no property is called {key!r}", "state", key)
         elif not any(key in group.model.units[group.brand.name].state_keys for group in groups):
             said.wrong(f"none of these vehicles has {key}: it never happens", "state", key)
-        elif PROPERTIES[key].event is not None and not PROPERTIES[key].allows(value):
+        elif not PROPERTIES[key].allows(value):
             said.wrong(f"{key} can never be {value!r}", "state", key)
 
 

@@ -25,6 +25,17 @@ def seconds(said: Any) -> float:
     return sum(float(part) * scale for part, scale in zip(found.groups(), _SCALE, strict=True) if part)
 
 
+def is_number(said: Any) -> bool:
+    """Whether it is a finite number; true and false are none."""
+    return isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said)
+
+
+def is_place(said: Any) -> bool:
+    """Whether it is [latitude, longitude] in degrees."""
+    pair = isinstance(said, list) and len(said) == 2 and all(map(is_number, said))
+    return pair and abs(said[0]) <= 90 and abs(said[1]) <= 180
+
+
 class Problems:
     """What is wrong with a file, each with its line."""
 
@@ -136,8 +147,7 @@ class Reader:
     def number(self, key: str, usual: float, *, least: float | None = None) -> float:
         """A number."""
         value = self.table_.get(key, usual)
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not fits or (least is not None and value < least):
+        if not is_number(value) or (least is not None and value < least):
             self.wrong(f"{key} is a number" + ("" if least is None else f" not below {least:g}") + f", not {value!r}", key)
             return usual
         return float(value)
