@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 import modeldb
 from bench.account import Added
 from bench.ledger import Ledger
 from bench.truth import Truth, check, total
 from bench.witness import Witness
+from devices.behaviour import Behaviour, behaviour_of
 from devices.config import Intervals
 from devices.faults import parse
 from devices.fleet import Fleet, Member
@@ -21,6 +24,11 @@ WHENEVER_ASKED = Intervals(0.001, 0.001, 3_600)
 
 BOOT_EVERY_S = 0.5
 WAIT_FOR_LINES_S = 120.0
+
+
+def _without_budget(brand: str) -> Behaviour:
+    """As the brand's units behave, on a SIM that carries whatever the bench asks for."""
+    return msgspec.structs.replace(behaviour_of(brand), data_budget_bytes=0)
 
 
 class _Batched:
@@ -97,6 +105,7 @@ class StatefulFleet:
             broker,
             seed=seed,
             intervals=WHENEVER_ASKED,
+            behaviour=_without_budget,
             flash_file=self.witness,
             faults=[parse(fault) for fault in faults],
         )

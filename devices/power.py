@@ -173,10 +173,10 @@ class PoweredUnit:
         if not self._live(now_ms):
             return []
         outcome = "unknown"
+        self._because_of_card(card)
         if card in self.config.cards:
             acts = OPENING if self.vehicle.locked else CLOSING
             act = next((each for each in acts if each in self.vehicle.commands), acts[0])
-            self._because_of_fob()
             outcome = self.vehicle.execute(act) or ("opened" if acts is OPENING else "closed")
         self.cards_shown[outcome] += 1
         self._wake_up(now_ms)
@@ -205,7 +205,10 @@ class PoweredUnit:
         raise NotImplementedError
 
     def _because_of_fob(self) -> None:
-        """Where the protocol tells causes: the next change comes from a fob or a card."""
+        """Where the protocol tells causes: the next change comes from a fob."""
+
+    def _because_of_card(self, card: str) -> None:
+        """Where the protocol tells of cards: this one was shown, whether it opens anything or not."""
 
     def _spent(self, payloads: list[bytes], now_ms: int) -> list[bytes]:
         """These go over the air."""

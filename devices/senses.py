@@ -45,10 +45,18 @@ class Senses:
         self._signals: Signals = {}
         self.last: State | None = None
         self._reason: int | None = None
+        self._card: int | None = None
 
-    def because(self, cause: int) -> None:
-        """The next change has this cause, whatever it looks like."""
-        self._reason = cause
+    def because(self, cause: int, card: int | None = None) -> None:
+        """The next change has this cause, whatever it looks like; a `card` that was shown is told in any case."""
+        self._reason, self._card = cause, card
+
+    def untold_card(self) -> int | None:
+        """The card that no change has told of; from now on it is told."""
+        card, self._card = self._card, None
+        if card is not None:
+            self._reason = None
+        return card
 
     def all(self) -> Signals:
         """Every signal; counts as told."""
@@ -74,14 +82,25 @@ class Senses:
         self._signals = dict(self._translation.invert(state))
         news = {name: raw for name, raw in self._signals.items() if raw != before.get(name) or name in POSITION}
         cause, self._reason = self._reason, None
-        return news | {"cause": CAUSE_OF.get(key, 1) if cause is None else cause}
+        card, self._card = self._card, None
+        told = {"cause": CAUSE_OF.get(key, 1) if cause is None else cause}
+        return news | told if card is None else news | told | {"card": card}
 
     def has_news(self) -> bool:
-        """Whether a named property (enum, lamp, bool) is not as told last."""
-        return self._told is not None and self._watch(self.read()) != self._told
+        """Whether a named property (enum, lamp, bool) is not as told last, or a card was shown."""
+        return self._told is not None and (self._card is not None or self._watch(self.read()) != self._told)
 
     def _watch(self, state: State) -> tuple[Any, ...]:
         return tuple(state.get(key) for key in self._watched)
+
+
+def card_number(card: str) -> int | None:
+    """The number of an RFID card by its hexadecimal digits, 16 at most; None: it is none that a frame could carry."""
+    try:
+        number = int(card, 16)
+    except ValueError:
+        return None
+    return number if 0 <= number < 1 << 64 else None
 
 
 def own_facts(vehicle: Vehicle) -> dict[str, int]:

@@ -17,7 +17,7 @@ from devices.journal import SEQUENCE_MODULUS, Journal
 from devices.power import PoweredUnit
 from devices.reports import Reports
 from devices.rtc import Rtc
-from devices.senses import Senses
+from devices.senses import FOB_CAUSE, Senses, card_number
 from devices.vehicle import Vehicle
 from protocols.codec import PAYLOAD_LIMIT_BYTES, ProtocolError
 from protocols.teltonika import PROTOCOL
@@ -26,6 +26,9 @@ from protocols.teltonika_session import Answer, avl, login, message, read_answer
 
 BATCH_RECORDS = 8
 """Records of 60 to 120 bytes: within the vendor's 1,280 bytes a packet."""
+
+RFID: Final = "io_207"
+"""AVL id 207: the number of the RFID card that was shown."""
 
 RETRY_FIRST_MS = 10_000
 RETRY_LIMIT_MS = 300_000
@@ -179,11 +182,18 @@ class TeltonikaUnit(PoweredUnit):
     def _capture(self, now_ms: int) -> int:
         """Put a record into the journal, as it will be sent for ever; its number there."""
         self._reports.state_told(now_ms)
-        said = record(CODEC_8E, self.rtc.read(now_ms), fix(self.vehicle) | self.senses.all())
+        signals = fix(self.vehicle) | self.senses.all()
+        if (card := self.senses.untold_card()) is not None:
+            signals = signals | {RFID: card}
+        said = record(CODEC_8E, self.rtc.read(now_ms), signals)
         self.journal.make_room()
         self.flash.sequence = (self.flash.sequence + 1) % SEQUENCE_MODULUS
         self.journal.append(self.flash.sequence, PROTOCOL.encode(avl(CODEC_8E, [said])))
         return self.flash.sequence
+
+    def _because_of_card(self, card: str) -> None:
+        if (number := card_number(card)) is not None:
+            self.senses.because(FOB_CAUSE, number)
 
     def _send(self, now_ms: int) -> list[bytes]:
         if not self.has_line:

@@ -15,7 +15,7 @@ from devices.journal import SEQUENCE_MODULUS, Journal, ahead
 from devices.motion import Motion
 from devices.power import PoweredUnit
 from devices.rtc import Rtc
-from devices.senses import FOB_CAUSE, SUPPLY_CAUSE, Senses, iccid, own_facts, supply_mv
+from devices.senses import FOB_CAUSE, SUPPLY_CAUSE, Senses, card_number, iccid, own_facts, supply_mv
 from devices.vehicle import Vehicle
 from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Report
@@ -186,6 +186,8 @@ class Unit(PoweredUnit):
             self._capture_state(now_ms)
         elif (told := self.senses.change()) is not None:
             self._capture("event", now_ms, signals=told, urgent=self.over_budget(now_ms))
+        if (card := self.senses.untold_card()) is not None:
+            self._capture_card(card, now_ms)
         if self.supply_is_low is not self._told_low:
             self._told_low = self.supply_is_low
             self._capture_supply(now_ms)
@@ -222,6 +224,14 @@ class Unit(PoweredUnit):
 
     def _because_of_fob(self) -> None:
         self.senses.because(FOB_CAUSE)
+
+    def _because_of_card(self, card: str) -> None:
+        self.senses.because(FOB_CAUSE, card_number(card))
+
+    def _capture_card(self, card: int, now_ms: int) -> None:
+        own = own_facts(self.vehicle)
+        told = {"latitude": own["latitude"], "longitude": own["longitude"], "cause": FOB_CAUSE, "card": card}
+        self._capture("event", now_ms, signals=told, urgent=True)
 
     def _capture_heartbeat(self, now_ms: int, *, urgent: bool = False) -> None:
         self._heartbeat_at = now_ms

@@ -124,6 +124,7 @@ SIGNALS = (
     Signal(45, "charge_code", Int8ul, "", "the vehicle's own byte for charging; the model says what it means"),
     Signal(46, "fuel_volume", Int16ul, "0.1 L", "for vehicles that say litres and no level"),
     Signal(47, "cause", Int8ul, "", "of an event: 1 driving, 2 lock, 3 opening, 4 charging, 5 lamp, 6 supply, 7 key, 8 fob"),
+    Signal(48, "card", Int64ul, "", "of an event with cause 8: the number of the RFID card that was shown"),
 )
 BY_NAME = {signal.name: signal for signal in SIGNALS}
 KNOWN_BITS = sum(1 << signal.bit for signal in SIGNALS)

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 import modeldb
+from bench.account import made_up_id
 from bench.hil import OPTIONS
-from bench.lab import GatewayProcess, LabError, Server, fleet, free_port, gateway, write_units
+from bench.lab import GatewayProcess, LabError, Server, fleet, free_port, gateway, laboratory, write_units
+from bench.lab.process import wait_until
 from bench.stand.simulated import Gap
 from bench.stand.whole import Options, Servers, Stand, StandError, stand
 from devices.unitsfile import UnitRecord
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "hil"
 DATABASE = modeldb.load()
 CROWD = 50
+THOUSANDS = {"CLOUDBOXX": 1_400, "TELTONIKA": 300, "GBT32960": 200, "MERCEDES_BENZ": 100}
 
 pytestmark = pytest.mark.timeout(300)  # a run of pytest within a run, on a machine that may have other work
 REAL = UnitId("CLOUDBOXX", "EEEE000000000001")
@@ -122,6 +125,39 @@ def test_one_real_unit_is_tested_among_fifty_simulated_ones(lab: GatewayProcess,
         outcomes, said = ran(EXAMPLES, *who, "--control", f"http://127.0.0.1:{port}", TELELOOP_TOKEN=lab.token)
     assert outcomes == {"passed": 2}, said
     assert lab.counted("teleloop_frames_total", outcome="accepted") > CROWD
+
+
+@pytest.mark.night
+@pytest.mark.timeout(1_800)
+def test_real_units_on_mqtt_and_tcp_are_tested_among_two_thousand_simulated_ones_that_stay_true(tmp_path: Path) -> None:
+    """One real unit of each kind in turn; the crowd's own truth check at its end says whether the test did them any harm."""
+    settings = {"TELELOOP_TRUST_BROKER": "true", "TELELOOP_TRUST_TCP": "true", "TELELOOP_TCP_TELTONIKA": "127.0.0.1:0"}
+    with laboratory(tmp_path / "lab", "mosquitto+rabbitmq", settings) as whole:
+        lab = whole.gateway
+        crowd = [UnitId(brand, made_up_id(brand)) for brand, many in THOUSANDS.items() for _ in range(many)]
+        others = [record for at in range(0, len(crowd), 500) for record in added(lab, crowd[at : at + 500], moving=True)]
+        (real, tracker) = added(lab, [REAL, BY_TCP], moving=False)
+        address, port, by_tcp = lab.units_broker.removeprefix("mqtt://"), free_port(), lab.addresses["units_tcp"]["teltonika"]
+        write_units(tmp_path / "tracker.json", [tracker])
+        script = ROOT / "tests" / "lab" / "tcp_unit.py"
+        judged = ["--url", lab.url, "--token", lab.token, "--within", "120"]
+        with fleet(tmp_path / "crowd", others, lab.units_broker, judged) as them:
+            wait_until(lambda: lab.counted("teleloop_units_online") >= len(crowd), 400, "the crowd online")
+            with (
+                fleet(tmp_path / "real", [real], lab.units_broker, ["--control", f"127.0.0.1:{port}"]) as its_own,
+                running([sys.executable, script, tmp_path / "tracker.json", *by_tcp.rsplit(":", 1)], tmp_path),
+            ):
+                its_own.wait_for_port(port, 60)
+                who = ("test_lock.py", "-rs", "--gateway", lab.url, "--amqp-url", whole.amqp_url, "--unit")
+                control = ("--control", f"http://127.0.0.1:{port}")
+                outcomes, said = ran(EXAMPLES, *who, f"mqtt:{REAL}@{address}", *control, TELELOOP_TOKEN=lab.token)
+                assert outcomes == {"passed": 2}, said
+                outcomes, said = ran(EXAMPLES, *who, f"tcp:{BY_TCP}@{by_tcp}", TELELOOP_TOKEN=lab.token)
+                assert outcomes == {"passed": 1, "skipped": 1}, said
+            them.stop(180)
+            assert them.report["truth"]["compared"] > 10 * len(crowd)
+            assert them.report["truth"]["differences"] == []
+            assert them.report["units"] == len(crowd) == 2_000
 
 
 def test_a_real_unit_on_tcp_is_tested_as_one_on_mqtt(lab: GatewayProcess, tmp_path: Path) -> None:

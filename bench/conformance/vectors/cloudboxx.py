@@ -110,7 +110,7 @@ def _bad() -> Iterator[Bad]:
         yield Bad(f"one bit flipped in byte {at}", _changed(good, at, bytes([good[at] ^ 1])), "bad_checksum")
     yield Bad("the CRC's bytes swapped", good[:-2] + good[-1:] + good[-2:-1], "bad_checksum")
     yield Bad("an unknown type", _resealed(_changed(good, 2, b"\x06")), "unsupported")
-    yield Bad("an unknown signal bit, 48", _resealed(_changed(good, 30, b"\x01")), "unsupported")
+    yield Bad("an unknown signal bit, 49", _resealed(_changed(good, 30, b"\x02")), "unsupported")
     yield Bad("an unknown signal bit, 63", _resealed(_changed(good, 31, b"\x80")), "unsupported")
     yield Bad("milliseconds of 1000", _resealed(_changed(good, 20, (1000).to_bytes(2, "little"))), "malformed")
     short = good[:22] + (7).to_bytes(2, "little") + good[24:31] + bytes(10)
