@@ -136,7 +136,7 @@ def test_real_units_on_mqtt_and_tcp_are_tested_among_two_thousand_simulated_ones
         lab = whole.gateway
         crowd = [UnitId(brand, made_up_id(brand)) for brand, many in THOUSANDS.items() for _ in range(many)]
         others = [record for at in range(0, len(crowd), 500) for record in added(lab, crowd[at : at + 500], moving=True)]
-        (real, tracker) = added(lab, [REAL, BY_TCP], moving=False)
+        (real,), (tracker,) = added(lab, [REAL], moving=False), added(lab, [BY_TCP], moving=False)
         address, port, by_tcp = lab.units_broker.removeprefix("mqtt://"), free_port(), lab.addresses["units_tcp"]["teltonika"]
         write_units(tmp_path / "tracker.json", [tracker])
         script = ROOT / "tests" / "lab" / "tcp_unit.py"

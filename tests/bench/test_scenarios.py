@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.lab import laboratory
-from bench.scenario import run
+from bench.scenario import ScenarioUnable, Servers, fastest, run
 from bench.scenario_cli import app, servers_of
 from devices.scenario import load, parse_scenario, shipped
 
@@ -96,10 +96,25 @@ def test_faults_and_a_gap_are_dealt_with_by_a_real_broker_and_gateway_too(tmp_pa
 
 
 @pytest.mark.night
-def test_the_drive_with_a_gap_holds_against_mosquitto_and_rabbitmq(tmp_path: Path):
+@pytest.mark.timeout(5_400)
+def test_every_shipped_scenario_holds_against_mosquitto_and_rabbitmq_as_fast_as_it_can_be(tmp_path: Path):
+    not_so = {}
     with laboratory(tmp_path / "lab", "mosquitto+rabbitmq") as lab:
-        outcome = run(load(shipped()["gap"]), against=servers_of(lab), pace="x5")
-    assert outcome.ok, outcome.text
+        for name, path in shipped().items():
+            scenario = load(path)
+            outcome = run(scenario, against=servers_of(lab), pace=fastest(scenario))
+            if not outcome.ok:
+                not_so[name] = outcome.text
+    assert not not_so
+
+
+def test_a_scenario_says_how_fast_it_can_be_with_real_servers_and_is_not_run_faster():
+    paces = {name: fastest(load(path)) for name, path in shipped().items()}
+    assert (paces["gap"], paces["dead-rtc"], paces["three-days-backlog"]) == ("x5.00", "real", "x5")
+    nowhere = Servers("http://127.0.0.1:9", "token", "mqtt://127.0.0.1:9")
+    for name, pace in (("dead-rtc", "x2"), ("cloned-unit", "x5")):
+        with pytest.raises(ScenarioUnable, match="real"):
+            run(load(shipped()[name]), against=nowhere, pace=pace)
 
 
 def test_what_a_unit_without_a_journal_said_was_attempted_and_is_not_unexpected():
