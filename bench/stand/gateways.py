@@ -257,8 +257,8 @@ class RestGateway:
     async def _listen_by_amqp(self, url: str, on_event: OnEvent) -> None:
         import aio_pika
 
-        try:
-            connection = await aio_pika.connect(url, timeout=30)
+        try:  # without heartbeats: where the units' time passes faster, they would be late
+            connection = await aio_pika.connect(f"{url}{'&' if '?' in url else '?'}heartbeat=0", timeout=3_600)
             self._stack.push_async_callback(connection.close)
             channel = await connection.channel()
             queue = await channel.declare_queue(exclusive=True, auto_delete=True)
