@@ -14,6 +14,7 @@ TYPES = {
     construct.Int32ul: "u32",
     construct.Int16sl: "i16",
     construct.Int32sl: "i32",
+    construct.Int64ul: "u64",
 }
 
 
