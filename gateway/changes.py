@@ -1,13 +1,12 @@
 """What a report changes: the last state and the report's properties in, the new state and the `...Changed` events out. Pure."""
 
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from gateway.events import Event, Written, derived_id, timestamp
-from gateway.memory import Recorded
+from gateway.memory import Recorded, Snapshot
 from modeldb.vocabulary import PROPERTIES
 
 State = Mapping[str, Recorded]
@@ -22,17 +21,17 @@ _EMPTY = b"{}"
 class Occasion(NamedTuple):
     """The report that causes the changes: its event's id and what every event of it has in common."""
 
-    recorded_id: uuid.UUID
+    recorded_id: str
     flow_id: str
     occurred_at: int
     recorded_at: int
     fleet_id: str
     vehicle_id: str
 
-    def event(self, event_id: uuid.UUID, event_type: str, body: Mapping[str, Any]) -> Event:
+    def event(self, event_id: str, event_type: str, body: Mapping[str, Any]) -> Event:
         """An event of this occasion."""
         return Event(
-            str(event_id),
+            event_id,
             event_type,
             self.flow_id,
             self.occurred_at,
@@ -60,6 +59,8 @@ def recording(state: State, reported: Mapping[str, Any], at: int, late: bool) ->
     """
     stamp = timestamp(at)
     told = _encoder.encode({key: _Shown(stamp, value) for key, value in reported.items()})
+    if type(state) is Snapshot and not late and state.values_by_key is reported:
+        return Written(b'{"vehicle_state":%b,"changed":%b,"late":false}' % (told, told))
     rest = state.keys() if late else [] if len(state) == len(reported) else [key for key in state if key not in reported]
     others = _encoder.encode({key: _Shown(timestamp(state[key].at), state[key].value) for key in rest}) if rest else _EMPTY
     if late or told == _EMPTY:
@@ -71,11 +72,15 @@ def recording(state: State, reported: Mapping[str, Any], at: int, late: bool) ->
     return Written(b'{"vehicle_state":%b,"changed":%b,"late":%b}' % (whole, told, b"true" if late else b"false"))
 
 
-def merged(before: State, reported: Mapping[str, Any], at: int, order: int, late: bool = True) -> dict[str, Recorded]:
+def merged(before: State, reported: Mapping[str, Any], at: int, order: int, late: bool = True) -> State:
     """The state after a report. No property goes back to what an older report said of it.
 
     A report that is not `late` is older than none before it.
     """
+    if not late and len(reported) >= len(before) > 0:
+        said = before.values_by_key if type(before) is Snapshot else before
+        if said.keys() <= reported.keys():
+            return Snapshot(reported, at, order)
     state = dict(before)
     if not late:
         state.update({key: Recorded(value, at, order) for key, value in reported.items()})
@@ -92,7 +97,11 @@ def changed(before: State, after: State, occasion: Occasion, reported: Iterable[
 
     `reported` are the properties that may have one; without it, all.
     """
-    for key in after if reported is None else reported:
+    moved = after if reported is None else reported
+    if type(before) is Snapshot and type(after) is Snapshot:
+        was_said, is_said = before.values_by_key, after.values_by_key
+        moved = [key for key in CHANGED_EVENTS if key in is_said and was_said.get(key) != is_said[key]]
+    for key in moved:
         was, said = before.get(key), after[key]
         if was is None or was.value == said.value or (name := CHANGED_EVENTS.get(key)) is None:
             continue

@@ -15,7 +15,7 @@ from gateway.changes import shown
 from gateway.downlink import AskAgain, Declined, Done, answered, seal_request
 from gateway.memory import Memory, Vehicle
 from gateway.registry import Registry
-from gateway.registry.commands import StoredCommand
+from gateway.registry.commands import Begun, Seal, StoredCommand
 from protocols import load as load_protocols
 from protocols.codec import UnitId
 from protocols.envelope import NATIVE_COMMAND, Envelope
@@ -151,64 +151,60 @@ class Commands:
             return Outcome(503, "gateway_unavailable")
         return attached if attached[1].online else Outcome(503, "unit_offline")
 
-    async def _begun(self, turn: "_Turn", known: StoredCommand | None, key: str | None, client: str) -> "_Sent":
+    async def _begun(self, turn: "_Turn", known: StoredCommand | None, key: str | None, client: str) -> Begun:
         """What is to be sent: the same bytes as before, if this is a repeat."""
         if known is not None:
             self._remember_flow(turn.vehicle.vehicle_id, known.counter, known.flow_id)
-            return _Sent(known.id, known.counter, known.payload)
-        counter, request = await self._seal(turn, AskAgain())
-        begun = await self._registry.begin_command(
+            return Begun(known.id, known.counter, known.payload)
+        at_least, seal = self._sealing(turn, AskAgain())
+        sent = await self._registry.commands.begin(
             turn.vehicle,
             turn.name,
-            counter=counter,
-            payload=request,
+            at_least=at_least,
+            seal=seal,
             flow_id=turn.flow_id,
             key=key,
             client=client,
             now_ms=self._now_ms(),
         )
-        return _Sent(begun, counter, request)
+        self._remember_flow(turn.vehicle.vehicle_id, sent.counter, turn.flow_id)
+        return sent
 
-    async def _seal(self, turn: "_Turn", ask: AskAgain) -> tuple[int, bytes]:
+    def _sealing(self, turn: "_Turn", ask: AskAgain) -> tuple[int, Seal]:
+        """The least counter for a request, and what makes its bytes."""
         vehicle, now = turn.vehicle, self._now_ms()
-        counter = await self._registry.next_counter(vehicle.vehicle_id, max(now, ask.counter + 1))
-        self._remember_flow(vehicle.vehicle_id, counter, turn.flow_id)
         rendered = vehicle.model.units[vehicle.unit.brand].render(turn.name)
-        request = seal_request(
-            vehicle.unit.telematics_unit_id,
-            self.keys_of(vehicle, turn.memory),
-            turn.name,
-            counter,
-            now,
-            turn.deadline - asyncio.get_running_loop().time(),
-            ask.nonce + rendered.parameters,
-            NATIVE_COMMAND if rendered.native else None,
-        )
-        return counter, request
+        keys, left_s = self.keys_of(vehicle, turn.memory), turn.deadline - asyncio.get_running_loop().time()
+        native, parameters = NATIVE_COMMAND if rendered.native else None, ask.nonce + rendered.parameters
 
-    async def _send(self, turn: "_Turn", sent: "_Sent") -> Outcome:
+        def seal(counter: int) -> bytes:
+            unit = vehicle.unit.telematics_unit_id
+            return seal_request(unit, keys, turn.name, counter, now, left_s, parameters, native)
+
+        return max(now, ask.counter + 1), seal
+
+    async def _send(self, turn: "_Turn", sent: Begun) -> Outcome:
         for attempt in range(1, ATTEMPTS_LIMIT + 1):
             result = await self._exchange(turn, sent)
             if result is None:
                 return Outcome(504, "no_answer")
             if isinstance(result, Outcome):
-                await self._registry.forget_command(sent.command_id)
+                await self._registry.forget_command(sent.id)
                 return result
             response, after = result
             answer = answered(response)
             if isinstance(answer, AskAgain) and attempt < ATTEMPTS_LIMIT:
-                counter, request = await self._seal(turn, answer)
-                await self._registry.replace_command(sent.command_id, counter=counter, payload=request)
-                sent = _Sent(sent.command_id, counter, request)
+                at_least, seal = self._sealing(turn, answer)
+                asked, vehicle_id = self._registry.commands, turn.vehicle.vehicle_id
+                sent = await asked.again(sent.id, vehicle_id, at_least=at_least, seal=seal)
+                self._remember_flow(vehicle_id, sent.counter, turn.flow_id)
                 continue
             outcome = _outcome(answer, after)
-            await self._registry.finish_command(
-                sent.command_id, outcome.status, outcome.reason, outcome.state, now_ms=self._now_ms()
-            )
+            await self._registry.finish_command(sent.id, outcome.status, outcome.reason, outcome.state, now_ms=self._now_ms())
             return outcome
         raise AssertionError("the last attempt always returns")
 
-    async def _exchange(self, turn: "_Turn", sent: "_Sent") -> tuple[Envelope, Memory] | Outcome | None:
+    async def _exchange(self, turn: "_Turn", sent: Begun) -> tuple[Envelope, Memory] | Outcome | None:
         """The unit's response; an Outcome if the request could not be sent; None if no answer came in time."""
         future: asyncio.Future[tuple[Envelope, Memory]] = asyncio.get_running_loop().create_future()
         vehicle = turn.vehicle
@@ -246,13 +242,6 @@ class _Turn:
     name: str
     flow_id: str
     deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    command_id: int
-    counter: int
-    payload: bytes
 
 
 def _outcome(answer: Done | Declined | AskAgain, memory: Memory) -> Outcome:

@@ -1,6 +1,6 @@
 """What the gateway remembers of a unit and its vehicle between two batches. Facts only; nothing here does input or output."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -71,6 +71,30 @@ class Recorded(msgspec.Struct, frozen=True, gc=False, array_like=True):
     order: int
 
 
+class Snapshot(Mapping[str, Recorded]):
+    """A state of which one report has said everything, as most do: the values by property, all of one moment."""
+
+    __slots__ = ("at", "order", "values_by_key")
+
+    def __init__(self, values_by_key: Mapping[str, Any], at: int, order: int) -> None:
+        self.values_by_key, self.at, self.order = values_by_key, at, order
+
+    def __getitem__(self, key: str) -> Recorded:
+        return Recorded(self.values_by_key[key], self.at, self.order)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.values_by_key
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_by_key)
+
+    def __len__(self) -> int:
+        return len(self.values_by_key)
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.values_by_key!r}, {self.at}, {self.order})"
+
+
 @dataclass(frozen=True, slots=True)
 class Vehicle:
     """What the registry says of a vehicle, as far as its traffic needs it.
@@ -98,7 +122,7 @@ class Memory(msgspec.Struct, frozen=True):
 
     `order` is the sequence (or capture time) of the newest report; `state` maps property keys (`central_lock`) to Recorded.
     `recent` are fingerprints of the newest reports of a unit whose protocol does not count them. `generation` is the key
-    generation that the unit last sealed with. `trip` is the trip detector's own memory, JSON values only.
+    generation that the unit last sealed with. `trip` is the trip detector's own memory: JSON values, or a struct of such.
     `replacements` counts the units that the vehicle had before the one that said all this. Times are Unix ms.
     """
 
@@ -111,5 +135,5 @@ class Memory(msgspec.Struct, frozen=True):
     online_changed_at: int | None = None
     generation: int | None = None
     recent: tuple[int, ...] = ()
-    trip: Mapping[str, Any] | None = None
+    trip: Mapping[str, Any] | msgspec.Struct | None = None
     replacements: int = 0

@@ -18,13 +18,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.acks import AckPacer
 from gateway.commands import Commands
 from gateway.events import Event
+from gateway.flights import Flights
+from gateway.gathering import Gathering
 from gateway.lines import Path
 from gateway.live import Live
 from gateway.memory import Memory, Vehicle
 from gateway.metrics import Metrics
 from gateway.mqtt import Acknowledge
 from gateway.presence import Presence
-from gateway.publisher import Publisher, PublishFailed
+from gateway.publisher import Publisher
 from gateway.reader import Reader, Said
 from gateway.registry import Registry
 from gateway.relay import Relay
@@ -106,7 +108,7 @@ def _newer(remembered: Memory, decided: Memory | None) -> Memory:
 class Service:
     """Takes what the line hears through to confirmed events. One a gateway; `run` is its whole life.
 
-    What arrives within `gather_s` of the first payload is worked on together with it: none but what waits already, as a rule.
+    With `gather_s`, what arrives within so long of the first payload is always worked on together with it.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class Service:
         protocols: Mapping[str, Protocol] | None = None,
     ) -> None:
         """`protocols` stand in for those that are there."""
-        self._registry, self._relay, self._publisher, self._live, self._metrics = registry, relay, publisher, live, metrics
+        self._registry, self._relay, self._live, self._metrics = registry, relay, live, metrics
         self._now_ms = now_ms
         self._protocols = {**load_protocols(), QUICK.name: QUICK, **(protocols or {})}
         self._arrivals: list[_Arrival | _Turn] = []
@@ -128,16 +130,18 @@ class Service:
         self._throttle = Throttle()
         self.reader = Reader(registry.models, registry.secrets)
         self._pacer = AckPacer()
+        self._gathering = Gathering()
         self._wakeup = asyncio.Event()
         self._taken = asyncio.Event()
         self._taken.set()
         self._decided: asyncio.Queue[_Batch] = asyncio.Queue()
+        self._flights = Flights(publisher, self._flush, metrics)
+        self._begun: asyncio.Queue[tuple[_Batch, float]] = asyncio.Queue()
         self._confirmed: asyncio.Queue[_Batch] = asyncio.Queue(CONFIRMED_LIMIT)
         self._shadow: dict[str, Memory] = {}
         self._contested: set[UnitId] = set()
         self._paused = False
         self.storing = True
-        self.publishing = True
         self.gather_s = 0.0
 
     def attach(self, line: Path, commands: Commands, hears: Callable[[], bool] = lambda: True) -> None:
@@ -169,7 +173,8 @@ class Service:
         online = await self._insist(self._registry.online, "looking up who is online")
         for vehicle, _ in online.values():
             self._presence.heard(vehicle.unit, self._now_ms(), vehicle.brand.heartbeat_s)
-        stages = [self._keep_deciding, self._keep_publishing, self._keep_remembering, *([self._tick] if looks else [])]
+        stages = [self._keep_deciding, self._keep_publishing, self._keep_confirming, self._keep_remembering]
+        stages += [self._tick] if looks else []
         tasks = [asyncio.create_task(stage(), name=f"service {stage.__name__}") for stage in stages]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -179,12 +184,14 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._flights.stop()
 
     async def _keep_deciding(self) -> None:
         while True:
             await self._wakeup.wait()
-            if self.gather_s:
-                await asyncio.sleep(self.gather_s)
+            hold_s = self.gather_s or self._gathering.hold_s(time.monotonic(), len(self._arrivals))
+            if hold_s:
+                await asyncio.sleep(hold_s)
             await self._taken.wait()  # what arrives until then goes together
             batch = self._next_batch()
             await self._decide_on(batch)
@@ -195,9 +202,15 @@ class Service:
         while True:
             batch = await self._decided.get()
             self._taken.set()
-            at = time.perf_counter()
-            await self._publish_until_confirmed(batch.events)
-            self._metrics.spend("publish", at)
+            await self._flights.begin(batch.events)
+            self._begun.put_nowait((batch, time.perf_counter()))
+
+    async def _keep_confirming(self) -> None:
+        landed_at = 0.0
+        while True:
+            batch, begun_at = await self._begun.get()
+            await self._flights.landed()
+            landed_at = self._metrics.spend("publish", max(begun_at, landed_at))
             await self._confirmed.put(batch)
 
     async def _keep_remembering(self) -> None:
@@ -209,6 +222,7 @@ class Service:
 
     def _next_batch(self) -> _Batch:
         batch = _Batch(self._arrivals[:BATCH_LIMIT])
+        self._gathering.took(time.monotonic(), len(batch.arrivals))
         self._arrivals = self._arrivals[BATCH_LIMIT:]
         if not self._arrivals:
             self._wakeup.clear()
@@ -311,21 +325,8 @@ class Service:
                 receipt.memory = replace(receipt.memory, online=True, online_changed_at=telegram.at)
         return receipt
 
-    async def _publish_until_confirmed(self, events: Sequence[Event]) -> None:
-        attempt = 0
-        while events:
-            try:
-                await self._insist(self._relay.flush, "emptying the outbox")
-                await self._publisher.publish(events)
-            except PublishFailed as error:
-                self.publishing = False
-                self._metrics.publish_failures.inc()
-                log.warning("events are not confirmed; the units keep their frames", events=len(events), error=str(error))
-                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
-                attempt += 1
-            else:
-                break
-        self.publishing = True
+    async def _flush(self) -> None:
+        await self._insist(self._relay.flush, "emptying the outbox")
 
     async def _insist(self, work: Callable[[], Awaitable[T]], doing: str) -> T:
         """Do `work` with the store, again and again while the store fails: nothing is acknowledged meanwhile."""
@@ -372,6 +373,11 @@ class Service:
     def _turn(self, unit: UnitId, online: bool) -> None:
         self._arrivals.append(_Turn(unit, online))
         self._wakeup.set()
+
+    @property
+    def publishing(self) -> bool:
+        """Whether events are taken, as far as the last ones tell."""
+        return self._flights.ok
 
     @property
     def _listening(self) -> bool:

@@ -6,7 +6,7 @@ time. It ends by what it began with, whatever the fleet chooses meanwhile. Repor
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -29,6 +29,7 @@ STARTING: Mapping[TripTrigger, tuple[str, Value]] = {"DRIVING_ENABLED": ("drivin
 """The property that a trigger looks at, and its value while a trip lasts."""
 
 Position = Mapping[str, float]
+Remembered = Mapping[str, Any] | msgspec.Struct | None
 DistanceSource = Literal["MILEAGE", "POSITIONS"]
 MILEAGE = "mileage_in_kilometers"
 LEVEL = "state_of_charge_or_fuel_level_in_percent"
@@ -66,9 +67,18 @@ class Trip(msgspec.Struct, frozen=True, omit_defaults=True):
         return shown if end is None else shown | {"end": end.shown()}
 
 
+class Before(Protocol):
+    """What a vehicle's memory said before a report, as far as trips go."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def trip(self) -> Remembered: ...
+
+
 def follow(
-    vehicle: Vehicle, before: Memory, after: State, reported: Mapping[str, Any], occasion: Occasion
-) -> tuple[Mapping[str, Any] | None, Sequence[Event]]:
+    vehicle: Vehicle, before: Before, after: State, reported: Mapping[str, Any], occasion: Occasion
+) -> tuple["Trip | None", Sequence[Event]]:
     """What the newest report of a vehicle does to its trip: the detector's memory from now on, and what there is to tell.
 
     `before` is what was remembered until this report, `after` the state with it, `reported` what it said.
@@ -82,7 +92,7 @@ def follow(
     trip = _moved(trip, reported, occasion.occurred_at)
     if _lasts(after, trip.trigger) is False:
         return None, events + _ended(trip, after, occasion)
-    return msgspec.to_builtins(trip), events
+    return trip, events
 
 
 def on_rental_status(
@@ -101,19 +111,24 @@ def on_rental_status(
     return vehicle.rental_trip, ()
 
 
-def _open(vehicle: Vehicle, memory: Memory) -> Trip | None:
+def _open(vehicle: Vehicle, memory: Before) -> Trip | None:
     """The trip that lasts. A rental's ends elsewhere: then what was followed of it is of no more use."""
-    trip = None if memory.trip is None else msgspec.convert(memory.trip, Trip)
+    trip = None if memory.trip is None else _read(memory.trip)
     if trip is not None and trip.trigger != "RENTAL_STATUS":
         return trip
     return None if vehicle.rental_trip is None else _followed(vehicle.rental_trip, memory)
 
 
-def _followed(rental_trip: Mapping[str, Any], memory: Memory) -> Trip:
+def _followed(rental_trip: Mapping[str, Any], memory: Before) -> Trip:
     """The rental's trip with what its vehicle has reported meanwhile."""
     begun = msgspec.convert(rental_trip, Trip)
-    followed = begun if memory.trip is None else msgspec.convert(memory.trip, Trip)
+    followed = begun if memory.trip is None else _read(memory.trip)
     return followed if followed.trip_id == begun.trip_id else begun
+
+
+def _read(trip: Mapping[str, Any] | msgspec.Struct) -> Trip:
+    """A trip as this gateway remembers it, or as the store gave it back."""
+    return trip if isinstance(trip, Trip) else msgspec.convert(trip, Trip)
 
 
 def _lasts(state: State, trigger: TripTrigger) -> bool | None:
@@ -126,7 +141,7 @@ def _lasts(state: State, trigger: TripTrigger) -> bool | None:
 
 
 def _begun(trigger: TripTrigger, state: State, occasion: Occasion) -> Trip:
-    return Trip(str(derived_id(occasion.recorded_id, "Trip")), trigger, _mark(state, occasion.occurred_at))
+    return Trip(derived_id(occasion.recorded_id, "Trip"), trigger, _mark(state, occasion.occurred_at))
 
 
 def _mark(state: State, at: int) -> Mark:

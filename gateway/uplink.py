@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
-
 from gateway.changes import Occasion, State, changed, merged, recording
 from gateway.events import Event, recorded_id
 from gateway.memory import SEQUENCE_MODULUS, Memory, Vehicle, Window, ahead
@@ -132,6 +130,7 @@ def receive(
     hearing = _Hearing(telegram, vehicle, protocol, keys, flow_of, Receipt(memory))
     for piece in map(Piece, protocol.split(telegram.payload)) if pieces is None else pieces:
         hearing.hear(piece)
+    hearing.receipt.memory = hearing.remembered()
     return hearing.receipt
 
 
@@ -163,7 +162,7 @@ def understood(frame: Frame, generation: int | None, vehicle: Vehicle, known: Se
 
 
 class _Hearing:
-    """One telegram being heard: the receipt grows frame by frame, each frame seeing the memory that the last one left."""
+    """One telegram being heard, frame by frame: what is remembered moves on with each, and ends up in the receipt."""
 
     def __init__(
         self,
@@ -177,46 +176,79 @@ class _Hearing:
         self.telegram, self.vehicle, self.protocol = telegram, vehicle, protocol
         self.keys, self.flow_of, self.receipt = keys, flow_of, receipt
         self.flow_id: str | None = None
+        self.counts = protocol.acknowledgement == "window"
+        memory = receipt.memory
+        self.window, self.order, self.state, self.trip = memory.window, memory.order, memory.state, memory.trip
+        self.last_contact_at, self.firmware = memory.last_contact_at, memory.firmware
+        self.generation, self.recent = memory.generation, memory.recent
+
+    def remembered(self) -> Memory:
+        """The memory after all that was heard; the very one from before, if there is nothing new in it."""
+        before = self.receipt.memory
+        if (
+            self.last_contact_at is before.last_contact_at
+            and self.window is before.window
+            and self.generation == before.generation
+            and not self.receipt.accepted
+        ):
+            return before
+        return Memory(
+            self.window,
+            self.order,
+            self.state,
+            self.last_contact_at,
+            self.firmware,
+            before.online,
+            before.online_changed_at,
+            self.generation,
+            self.recent,
+            self.trip,
+            before.replacements,
+        )
 
     def hear(self, piece: Piece) -> None:
         """Take in one frame, or the stretch where none was found."""
-        cut = piece.cut
+        cut, heard = piece
         if cut.error is not None:
             self._refuse(cut, cut.error)
             return
-        heard = self._decoded(cut.data) if piece.heard is None else piece.heard
+        if heard is None:
+            heard = self._decoded(cut.data)
         if isinstance(heard, ProtocolError):
             self._refuse(cut, heard.moved(cut.offset))
             if heard.sequence is not None:
                 self._count(heard.sequence, None)
             self._dismiss(cut.data, heard)
             return
-        if heard.generation != self.receipt.memory.generation and heard.generation is not None:
-            self._remember(generation=heard.generation)
-        if heard.kind in DOWNLINK_KINDS:
-            self._refuse(cut, ProtocolError("forged", cut.offset, "type", expected="an uplink frame", found=heard.kind))
+        kind, sequence, oldest, clock_unsynchronised, reports, generation, frame = heard
+        if generation is not None:
+            self.generation = generation
+        if kind in DOWNLINK_KINDS:
+            self._refuse(cut, ProtocolError("forged", cut.offset, "type", expected="an uplink frame", found=kind))
             return
-        self.receipt.wants_time |= heard.clock_unsynchronised
-        if not self._is_new(heard):
-            self.receipt.repeated += 1
-            self.receipt.contested += self._is_anothers(heard)
+        receipt = self.receipt
+        receipt.wants_time |= clock_unsynchronised
+        if self.counts and sequence is not None and not self._is_new(heard):
+            receipt.repeated += 1
+            receipt.contested += self._is_anothers(heard)
             self._answer(heard)
             return
-        if heard.frame is not None:
-            self._take_facts(cut, heard.frame)
-        for report in heard.reports:
+        if frame is not None:
+            self._take_facts(cut, frame)
+        for report in reports:
             self._take_report(report)
-        self._remember(last_contact_at=self.telegram.at)
-        self.receipt.accepted += 1
-        if heard.sequence is not None:
-            self._count(heard.sequence, heard.oldest_sequence)
-        self._answer(heard)
+        self.last_contact_at = self.telegram.at
+        receipt.accepted += 1
+        if sequence is not None:
+            self._count(sequence, oldest)
+        if frame is not None:
+            self._answer(heard)
 
     def _take_facts(self, cut: Cut, frame: Frame) -> None:
         if frame.kind == "result":
             self._take_result(cut, frame)
         if frame.kind == "hello":
-            self._remember(firmware=_firmware(frame.facts) or self.receipt.memory.firmware)
+            self.firmware = _firmware(frame.facts) or self.firmware
 
     def _decoded(self, data: bytes) -> Heard | ProtocolError:
         try:
@@ -226,18 +258,18 @@ class _Hearing:
         return understood(frame, generation, self.vehicle)
 
     def _is_new(self, heard: Heard) -> bool:
-        if self.protocol.acknowledgement != "window" or heard.sequence is None:
-            return True
-        if self.receipt.memory.last_contact_at is None:
-            self._begin_window(heard.sequence, heard.oldest_sequence)
-        if self.receipt.memory.window.holds(heard.sequence):
+        sequence = heard.sequence
+        assert sequence is not None
+        if self.last_contact_at is None:
+            self._begin_window(sequence, heard.oldest_sequence)
+        if self.window.holds(sequence):
             self.receipt.acknowledged += 1
             return False
         return True
 
     def _is_anothers(self, heard: Heard) -> bool:
         """Whether a number that has arrived comes again with a report of later than all that was told: a unit counts up."""
-        newest = max((said.at for said in self.receipt.memory.state.values()), default=None)
+        newest = max((said.at for said in self.state.values()), default=None)
         if newest is None or heard.clock_unsynchronised:
             return False
         latest = self.telegram.at + CLOCK_ALLOWANCE_MS
@@ -246,54 +278,54 @@ class _Hearing:
     def _begin_window(self, sequence: int, oldest: int | None) -> None:
         """A unit's first frame may stand anywhere in its count, also far beyond half of it."""
         if oldest is not None and ahead(oldest, sequence) <= 0:
-            self._remember(window=Window((oldest - 1) % SEQUENCE_MODULUS))
-        elif ahead(sequence, self.receipt.memory.window.cumulative) < 0:
-            self._remember(window=Window((sequence - 1) % SEQUENCE_MODULUS))
+            self.window = Window((oldest - 1) % SEQUENCE_MODULUS)
+        elif ahead(sequence, self.window.cumulative) < 0:
+            self.window = Window((sequence - 1) % SEQUENCE_MODULUS)
 
     def _count(self, sequence: int, oldest: int | None) -> None:
-        window = self.receipt.memory.window
-        if oldest is not None and ahead(oldest, sequence) <= 0:
+        window = self.window
+        if oldest is not None and ahead(oldest, window.cumulative) > 1 and ahead(oldest, sequence) <= 0:
             window = window.without_before(oldest)
-        self._remember(window=window.with_arrived(sequence))
+        self.window = window.with_arrived(sequence)
         self.receipt.acknowledged += 1
 
     def _take_report(self, report: Told) -> None:
-        memory, now = self.receipt.memory, self.telegram.at
-        at = min(now if report.captured_at is None else report.captured_at, now + CLOCK_ALLOWANCE_MS)
-        order = _order(report, at, memory)
+        record, captured_at, sequence, properties = report
+        now, last = self.telegram.at, self.order
+        at = now if captured_at is None else min(captured_at, now + CLOCK_ALLOWANCE_MS)
         fingerprint = 0
-        if report.sequence is None:
-            fingerprint = int.from_bytes(sha1(report.record, usedforsecurity=False).digest()[:8], "little")
+        if sequence is None:
+            order = at
+            fingerprint = int.from_bytes(sha1(record, usedforsecurity=False).digest()[:8], "little")
             # A report without a time says the same bytes whenever things are as they were: only the last one can be its repeat.
-            if fingerprint in (memory.recent if report.captured_at is not None else memory.recent[-1:]):
+            if fingerprint in (self.recent if captured_at is not None else self.recent[-1:]):
                 self.receipt.repeated += 1
                 return
-        late = memory.order is not None and order < memory.order
-        after = merged(memory.state, report.properties, at, order, late)
-        trip = self._tell(report, at, memory, after, late)
+        else:
+            order = sequence if last is None else last + ahead(sequence, last % SEQUENCE_MODULUS)
+        late = last is not None and order < last
+        after = merged(self.state, properties, at, order, late)
+        self._tell(report, at, after, late)
         self.receipt.late += late
-        self._remember(
-            state=after,
-            trip=trip,
-            order=order if memory.order is None else max(order, memory.order),
-            recent=(*memory.recent[-RECENT_REPORTS + 1 :], fingerprint) if fingerprint else memory.recent,
-        )
+        self.state = after
+        if not late:
+            self.order = order
+        if fingerprint:
+            self.recent = (*self.recent[-RECENT_REPORTS + 1 :], fingerprint)
 
-    def _tell(self, report: Told, at: int, memory: Memory, after: State, late: bool) -> Mapping[str, Any] | None:
-        """Tell what the report says and what follows from it; what to remember of the vehicle's trip."""
+    def _tell(self, report: Told, at: int, after: State, late: bool) -> None:
+        """Tell what the report says and what follows from it."""
+        vehicle, properties = self.vehicle, report.properties
         record = report.record if report.captured_at is not None else report.record + at.to_bytes(8, "big")
-        event_id = recorded_id(self.vehicle.vehicle_id, record)
-        occasion = Occasion(
-            event_id, self.flow_id or str(event_id), at, self.telegram.at, self.vehicle.fleet_id, self.vehicle.vehicle_id
-        )
-        body = recording(after, report.properties, at, late)
-        self.receipt.events.append(occasion.event(event_id, "VehicleStateRecorded", body))
+        event_id = recorded_id(vehicle.vehicle_id, record)
+        occasion = Occasion(event_id, self.flow_id or event_id, at, self.telegram.at, vehicle.fleet_id, vehicle.vehicle_id)
+        events = self.receipt.events
+        events.append(occasion.event(event_id, "VehicleStateRecorded", recording(after, properties, at, late)))
         if late:
-            return memory.trip
-        self.receipt.events.extend(changed(memory.state, after, occasion, report.properties))
-        trip, told_of_trip = follow(self.vehicle, memory, after, report.properties, occasion)
-        self.receipt.events.extend(told_of_trip)
-        return trip
+            return
+        events.extend(changed(self.state, after, occasion, properties))
+        self.trip, told_of_trip = follow(vehicle, self, after, properties, occasion)
+        events.extend(told_of_trip)
 
     def _take_result(self, cut: Cut, frame: Frame) -> None:
         commands = {keys.generation: keys.command for keys in self.keys}
@@ -325,16 +357,6 @@ class _Hearing:
     def _refuse(self, cut: Cut, error: ProtocolError) -> None:
         refused = Refused(self.telegram.unit, error.reason, cut.data, self.telegram.at, error.offset, error.field)
         self.receipt.refused.append(refused)
-
-    def _remember(self, **facts: Any) -> None:
-        self.receipt.memory = replace(self.receipt.memory, **facts)
-
-
-def _order(report: Told, at: int, memory: Memory) -> int:
-    """What decides which report is newer: the sequence number, unwrapped beyond 32 bits, or the capture time."""
-    if report.sequence is None:
-        return at
-    return report.sequence if memory.order is None else memory.order + ahead(report.sequence, memory.order % SEQUENCE_MODULUS)
 
 
 def _firmware(facts: Mapping[str, Any]) -> str | None:

@@ -108,6 +108,7 @@ class BatchChannel(Channel):
         self._frame_limit_bytes = connection.connection_tune.frame_max
         self._confirms = Confirms()
         self._moved = connection.loop.create_future()
+        self._one_sender = asyncio.Lock()
         self.closing.add_done_callback(lambda _: self._stir())
 
     @classmethod
@@ -125,7 +126,8 @@ class BatchChannel(Channel):
             self._wire.listen(self.number, self._settle, self._stir)
         batch = self._confirms.open({event.id for event in events})
         try:
-            await self._send(batch, events)
+            async with self._one_sender:  # calls come one after the other also where they are long
+                await self._send(batch, events)
             await self._settled(batch)
         finally:
             self._confirms.close(batch)
@@ -215,6 +217,7 @@ class SingleChannel:
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
+        self._one_sender = asyncio.Lock()
 
     @property
     def closing(self) -> "asyncio.Future[Any]":
@@ -224,17 +227,18 @@ class SingleChannel:
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Return when all are confirmed. Raises PublishFailed, mostly one of the kinds above."""
-        for start in range(0, len(events), CHUNK):
-            calls = [self._publish(event) for event in events[start : start + CHUNK]]
-            for outcome in await asyncio.gather(*calls, return_exceptions=True):
-                if isinstance(outcome, PublishError):
-                    raise Unroutable("an event came back")
-                if isinstance(outcome, DeliveryError):
-                    raise Refused("a queue did not take an event")
-                if isinstance(outcome, TimeoutError):
-                    raise Stalled(f"no confirm for {STALL_S:g} s")
-                if isinstance(outcome, BaseException):
-                    raise PublishFailed("the connection is lost") from outcome
+        async with self._one_sender:
+            for start in range(0, len(events), CHUNK):
+                calls = [self._publish(event) for event in events[start : start + CHUNK]]
+                for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                    if isinstance(outcome, PublishError):
+                        raise Unroutable("an event came back")
+                    if isinstance(outcome, DeliveryError):
+                        raise Refused("a queue did not take an event")
+                    if isinstance(outcome, TimeoutError):
+                        raise Stalled(f"no confirm for {STALL_S:g} s")
+                    if isinstance(outcome, BaseException):
+                        raise PublishFailed("the connection is lost") from outcome
 
     async def _publish(self, event: Event) -> None:
         properties = spec.Basic.Properties(

@@ -1,10 +1,13 @@
 """Who asked which command, with which bytes, and what came of it: the memory behind Idempotency-Key, and the audit."""
 
+import json
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import case, delete, insert, null, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.memory import Vehicle
 from gateway.store import Store
@@ -40,6 +43,24 @@ class StoredCommand:
     state: Mapping[str, Any] | None
 
 
+class Begun(NamedTuple):
+    """A request that is written down and may be sent."""
+
+    id: int
+    counter: int
+    payload: bytes
+
+
+Seal = Callable[[int], bytes]
+"""The bytes of a request with a counter. Called by any thread."""
+
+_COUNT = "UPDATE units SET counter = max(counter + 1, ?) WHERE vehicle_id = ? RETURNING counter"
+_ASK = (
+    "INSERT INTO commands (vehicle_id, fleet_id, name, client, flow_id, idempotency_key, counter, payload, asked_at, "
+    "finished_at, status, reason) VALUES (:vehicle_id, :fleet_id, :name, :client, :flow_id, :idempotency_key, :counter, "
+    ":payload, :asked_at, :finished_at, :status, :reason)"
+)
+_FINISH = "UPDATE commands SET status = ?, reason = ?, state = ?, finished_at = ? WHERE id = ?"
 _COLUMNS = tuple(commands.c[name] for name in StoredCommand.__dataclass_fields__)
 
 
@@ -49,37 +70,22 @@ class CommandLog:
     def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
         self._store, self._now_ms = store, now_ms
 
-    async def next_counter(self, vehicle_id: str, at_least: int) -> int:
-        """A counter for the unit of `vehicle_id` that was never used before, stored before it is returned.
-
-        Raises LookupError if the vehicle has no unit.
-        """
-        following = units.c.counter + 1
-        query = (
-            update(units)
-            .where(units.c.vehicle_id == vehicle_id)
-            .values(counter=case((following > at_least, following), else_=at_least))
-            .returning(units.c.counter)
-        )
-        async with self._store.writing() as connection:
-            counter = (await connection.execute(query)).scalar_one_or_none()
-        if counter is None:
-            raise LookupError(f"vehicle {vehicle_id} has no unit")
-        return int(counter)
-
     async def begin(
         self,
         vehicle: Vehicle,
         name: str,
         *,
-        counter: int,
-        payload: bytes,
+        at_least: int,
+        seal: Seal,
         flow_id: str,
         key: str | None = None,
         client: str = "",
         now_ms: int | None = None,
-    ) -> int:
-        """Write down a request before it is sent. The id it has from now on."""
+    ) -> Begun:
+        """Write down a request before it is sent, with a counter for the vehicle's unit that was never used before.
+
+        Raises LookupError if the vehicle has no unit.
+        """
         row = {
             "vehicle_id": vehicle.vehicle_id,
             "fleet_id": vehicle.fleet_id,
@@ -87,12 +93,35 @@ class CommandLog:
             "client": client,
             "flow_id": flow_id,
             "idempotency_key": key,
-            "counter": counter,
-            "payload": payload,
             "asked_at": self._now_ms() if now_ms is None else now_ms,
+            "finished_at": None,
+            "status": None,
+            "reason": None,
         }
+
+        def begun(connection: sqlite3.Connection) -> Begun:
+            found = connection.execute(_COUNT, (at_least, vehicle.vehicle_id)).fetchall()
+            counter = _only(vehicle.vehicle_id, found[0][0] if found else None)
+            payload = seal(counter)
+            written = connection.execute(_ASK, {**row, "counter": counter, "payload": payload})
+            return Begun(int(written.lastrowid or 0), counter, payload)
+
+        if self._store.is_direct:
+            return await self._store.write_directly(begun)
         async with self._store.writing() as connection:
-            return int((await connection.execute(insert(commands).values(row).returning(commands.c.id))).scalar_one())
+            counter = await _next_counter(connection, vehicle.vehicle_id, at_least)
+            payload = seal(counter)
+            adding = insert(commands).values({**row, "counter": counter, "payload": payload}).returning(commands.c.id)
+            return Begun(int((await connection.execute(adding)).scalar_one()), counter, payload)
+
+    async def again(self, command_id: int, vehicle_id: str, *, at_least: int, seal: Seal) -> Begun:
+        """The request goes out once more, with another counter. Raises LookupError if the vehicle has no unit."""
+        async with self._store.writing() as connection:
+            counter = await _next_counter(connection, vehicle_id, at_least)
+            payload = seal(counter)
+            changed = update(commands).where(commands.c.id == command_id).values(counter=counter, payload=payload)
+            await connection.execute(changed)
+        return Begun(command_id, counter, payload)
 
     async def refused(
         self, vehicle_id: str, fleet_id: str, name: str, *, status: int, reason: str | None, flow_id: str, client: str
@@ -105,6 +134,7 @@ class CommandLog:
             "name": name,
             "client": client,
             "flow_id": flow_id,
+            "idempotency_key": None,
             "counter": NO_COUNTER,
             "payload": b"",
             "asked_at": now,
@@ -112,12 +142,11 @@ class CommandLog:
             "status": status,
             "reason": reason,
         }
+        if self._store.is_direct:
+            await self._store.write_directly(lambda connection: connection.execute(_ASK, row).rowcount)
+            return
         async with self._store.writing() as connection:
             await connection.execute(insert(commands).values(row))
-
-    async def replace(self, command_id: int, *, counter: int, payload: bytes) -> None:
-        """The request goes out once more, with these bytes."""
-        await self._update(command_id, counter=counter, payload=payload)
 
     async def forget(self, command_id: int) -> None:
         """The request was never sent: its key may be used afresh."""
@@ -134,6 +163,10 @@ class CommandLog:
     ) -> None:
         """Write down what came of it."""
         finished_at = self._now_ms() if now_ms is None else now_ms
+        if self._store.is_direct:
+            said = (status, reason, json.dumps(state), finished_at, command_id)
+            await self._store.write_directly(lambda connection: connection.execute(_FINISH, said).rowcount)
+            return
         await self._update(command_id, status=status, reason=reason, state=state, finished_at=finished_at)
 
     async def by_key(self, vehicle_id: str, key: str) -> StoredCommand | None:
@@ -184,3 +217,20 @@ class CommandLog:
     async def _update(self, command_id: int, **values: Any) -> None:
         async with self._store.writing() as connection:
             await connection.execute(update(commands).where(commands.c.id == command_id).values(values))
+
+
+async def _next_counter(connection: AsyncConnection, vehicle_id: str, at_least: int) -> int:
+    following = units.c.counter + 1
+    query = (
+        update(units)
+        .where(units.c.vehicle_id == vehicle_id)
+        .values(counter=case((following > at_least, following), else_=at_least))
+        .returning(units.c.counter)
+    )
+    return _only(vehicle_id, (await connection.execute(query)).scalar_one_or_none())
+
+
+def _only(vehicle_id: str, counter: int | None) -> int:
+    if counter is None:
+        raise LookupError(f"vehicle {vehicle_id} has no unit")
+    return int(counter)

@@ -1,6 +1,5 @@
 """What people change of a vehicle: data, rental, unit. A change and the event that tells of it are one transaction."""
 
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +98,7 @@ class Edits:
             vehicle = await revise(connection, vehicle, now, rental_status=rental_status)
             told = [changed_event(vehicle, self._models, ("RENTAL_STATUS_CHANGED",), now, flow_id)]
             if attached is not None:
-                occasion = Occasion(uuid.UUID(told[0].id), flow_id, now, now, fleet_id, vehicle_id)
+                occasion = Occasion(told[0].id, flow_id, now, now, fleet_id, vehicle_id)
                 trip, events = on_rental_status(*attached, rental_status == "IN_RENTAL", occasion)
                 row = update(vehicles).where(vehicles.c.vehicle_id == vehicle_id)
                 await connection.execute(row.values(rental_trip=null() if trip is None else dict(trip)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.memory import Memory, Recorded, Window
+from gateway.memory import Memory, Recorded, Snapshot, Window
 
 
 class _Packed(msgspec.Struct, omit_defaults=True):
@@ -15,7 +15,9 @@ class _Packed(msgspec.Struct, omit_defaults=True):
     state: Mapping[str, Recorded] = {}
     generation: int | None = None
     recent: tuple[int, ...] = ()
-    trip: dict[str, Any] | None = None
+    trip: Any = None
+    snapshot: tuple[Mapping[str, Any], int, int] | None = None
+    """Instead of `state`, where all of it is of one moment: the values, when, and in what order."""
 
 
 COLUMNS = ("online", "online_changed_at", "last_contact_at", "firmware", "facts")
@@ -27,16 +29,18 @@ _decoder = msgspec.msgpack.Decoder(_Packed)
 
 def packed(memory: Memory) -> bytes:
     """Everything of `memory` that has no column of its own."""
-    window = memory.window
+    window, state = memory.window, memory.state
+    whole = state if isinstance(state, Snapshot) else None
     return _encoder.encode(
         _Packed(
             window.cumulative,
-            window.bitmap.to_bytes((window.bitmap.bit_length() + 7) // 8, "little"),
+            window.bitmap.to_bytes((window.bitmap.bit_length() + 7) // 8, "little") if window.bitmap else b"",
             memory.order,
-            dict(memory.state) if type(memory.state) is not dict else memory.state,
+            {} if whole else state if type(state) is dict else dict(state),
             memory.generation,
             memory.recent,
-            dict(memory.trip) if memory.trip is not None else None,
+            dict(memory.trip) if isinstance(memory.trip, Mapping) else memory.trip,
+            (whole.values_by_key, whole.at, whole.order) if whole else None,
         )
     )
 
@@ -49,7 +53,7 @@ def unpacked(facts: bytes | None, row: Mapping[str, Any]) -> Memory:
     return Memory(
         Window(said.cumulative, int.from_bytes(said.bitmap, "little")),
         said.order,
-        said.state,
+        said.state if said.snapshot is None else Snapshot(*said.snapshot),
         row["last_contact_at"],
         row["firmware"],
         row["online"],

@@ -74,9 +74,6 @@ class Registry:
         self.commands = CommandLog(store, now_ms)
         self.vehicles = Vehicles(store, models, self._attachments, self.outbox, now_ms, believed=believed)
         self.edits = Edits(store, models, self._attachments, self.outbox, now_ms, believed=believed)
-        self.next_counter = self.commands.next_counter
-        self.begin_command = self.commands.begin
-        self.replace_command = self.commands.replace
         self.forget_command = self.commands.forget
         self.finish_command = self.commands.finish
         self.command_by_key = self.commands.by_key

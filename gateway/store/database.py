@@ -50,7 +50,7 @@ class Store:
         self._writer = self.engine.execution_options(teleloop_writes=True)
         self._writing = asyncio.Lock()
         path = self.url.database if self.url.get_backend_name() == "sqlite" and not engine and not self.url.query else None
-        self._direct = Direct(path, BUSY_TIMEOUT_MS) if path and path != ":memory:" else None
+        self._direct = Direct(path, BUSY_TIMEOUT_MS, self._writing) if path and path != ":memory:" else None
         if self.url.get_backend_name() == "sqlite":
             _prepare_sqlite(self.engine)
 
@@ -94,8 +94,7 @@ class Store:
     async def write_directly(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """See `Direct.transaction`; in turn with the other writers of this process."""
         assert self._direct is not None
-        async with self._writing:
-            return await self._direct.transaction(work)
+        return await self._direct.transaction(work)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -103,7 +103,7 @@ async def test_what_a_key_remembers_goes_after_a_day_and_the_audit_after_ninety(
     state = {"ignition": {"timestamp": "2026-01-30T13:22:05Z", "value": "ON"}}
     for key in ("k", None):
         asked = {"flow_id": "f", "key": key, "client": "me"}
-        begun = await registry.begin_command(vehicle, "draw-attention", counter=1, payload=b"sent", **asked)
+        begun, _, _ = await registry.commands.begin(vehicle, "draw-attention", at_least=1, seal=lambda counter: b"sent", **asked)
         await registry.finish_command(begun, 200, None, state)
 
     async def kept() -> list[tuple[str | None, bytes, str, int]]:

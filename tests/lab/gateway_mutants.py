@@ -52,9 +52,9 @@ def _wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
 
 @mutant("acknowledges before the confirm", "CBX-GW-002")
 def _() -> None:
-    from gateway.service import Service
+    from gateway.flights import Flights
 
-    kept = Service._publish_until_confirmed
+    kept = Flights._publish
 
     async def late(self: Any, events: Any) -> None:
         asyncio.get_running_loop().create_task(_later(self, events))
@@ -62,9 +62,8 @@ def _() -> None:
     async def _later(self: Any, events: Any) -> None:
         await asyncio.sleep(1.0)
         await kept(self, events)
-        self._live.tell(events)
 
-    Service._publish_until_confirmed = late  # type: ignore[method-assign]
+    Flights._publish = late  # type: ignore[method-assign]
     from gateway.live import Live
 
     tell = Live.tell

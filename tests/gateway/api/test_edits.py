@@ -161,7 +161,8 @@ async def test_the_audit_says_who_asked_for_what(api: httpx2.AsyncClient, under_
     flows = []
     for number, name in enumerate(("lock-central-lock", "unlock-central-lock", "draw-attention")):
         flows.append(f"flow-{number}")
-        begun = await registry.begin_command(vehicle, name, counter=number, payload=b"", flow_id=flows[-1], client="somebody")
+        asked_by = {"flow_id": flows[-1], "client": "somebody"}
+        begun, _, _ = await registry.commands.begin(vehicle, name, at_least=number, seal=lambda counter: b"", **asked_by)
         if number < 2:
             await registry.finish_command(begun, (200, 422)[number], (None, "ignition_on")[number])
     for path in (f"/vehicles/{vehicle_id}/commands", "/audit/commands"):

@@ -91,16 +91,29 @@ async def test_keys_are_those_of_the_contract(registry: Registry) -> None:
     assert registry.secrets(vehicle) == (expected,)
 
 
+def str_bytes(counter: int) -> bytes:
+    return str(counter).encode()
+
+
 async def test_a_counter_is_never_given_twice(registry: Registry, reopened: Callable[[], Registry], clock: Clock) -> None:
     vehicle = await add(registry)
-    given = await asyncio.gather(*(registry.next_counter(vehicle.vehicle_id, clock.now) for _ in range(20)))
+
+    async def counter(registry: Registry, of: Vehicle, at_least: int) -> int:
+        begun = await registry.commands.begin(of, "draw-attention", at_least=at_least, seal=str_bytes, flow_id="f")
+        assert begun.payload == str_bytes(begun.counter)
+        return begun.counter
+
+    given = await asyncio.gather(*(counter(registry, vehicle, clock.now) for _ in range(20)))
     assert sorted(given) == list(range(clock.now, clock.now + 20))
-    assert await reopened().next_counter(vehicle.vehicle_id, 5) == clock.now + 20
+    assert await counter(reopened(), vehicle, 5) == clock.now + 20
+    repeated = await registry.commands.again(1, vehicle.vehicle_id, at_least=5, seal=str_bytes)
+    assert repeated == (1, clock.now + 21, str_bytes(clock.now + 21))
     await registry.vehicles.archive(FLEET, vehicle.vehicle_id, "")
     with pytest.raises(LookupError):
-        await registry.next_counter(vehicle.vehicle_id, 5)
-    again = (await registry.vehicles.add(FLEET, a_vehicle(), "")).vehicle
-    assert await registry.next_counter(again.vehicle_id, 5) == clock.now + 21
+        await counter(registry, vehicle, 5)
+    added = (await registry.vehicles.add(FLEET, a_vehicle(), "")).vehicle
+    again, _ = (await registry.find([added.unit]))[added.unit]
+    assert await counter(registry, again, 5) == clock.now + 22
 
 
 async def test_a_command_is_remembered_by_its_key_for_a_day(
@@ -108,13 +121,14 @@ async def test_a_command_is_remembered_by_its_key_for_a_day(
 ) -> None:
     vehicle = await add(registry)
     state = {"ignition": {"timestamp": "2026-01-30T13:22:05Z", "value": "ON"}}
-    begun = await registry.begin_command(
-        vehicle, "lock-central-lock", counter=7, payload=b"\x00\xff", flow_id="f", key="k", client="me", now_ms=clock.now
+    asked = {"flow_id": "f", "key": "k", "client": "me", "now_ms": clock.now}
+    begun, _, _ = await registry.commands.begin(
+        vehicle, "lock-central-lock", at_least=7, seal=lambda counter: b"\x00\xff", **asked
     )
     known = await reopened().command_by_key(vehicle.vehicle_id, "k")
     assert known is not None
     assert (known.id, known.counter, known.payload, known.flow_id, known.status) == (begun, 7, b"\x00\xff", "f", None)
-    await registry.replace_command(begun, counter=8, payload=b"2")
+    await registry.commands.again(begun, vehicle.vehicle_id, at_least=3, seal=lambda counter: b"2")
     await registry.finish_command(begun, 200, None, state, now_ms=clock.now + 1)
     known = await reopened().command_by_counter(vehicle.vehicle_id, 8)
     assert known is not None
@@ -133,7 +147,7 @@ async def test_a_command_is_remembered_by_its_key_for_a_day(
 
 async def test_a_command_that_was_never_sent_frees_its_key(registry: Registry) -> None:
     vehicle = await add(registry)
-    begun = await registry.begin_command(vehicle, "draw-attention", counter=1, payload=b"", flow_id="f", key="k")
+    begun, _, _ = await registry.commands.begin(vehicle, "draw-attention", at_least=1, seal=str_bytes, flow_id="f", key="k")
     await registry.forget_command(begun)
     assert await registry.command_by_key(vehicle.vehicle_id, "k") is None
     [audited] = await registry.commands.page(FLEET)

@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -47,7 +47,8 @@ async def main() -> None:
     print(vehicle.vehicle_id, sequence, flush=True)
     while True:
         sequence += 1
-        counter = await registry.next_counter(vehicle.vehicle_id, 0)
+        asked = await registry.commands.begin(vehicle, "draw-attention", at_least=0, seal=lambda counter: b"", flow_id="f")
+        counter = asked.counter
         await registry.remember({vehicle.vehicle_id: Memory(Window(sequence), online=bool(sequence % 2))})
         print(sequence, counter, flush=True)
 
@@ -195,6 +196,39 @@ async def test_a_newer_schema_is_left_alone(store: Store) -> None:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreDamaged, match="newer"):
         await store.open()
+
+
+async def test_what_is_asked_for_at_once_goes_into_one_transaction_and_only_what_fails_is_undone(store: Store) -> None:
+    def noted(name: str) -> Callable[[sqlite3.Connection], str]:
+        def note(connection: sqlite3.Connection) -> str:
+            connection.execute("UPDATE alembic_version SET version_num = version_num || ?", (name,))
+            if name == "b":
+                raise ZeroDivisionError
+            if name == "c":
+                connection.execute("DELETE FROM nowhere")
+            return name
+
+        return note
+
+    transactions: list[str] = []
+    await store.write_directly(lambda connection: connection.set_trace_callback(transactions.append))
+    await store.write_directly(lambda connection: connection.execute("UPDATE alembic_version SET version_num = ''").rowcount)
+    transactions.clear()
+    outcomes = await asyncio.gather(*(store.write_directly(noted(name)) for name in "abcd"), return_exceptions=True)
+    assert [outcomes[0], outcomes[3]] == ["a", "d"]
+    assert isinstance(outcomes[1], ZeroDivisionError)
+    assert isinstance(outcomes[2], OSError)
+    assert transactions.count("COMMIT") == 1
+    async with store.reading() as connection:
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one() == "ad"
+
+
+async def test_a_caller_that_gives_up_leaves_the_others_alone(store: Store) -> None:
+    first, given_up, last = (asyncio.create_task(store.write_directly(lambda connection, n=n: n)) for n in range(3))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await asyncio.gather(first, last) == [0, 2]
+    assert await store.write_directly(lambda connection: "goes on") == "goes on"
 
 
 async def test_a_direct_transaction_that_fails_leaves_nothing_and_the_next_one_works(store: Store) -> None:
