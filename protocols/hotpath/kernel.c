@@ -691,6 +691,10 @@ static PyObject *use_transform(PyObject *module, PyObject *address) {
         ((transform_t)pointer)(room, block);
     int right = pointer && !memcmp(room[0].h, abc, 32);
     transform = right ? (transform_t)pointer : NULL;
+#if SIMD
+    __builtin_cpu_init();
+    twos = right && has_sha() && twos_are_right(), by_twos = twos && level;
+#endif
     return PyBool_FromLong(right);
 }
 
@@ -712,12 +716,12 @@ static PyObject *key_schedule(PyObject *module, PyObject *key) {
     return PyBytes_FromStringAndSize((const char *)&s, sizeof s);
 }
 
-static void check_seal(const schedule_t *keys, size_t keys_n, int32_t which, const uint8_t *p, size_t n, size_t size, size_t trail,
-                       uint8_t *holds) {
-    if (*holds || which < 0 || (size_t)which >= keys_n || n < size + trail)
+static inline void check_seal(claims_t *c, const schedule_t *keys, size_t keys_n, int32_t which, const uint8_t *p, size_t n, size_t trail,
+                              uint8_t *holds) {
+    if (*holds || which < 0 || (size_t)which >= keys_n || n < c->tag_size + trail)
         return;
-    size_t covered = n - size - trail;
-    *holds = (uint8_t)sealed(keys + which, p, covered, p + covered, size);
+    const size_t covered = n - c->tag_size - trail;
+    claimed(c, (claim_t){keys + which, p, covered, p + covered, holds});
 }
 
 /* check_seals(frames, keys, which, tag size, bytes behind the tag, holds): sets `holds` where it is 0 and the seal holds. */
@@ -733,10 +737,12 @@ static PyObject *check_seals(PyObject *module, PyObject *const *args, Py_ssize_t
     uint8_t *holds = which ? taken(&b, args[5], 1, n) : NULL;
     if (!holds || size > 32 || trail > 1024)
         return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no such tag");
+    claims_t claims = {.tag_size = size};
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *frame = PyList_GET_ITEM(args[0], i);
-        check_seal(keys, keys_n, which[i], (const uint8_t *)PyBytes_AS_STRING(frame), (size_t)PyBytes_GET_SIZE(frame), size, trail, holds + i);
+        check_seal(&claims, keys, keys_n, which[i], (const uint8_t *)PyBytes_AS_STRING(frame), (size_t)PyBytes_GET_SIZE(frame), trail, holds + i);
     }
+    settle(&claims);
     release(&b);
     Py_RETURN_NONE;
 }
@@ -758,9 +764,11 @@ static PyObject *check_seals_buffer(PyObject *module, PyObject *const *args, Py_
     if (!holds || size > 32 || trail > 1024)
         return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no such tag");
     Py_BEGIN_ALLOW_THREADS
+    claims_t claims = {.tag_size = size};
     for (Py_ssize_t i = 0; i < n; i++)
         if (offsets[i] <= offsets[i + 1] && offsets[i + 1] <= total)
-            check_seal(keys, keys_n, which[i], data + offsets[i], offsets[i + 1] - offsets[i], size, trail, holds + i);
+            check_seal(&claims, keys, keys_n, which[i], data + offsets[i], offsets[i + 1] - offsets[i], trail, holds + i);
+    settle(&claims);
     Py_END_ALLOW_THREADS
     release(&b);
     Py_RETURN_NONE;
@@ -1064,6 +1072,7 @@ static PyObject *dispatch(PyObject *module, PyObject *most) {
     __builtin_cpu_init();
     if (wanted && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.1"))
         level = wanted == 2 || !__builtin_cpu_supports("avx2") ? FAST : wanted == 3 || !__builtin_cpu_supports("vpclmulqdq") ? WIDE : VAST;
+    by_twos = twos && level;
 #endif
     return PyUnicode_FromString(names[level]);
 }

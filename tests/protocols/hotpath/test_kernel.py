@@ -114,6 +114,27 @@ def test_seals_are_openssls_at_every_length():
         assert not keyring.check(wrong, np.arange(len(keys), dtype=np.int32), 8, 2).any()
 
 
+@in_c
+def test_seals_of_any_lengths_beside_each_other_are_openssls(dispatched):
+    rng = random.Random(5)
+    keyring, keys = Keyring("c", str.encode), [rng.randbytes(32) for _ in range(7)]
+    for number, key in enumerate(keys):
+        keyring.add(Peer(f"unit {number}", (key,)))
+    for count in (0, 1, 2, 3, 64, 501):
+        speakers = np.array([rng.randrange(-1, len(keys)) for _ in range(count)], np.int32)
+        frames, right = [], []
+        for speaker in speakers.tolist():
+            data = rng.randbytes(rng.randrange(400))
+            tag = hmac.digest(keys[speaker], data, "sha256")[:8]
+            right.append(speaker >= 0 and rng.random() < 0.8)
+            frames.append(data + (tag if right[-1] else bytes([tag[0] ^ 1 << rng.randrange(8)]) + tag[1:]) + b"xy")
+        assert keyring.check(frames, speakers, 8, 2).astype(bool).tolist() == right
+        offsets, holds = np.cumsum([0, *map(len, frames)]).astype(np.uint32), np.zeros(count, np.uint8)
+        which = np.where(speakers < 0, -1, keyring.first_keys(speakers)).astype(np.int32)
+        native.check_seals_buffer(b"".join(frames), offsets, keyring.schedules, which, 8, 2, holds)
+        assert holds.astype(bool).tolist() == right
+
+
 def test_nobodys_seal_does_not_hold(path):
     keyring = Keyring(path, bytes.fromhex)
     keyring.add(Peer("0123456789ABCDEF", ()))
