@@ -9,7 +9,9 @@ setup(
         Extension(
             "protocols.hotpath._kernel",
             [f"{HOTPATH}/kernel.c"],
-            depends=[f"{HOTPATH}/{name}.h" for name in ("crc", "fold", "guards", "lanes", "pipeline", "plans", "seal", "sha", "walk")],
+            depends=[
+                f"{HOTPATH}/{name}.h" for name in ("crc", "fold", "guards", "lanes", "pipeline", "plans", "seal", "sha", "walk")
+            ],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
             optional=True,
         )
