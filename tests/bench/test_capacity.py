@@ -84,7 +84,7 @@ def test_the_record_that_repeats_it_is_a_load_that_can_be_run(found: tuple[dict[
         given[name] = [words[at + 1] for at, word in enumerate(words) if word == flag]
     plan, objectives = plan_of(given)
     assert plan.stages[-1].rate_to == found[0]["frames_per_s"]
-    assert [each.metric for each in objectives] == ["event_p99", "lost", "missing"]
+    assert [each.metric for each in objectives] == ["event_p99", "lost", "missing", "different"]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_the_shipped_ones_are_listed():
 
 SPOILT = """
 title = "a spoilt line, for real"
-vehicle = { model = "Golf", faults = ["bad_crc:0.3", "duplicate:0.3", "noise:0.3"] }
+vehicle = { model = "Golf", faults = ["bad_crc:0.6", "duplicate:0.6", "noise:0.6"] }
 settle = "60s"
 steps = [
   { fob = "unlock" }, { wait = 2 }, { command = "request-vehicle-state", timeout = 25 }, { fob = "lock" }, { wait = 2 },

@@ -81,7 +81,7 @@ def test_a_plan_file_says_what_flags_say(tmp_path: Path) -> None:
         Stage(kind="ramp", duration_s=2, rate_from=0, rate_to=20),
         Stage(kind="hold", duration_s=3, units_from=3, units_to=3),
     )
-    assert [each.limit for each in objectives] == [0.0, 1000.0]
+    assert [(each.metric, each.limit) for each in objectives] == [("lost", 0.0), ("event_p99", 1000.0), ("different", 0.0)]
 
 
 @pytest.mark.parametrize("text", ["units = ", '[[stage]]\nkind = "ramp"', '[[stage]]\nkind = "hold"\nfor = "3s"\nspeed = 3'])

@@ -426,6 +426,7 @@ def test_the_longest_data_unit() -> None:
     assert PROTOCOL.encode(PROTOCOL.decode(data)) == data
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_more_items_than_any_report_has_are_refused_early() -> None:
     data = _framed(0x02, bytes.fromhex("1a011e151605") + b"\x81\0\0" * 21_000)
     honest = _framed(0x02, bytes.fromhex("1a011e151605") + (b"\x81\0\x3d" + bytes(61)) * 1_000)

@@ -417,6 +417,7 @@ def _hostile() -> Iterator[tuple[str, bytes]]:
     yield "lengths of every kind", b"".join(bytes(6) + n.to_bytes(2, "big") + b"\x08" for n in range(limit // 9))
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize(("name", "payload"), list(_hostile()), ids=lambda value: value if isinstance(value, str) else "")
 def test_the_work_for_a_hostile_payload_is_bounded(name: str, payload: bytes) -> None:
     honest = A * (len(payload) // len(A))
