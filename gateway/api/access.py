@@ -1,7 +1,7 @@
 """Who asks, for which fleet, and what they may do: one dependency, `access(scope)`, in front of every route."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -113,10 +113,10 @@ def _granted(client: Access, scope: Scope) -> Access:
     return client
 
 
-def access(scope: Scope) -> Callable[[Access], Access]:
+def access(scope: Scope) -> Callable[[Access], Awaitable[Access]]:
     """The dependency that lets in only who was granted `scope`."""
 
-    def granted(client: Annotated[Access, Security(_client, scopes=[scope])]) -> Access:
+    async def granted(client: Annotated[Access, Security(_client, scopes=[scope])]) -> Access:
         return _granted(client, scope)
 
     return granted
@@ -137,14 +137,23 @@ async def _listener(
     return client
 
 
-def _operator(client: Annotated[Access, Depends(access("admin"))]) -> Access:
+async def _operator(client: Annotated[Access, Depends(access("admin"))]) -> Access:
     if not client.operates:
         raise Problem(403, "forbidden", f"only admins of the fleet {DEFAULT_FLEET} may do this")
     return client
 
 
-GatewayHere = Annotated[Gateway, Depends(gateway_of)]
-FlowIdHere = Annotated[str, Depends(flow_id_of)]
+# FastAPI runs a dependency that is no coroutine in a thread of its own.
+async def _gateway(request: Request) -> Gateway:
+    return gateway_of(request)
+
+
+async def _flow_id(request: Request) -> str:
+    return flow_id_of(request)
+
+
+GatewayHere = Annotated[Gateway, Depends(_gateway)]
+FlowIdHere = Annotated[str, Depends(_flow_id)]
 Reader = Annotated[Access, Depends(access("vehicles.ro"))]
 Writer = Annotated[Access, Depends(access("vehicles"))]
 Commander = Annotated[Access, Depends(access("vehicle-commands"))]

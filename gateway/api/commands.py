@@ -54,7 +54,6 @@ async def command(
     """200: done. 409, 422, 429, 503: nothing was done. 504: sent, but unknown whether done."""
     if name not in COMMANDS:
         raise Problem(404, "unknown_command", f"there is no command {name}")
-    known = await gateway.registry.vehicles.get(client.fleet_id, vehicle_id)
 
     async def refused(problem: Problem) -> Problem:
         status, reason, asked = problem.status, problem.reason, gateway.registry.commands
@@ -63,9 +62,12 @@ async def command(
         )
         return problem
 
-    if known.archived_at is not None:
-        raise await refused(Problem(409, "archived", f"the vehicle {vehicle_id} is archived"))
-    attached = (await gateway.registry.find([known.unit])).get(known.unit)
+    attached = gateway.registry.at_hand(vehicle_id)
+    if attached is None or attached[0].fleet_id != client.fleet_id:
+        known = await gateway.registry.vehicles.get(client.fleet_id, vehicle_id)
+        if known.archived_at is not None:
+            raise await refused(Problem(409, "archived", f"the vehicle {vehicle_id} is archived"))
+        attached = (await gateway.registry.find([known.unit])).get(known.unit)
     if attached is None or attached[0].vehicle_id != vehicle_id:
         raise Problem(503, "gateway_unavailable", "the vehicle's model is not in the model database")
     vehicle, _ = attached

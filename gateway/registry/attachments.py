@@ -58,6 +58,12 @@ class Attachments:
             found |= {attached[0].vehicle_id: attached for attached in fetched.values()}
         return {each: attached for each, attached in found.items() if not attached[0].archived}
 
+    def at_hand(self, vehicle_id: str) -> Attached | None:
+        """A live vehicle, if it is at hand."""
+        unit = self._units.get(vehicle_id)
+        attached = None if unit is None else self._attached[unit]
+        return attached if attached is not None and not attached[0].archived else None
+
     def vehicle_of(self, unit: UnitId) -> Vehicle | None:
         """The vehicle of `unit`, if it is at hand."""
         known = self._attached.get(unit)

@@ -74,6 +74,7 @@ class Registry:
         self.commands = CommandLog(store, now_ms)
         self.vehicles = Vehicles(store, models, self._attachments, self.outbox, now_ms, believed=believed)
         self.edits = Edits(store, models, self._attachments, self.outbox, now_ms, believed=believed)
+        self.at_hand = self._attachments.at_hand
         self.forget_command = self.commands.forget
         self.finish_command = self.commands.finish
         self.command_by_key = self.commands.by_key
