@@ -75,7 +75,7 @@ def test_the_shipped_ones_are_listed():
 
 SPOILT = """
 title = "a spoilt line, for real"
-vehicle = { model = "Golf", faults = ["bad_crc:0.6", "duplicate:0.6", "noise:0.6"] }
+vehicle = { model = "Golf", faults = ["bad_crc:0.4", "duplicate:0.4", "noise:0.4"] }
 settle = "60s"
 steps = [
   { fob = "unlock" }, { wait = 2 }, { command = "request-vehicle-state", timeout = 25 }, { fob = "lock" }, { wait = 2 },
@@ -89,6 +89,7 @@ expect = [
 """
 
 
+@pytest.mark.timeout(300)
 def test_faults_and_a_gap_are_dealt_with_by_a_real_broker_and_gateway_too(tmp_path: Path):
     with laboratory(tmp_path / "lab", "mosquitto") as lab:
         outcome = run(parse_scenario(SPOILT), against=servers_of(lab), pace="real")
