@@ -139,7 +139,7 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     fold_declare(&t->fold, &t->crc);
     t->summed_by_four = f->sum_kind == SUM_CRC && f->least >= f->sum_from + f->sum_trail + 16;
     t->at.from = t->row_size, t->at.present = t->at.from + (t->row_size / 8 + 7) / 8 * 8;
-    t->at.check = (t->at.present + t->present_size + 63) / 64 * 64;
+    t->at.check = (t->at.present + t->present_size + 31 + 63) / 64 * 64; /* the bitmap can be read 32 bytes at a time */
     t->bounded = bounds(t);
     return (PyObject *)self;
 }
@@ -277,12 +277,46 @@ static uint32_t looked_at(const uint8_t *mask, uint32_t size, uint16_t at[PART_L
 static void level_out(table_t *t, plan_t *plan) {
     t->checks = (uint16_t)more(t->checks, plan->checks > MANY ? 0 : plan->checks);
     t->extras = (uint16_t)more(t->extras, plan->extras > MANY ? 0 : plan->extras);
+    t->duos = (uint16_t)more(t->duos, plan->duos > MANY ? 0 : plan->duos);
     plan->checks = (uint16_t)more(plan->checks, t->checks), plan->extras = (uint16_t)more(plan->extras, t->extras);
+    plan->duos = (uint16_t)more(plan->duos, t->duos);
     for (uint32_t i = 0; i < t->capacity; i++)
         if (t->plan[i]) {
             t->plan[i]->checks = (uint16_t)more(t->plan[i]->checks, t->checks);
             t->plan[i]->extras = (uint16_t)more(t->plan[i]->extras, t->extras);
+            t->plan[i]->duos = (uint16_t)more(t->plan[i]->duos, t->duos);
         }
+}
+
+/* A plan's extras put together: those of two blocks beside each other are one. `onto` counts them for each two blocks. */
+static void pair_up(const table_t *t, plan_t *plan, uint8_t *onto) {
+    const check_t *check = checks(t, plan);
+    const extra_t *extra = extras(plan, check);
+    duo_t *duo = (duo_t *)duos(plan, check);
+    const uint32_t pairs = (t->row_size + 31) / 32, n = plan->extras;
+    for (uint32_t k = 0; k < pairs; k++) {
+        const uint32_t at = pair_at(t, k);
+        uint32_t made[2] = {0, 0};
+        duo_t *first = duo + plan->duos;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t half = extra[i].to != at;
+            if (pair_of_block(t, extra[i].to) != k)
+                continue;
+            duo_t *of = first + made[half]++;
+            if (made[half] > made[!half])
+                memset(of, 0, sizeof *of), memset(of->order, 128, 32), of->to = (uint16_t)at;
+            *(half ? &of->b : &of->a) = extra[i].from;
+            memcpy(of->order + 16 * half, extra[i].order, 16);
+        }
+        plan->duos = (uint16_t)(plan->duos + more(made[0], made[1]));
+        onto[k] = (uint8_t)more(made[0], made[1]);
+        int any = 0;
+        for (uint32_t i = 0; i < 32; i++)
+            any |= !(plan->order[at + i] & 128);
+        onto[k] |= any ? 0 : NO_DATA;
+    }
+    for (uint32_t i = plan->duos; i < plan->duo_room; i++) /* each onto other blocks: none waits for the one before */
+        duo[i].to = (uint16_t)pair_at(t, i % pairs), memset(duo[i].order, 128, 32);
 }
 
 /* A plan in one piece of memory: what is needed for every frame stands first. */
@@ -292,13 +326,13 @@ static plan_t *planned(const table_t *t, const drawn_t *d) {
     const size_t moves = (size_t)d->moves.len / sizeof *m, blocks = t->row_size / 16, part = (size_t)d->part.len;
     const uint32_t n = looked_at(d->mask.buf, (uint32_t)part, at), check_room = more(n, MANY), extra_room = more(moves - blocks, MANY);
     const size_t lays = (size_t)d->lays.len, head = (size_t)d->head.len;
-    const size_t hot = (sizeof(plan_t) + t->at.check + check_room * (sizeof(check_t) + 2) + extra_room * sizeof(extra_t) + 7) & ~7ull;
-    const size_t size = (hot + sizeof(rest_t) + lays + head + 2 * part + 63) / 64 * 64;
+    const size_t hot = (sizeof(plan_t) + t->at.check + check_room * (sizeof(check_t) + 2) + extra_room * (sizeof(duo_t) + sizeof(extra_t)) + 7) & ~7ull;
+    const size_t size = (hot + sizeof(rest_t) + lays + head + 2 * part + blocks + 63) / 64 * 64;
     plan_t *plan = aligned_alloc(64, size);
     if (!plan)
         return NULL;
     memset(plan, 0, size);
-    plan->check_room = (uint16_t)check_room, plan->extra_room = (uint16_t)extra_room;
+    plan->check_room = (uint16_t)check_room, plan->extra_room = plan->duo_room = (uint16_t)extra_room;
     check_t *check = (check_t *)checks(t, plan);
     extra_t *extra = (extra_t *)extras(plan, check);
     uint16_t *from = (uint16_t *)froms(t, plan);
@@ -318,11 +352,14 @@ static plan_t *planned(const table_t *t, const drawn_t *d) {
     rest->part = memcpy((uint8_t *)rest->lay + lays, d->part.buf, part);
     rest->mask = memcpy(rest->part + part, d->mask.buf, part);
     rest->head = memcpy(rest->mask + part, d->head.buf, head);
+    rest->onto = rest->head + head;
+    if (blocks > 1)
+        pair_up(t, plan, rest->onto);
     for (size_t i = 0; i < part; i++)
         rest->part[i] &= rest->mask[i];
     for (uint32_t i = 0; i < n; i++)
         memcpy(check[i].mask, rest->mask + at[i], CHECK), memcpy(check[i].value, rest->part + at[i], CHECK);
-    plan->size = (uint32_t)part, plan->checks = (uint16_t)n, rest->head_size = (uint32_t)head;
+    plan->size = (uint16_t)part, plan->checks = (uint16_t)n, rest->checks = n, rest->head_size = (uint32_t)head;
     return plan;
 }
 
@@ -334,7 +371,7 @@ static int keep(table_t *t, uint32_t id, uint64_t context, const drawn_t *d) {
         PyErr_NoMemory();
         return 0;
     }
-    plan->context = context, plan->id = id, plan->used = t->now;
+    plan->context = context, plan->id = (uint16_t)id, plan->used = t->now;
     join(t, family, plan), level_out(t, plan);
     if (t->plan[id])
         forget(t, id);
@@ -387,11 +424,7 @@ static PyObject *table_used(PyObject *self, PyObject *none) {
 
 /* Frames to rows ---------------------------------------------------------------------------------------------------------- */
 
-typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; course_t course; } walk_t;
-
-static void begin(walk_t *w) {
-    memset(w, 0, offsetof(walk_t, course.blocks));
-}
+typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; plan_t *last; } walk_t;
 
 static int parts_of(table_t *t, walk_t *w, const uint8_t *p, size_t n) {
     uint8_t *rows = w->rows + w->written * t->row_size;
@@ -399,49 +432,116 @@ static int parts_of(table_t *t, walk_t *w, const uint8_t *p, size_t n) {
     const size_t left = w->room - w->written;
 #if SIMD
     if (level == VAST)
-        return walk_parts_vast(t, p, n, rows, ids, left, &w->course.last);
+        return walk_parts_vast(t, p, n, rows, ids, left, &w->last);
     if (level == WIDE)
-        return walk_parts_wide(t, p, n, rows, ids, left, &w->course.last);
+        return walk_parts_wide(t, p, n, rows, ids, left, &w->last);
     if (level == FAST)
-        return walk_parts_fast(t, p, n, rows, ids, left, &w->course.last);
+        return walk_parts_fast(t, p, n, rows, ids, left, &w->last);
 #endif
-    return walk_parts_portably(t, p, n, rows, ids, left, &w->course.last);
+    return walk_parts_portably(t, p, n, rows, ids, left, &w->last);
 }
 
-/* The rows of a tile whose first frame is the one at `at`. */
-static void step(table_t *t, walk_t *w, size_t at, const tile_t *tile) {
-    uint8_t *status = w->status + at;
-    for (uint32_t i = 0; t->framing.parts && i < tile->n; i++) {
-        if (w->starts)
-            w->starts[at + i] = (uint32_t)w->written;
-        status[i] = (uint8_t)parts_of(t, w, tile->frame[i], tile->size[i]);
-        if (status[i] != VOUCHED)
-            w->troubled++;
-        else
-            w->written += tile->frame[i][t->framing.count_at];
-    }
-    if (t->framing.parts)
-        return;
-    uint8_t *rows = w->rows + at * t->row_size;
-    int32_t *ids = w->ids + at;
+static void put(const table_t *t, const walk_t *w, tile_t *tile, size_t place, const uint8_t *p, size_t n) {
+    tile->frame[tile->n] = p, tile->size[tile->n] = n;
+    tile->place[tile->n] = (uint32_t)place, tile->row[tile->n++] = w->rows + place * t->row_size;
+}
+
+static void walk_tile(table_t *t, walk_t *w, tile_t *tile, plan_t **last) {
     uint32_t vouched;
 #if SIMD
     if (level == VAST)
-        vouched = walk_tile_vast(t, tile, rows, status, ids, &w->course);
+        vouched = walk_tile_vast(t, tile, w->status, w->ids, last);
     else if (level == WIDE)
-        vouched = walk_tile_wide(t, tile, rows, status, ids, &w->course);
+        vouched = walk_tile_wide(t, tile, w->status, w->ids, last);
     else if (level == FAST)
-        vouched = walk_tile_fast(t, tile, rows, status, ids, &w->course);
+        vouched = walk_tile_fast(t, tile, w->status, w->ids, last);
     else
 #endif
-        vouched = walk_tile_portably(t, tile, rows, status, ids, &w->course);
-    w->troubled += tile->n - vouched;
-    for (uint32_t i = 0; w->starts && i < tile->n; i++)
-        w->starts[at + i] = (uint32_t)w->written, w->written += status[i] == VOUCHED;
+        vouched = walk_tile_portably(t, tile, w->status, w->ids, last);
+    w->troubled += tile->n - vouched, tile->n = 0;
+}
+
+/* Frames that follow each other, from the one at `at` on. */
+#define BLOCK 1024
+typedef struct { const uint8_t *frame[BLOCK]; size_t size[BLOCK], n; } block_t;
+
+/* Those of several parts one by one, the others side by side. */
+static void in_order(table_t *t, walk_t *w, size_t at, const block_t *b) {
+    if (!t->framing.parts) {
+        tile_t tile = {.n = 0};
+        for (size_t i = 0; i < b->n; i++) {
+            put(t, w, &tile, at + i, b->frame[i], b->size[i]);
+            if (tile.n == TILE)
+                walk_tile(t, w, &tile, &w->last);
+        }
+        if (tile.n)
+            walk_tile(t, w, &tile, &w->last);
+        return;
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        if (w->starts)
+            w->starts[at + i] = (uint32_t)w->written;
+        w->status[at + i] = (uint8_t)parts_of(t, w, b->frame[i], b->size[i]);
+        if (w->status[at + i] != VOUCHED)
+            w->troubled++;
+        else
+            w->written += b->frame[i][t->framing.count_at];
+    }
+}
+
+/* Where frames are of many layouts, those of one are worked on side by side; the others, and those of few, as they come. */
+static void by_layout(table_t *t, walk_t *w, size_t at, const block_t *b) {
+    enum { SLOTS = 256 };                                      /* of plans by their numbers; that two share one is slow, not wrong */
+    uint16_t slot[BLOCK], order[BLOCK], begins[SLOTS + 2] = {0};
+    plan_t *plan[BLOCK];
+    uint32_t changes = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        const uint8_t *p = b->frame[i];
+        const int whole = b->size[i] >= (size_t)t->framing.least;
+        plan[i] = whole ? likely(t, p, b->size[i], load64(p + t->framing.context_at) & (uint64_t)t->framing.context_mask) : NULL;
+        slot[i] = plan[i] ? plan[i]->id % SLOTS : SLOTS;
+        changes += i && slot[i] != slot[i - 1], begins[slot[i] + 1]++;
+    }
+    t->mixed = changes * 8 > b->n;
+    for (uint32_t k = 1; k < SLOTS + 2; k++)
+        begins[k] = (uint16_t)(begins[k] + begins[k - 1]);
+    for (size_t i = 0; i < b->n; i++)
+        order[begins[slot[i]]++] = (uint16_t)i;
+    tile_t tile = {.n = 0}, rest = {.n = 0};
+    for (size_t i = 0, n; i < b->n; i += n) {
+        plan_t *of = plan[order[i]], *none = NULL;
+        for (n = 1; i + n < b->n && plan[order[i + n]] == of;)
+            n++;
+        const size_t tiles = (n + TILE - 1) / TILE, each = ((n + tiles - 1) / tiles + 3) / 4 * 4;
+        const int run = of && n >= FEW;
+        for (size_t k = 0; k < n; k++) {
+            tile_t *to = run ? &tile : &rest;
+            put(t, w, to, at + order[i + k], b->frame[order[i + k]], b->size[order[i + k]]);
+            if (run ? tile.n == each || k + 1 == n : rest.n == TILE)
+                walk_tile(t, w, to, run ? &of : &none);
+        }
+    }
+    if (rest.n)
+        walk_tile(t, w, &rest, &(plan_t *){NULL});
+}
+
+static void walk_block(table_t *t, walk_t *w, size_t at, const block_t *b) {
+    if (t->mixed && b->n >= 2 * TILE)
+        by_layout(t, w, at, b);
+    else
+        in_order(t, w, at, b);
+    for (size_t i = 0; !t->framing.parts && w->starts && i < b->n; i++)
+        w->starts[at + i] = (uint32_t)w->written, w->written += w->status[at + i] == VOUCHED;
+}
+
+/* How many frames are taken together of those that are left: few stay in the first cache. */
+static size_t together(const table_t *t, size_t left) {
+    const size_t most = t->mixed ? BLOCK : TILE;
+    return left < most ? left : most;
 }
 
 static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssize_t n, walk_t *w) {
-    begin(w);
+    memset(w, 0, sizeof *w);
     if (!(w->rows = taken(b, args[0], 1, t->framing.parts ? 0 : n * (Py_ssize_t)t->row_size)))
         return 0;
     w->room = (size_t)last_size(b) / t->row_size;
@@ -452,24 +552,25 @@ static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssi
     return 1;
 }
 
-/* The frames of a list, tile by tile; 0 with an error at one that is no bytes. */
+/* The frames of a list; 0 with an error at one that is no bytes. */
 static int walk_list(table_t *t, walk_t *w, PyObject *list, Py_ssize_t n) {
     PyObject **frame = ((PyListObject *)list)->ob_item;
     size_t like = 128; /* how much of an object is wanted: as of the one before, wherever its first cache line begins */
-    tile_t tile;
-    for (Py_ssize_t at = 0; at < n; at += tile.n) {
-        for (tile.n = 0; tile.n < TILE && at + tile.n < n; tile.n++) {
-            PyObject *each = frame[at + tile.n];
-            if (at + tile.n + TILE < n) /* the objects lie anywhere: fetch those of the next tile while this one is worked on */
-                fetch(frame[at + tile.n + TILE], like < 1024 ? like : 1024);
+    block_t b;
+    for (size_t at = 0; at < (size_t)n; at += b.n) {
+        b.n = together(t, (size_t)n - at);
+        for (size_t i = 0; i < b.n; i++) {
+            PyObject *each = frame[at + i];
+            if (at + i + TILE < (size_t)n) /* the objects lie anywhere: they are fetched while others are worked on */
+                fetch(frame[at + i + TILE], like < 1024 ? like : 1024);
             if (!PyBytes_Check(each)) {
                 PyErr_SetString(PyExc_TypeError, "a list of bytes");
                 return 0;
             }
-            tile.frame[tile.n] = (const uint8_t *)PyBytes_AS_STRING(each), tile.size[tile.n] = (size_t)PyBytes_GET_SIZE(each);
-            like = tile.size[tile.n] + offsetof(PyBytesObject, ob_sval) + 48;
+            b.frame[i] = (const uint8_t *)PyBytes_AS_STRING(each), b.size[i] = (size_t)PyBytes_GET_SIZE(each);
+            like = b.size[i] + offsetof(PyBytesObject, ob_sval) + 48;
         }
-        step(t, w, (size_t)at, &tile);
+        walk_block(t, w, at, &b);
     }
     return 1;
 }
@@ -513,13 +614,14 @@ static PyObject *table_walk_buffer(PyObject *self, PyObject *const *args, Py_ssi
         }
     t->now++, t->busy++;
     Py_BEGIN_ALLOW_THREADS
-    tile_t tile;
-    for (Py_ssize_t at = 0; at < n; at += tile.n) {
-        for (tile.n = 0; tile.n < TILE && at + tile.n < n; tile.n++) {
-            const uint32_t *place = offsets + at + tile.n;
-            tile.frame[tile.n] = data + place[0], tile.size[tile.n] = place[1] - place[0];
+    block_t b;
+    for (size_t at = 0; at < (size_t)n; at += b.n) {
+        b.n = together(t, (size_t)n - at);
+        for (size_t i = 0; i < b.n; i++) {
+            const uint32_t *place = offsets + at + i;
+            b.frame[i] = data + place[0], b.size[i] = place[1] - place[0];
         }
-        step(t, &w, (size_t)at, &tile);
+        walk_block(t, &w, at, &b);
     }
     Py_END_ALLOW_THREADS
     t->busy--;

@@ -31,14 +31,15 @@ typedef struct {                                               /* bytes that mus
 } check_t;
 
 typedef struct { uint16_t from, to; uint8_t order[16]; } extra_t;  /* what else belongs into a row: bytes onto its 16 from `to` on */
+typedef struct { uint16_t a, b, to, unused; uint8_t order[32]; } duo_t; /* the same onto two blocks, one from each place */
 
 typedef struct plan {                                          /* what every frame needs is in one cache line and what follows it: */
     struct plan *next, *then;                                  /* in its bucket; what followed it last, in a frame */
     uint64_t hash, used, context;
     struct rest *rest;
-    uint32_t size, id;
-    uint16_t checks, extras;                                   /* as many as any plan needs, if these are few: then no branch */
-    uint16_t check_room, extra_room;                           /* depends on which plan it is. What is left over does nothing */
+    uint16_t size, id;
+    uint16_t checks, extras, duos;                             /* as many as any plan needs, if these are few: then no branch */
+    uint16_t check_room, extra_room, duo_room;                 /* depends on which plan it is. What is left over does nothing */
     uint8_t order[];                                           /* for each block of the row, which 16 bytes; then the table says */
 } plan_t;
 
@@ -47,7 +48,8 @@ typedef struct rest {                                          /* what building 
     struct family *family;
     move_t *lay;                                               /* the row to the part */
     uint8_t *part, *mask, *head;                               /* the part without data; its structure; what stands before parts */
-    uint32_t head_size, lays;
+    uint8_t *onto;                                             /* for each two blocks of the row: how many duos, and 128: no data */
+    uint32_t head_size, lays, checks;
 } rest_t;
 
 _Static_assert(sizeof(plan_t) == 64, "a plan begins its data at a cache line");
@@ -93,7 +95,8 @@ typedef struct {
     uint64_t length_mask, sum_mask;
     fold_t fold;
     struct { uint32_t from, present, check; } at;              /* where a plan's data begin, from its order on */
-    uint16_t checks, extras;                                   /* how many most plans have */
+    uint16_t checks, extras, duos;                             /* how many most plans have */
+    int mixed;                                                 /* whether frames that follow each other are of many layouts */
     plan_t **plan;                                             /* by id */
     family_t *families[BUCKETS];
     struct { uint64_t key; plan_t *plan; } quick[QUICK];       /* of families that are one plan: no further look is needed */
@@ -119,30 +122,31 @@ static inline const uint16_t *check_places(const plan_t *plan, const check_t *ch
     return (const uint16_t *)(check + plan->check_room);
 }
 
-static inline const extra_t *extras(const plan_t *plan, const check_t *check) {
-    return (const extra_t *)(check_places(plan, check) + plan->check_room);
+static inline const duo_t *duos(const plan_t *plan, const check_t *check) {
+    return (const duo_t *)(check_places(plan, check) + plan->check_room);
 }
 
-#define ALONG 2
-#define PAIRS 32
-typedef struct { /* two blocks of a row, with the extras that belong there */
-    uint8_t order[32], present[32], onto[ALONG][32];
-    uint32_t a, b, onto_a[ALONG], onto_b[ALONG], ontos;
-    int any;
-} two_blocks_t;
+static inline const extra_t *extras(const plan_t *plan, const check_t *check) {
+    return (const extra_t *)(duos(plan, check) + plan->duo_room);
+}
 
-typedef struct { /* what a walk keeps: the plan before, and how whole tiles of one plan become rows */
-    plan_t *last;
-    const plan_t *alike;
-    int ready;
-    two_blocks_t blocks[PAIRS];
-} course_t;
+/* Where the kth two blocks of a row begin; of an odd number of blocks the last ones reach back over one before. */
+static inline uint32_t pair_at(const table_t *t, uint32_t k) {
+    return 32 * k + 32 > t->row_size ? t->row_size - 32 : 32 * k;
+}
 
+static inline uint32_t pair_of_block(const table_t *t, uint32_t at) {
+    return at + 32 >= t->row_size ? (t->row_size - 1) / 32 : at / 32;
+}
+
+#define NO_DATA 128
+#define FEW 4
 #define TILE 32
-typedef struct {                                               /* frames that are worked on side by side */
+typedef struct {                                               /* frames that are worked on side by side, and what comes of them */
     const uint8_t *frame[TILE];
     size_t size[TILE];
-    uint32_t n;
+    uint8_t *row[TILE];
+    uint32_t place[TILE], n;                                   /* which frame of the walk each is */
 } tile_t;
 
 static inline void fetch(const void *from, size_t size) {
@@ -286,94 +290,34 @@ TARGET_CLMUL static inline __attribute__((always_inline)) void fill_fast(const t
     fill_extras(t, plan, from, row);
 }
 
+TARGET_WIDE static inline __attribute__((always_inline)) __m256i both_from(const uint8_t *p, uint32_t a, uint32_t b, __m256i order) {
+    __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + a)));
+    return _mm256_shuffle_epi8(_mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(p + b)), 1), order);
+}
+
+TARGET_WIDE static inline __attribute__((always_inline)) __m256i wide_at(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
 TARGET_WIDE static inline __attribute__((always_inline)) void fill_wide(const table_t *t, const plan_t *plan, const uint8_t *from,
                                                                        uint8_t *row) {
     const uint32_t blocks = t->row_size / 16;
     const uint16_t *at = froms(t, plan);
     uint32_t i = 0;
 #pragma GCC unroll 2
-    for (; i + 2 <= blocks; i += 2) {
-        __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(from + at[i])));
-        v = _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(from + at[i + 1])), 1);
-        v = _mm256_shuffle_epi8(v, _mm256_loadu_si256((const __m256i *)(plan->order + 16 * i)));
-        _mm256_storeu_si256((__m256i *)(row + 16 * i), v);
-    }
+    for (; i + 2 <= blocks; i += 2)
+        _mm256_storeu_si256((__m256i *)(row + 16 * i), both_from(from, at[i], at[i + 1], wide_at(plan->order + 16 * i)));
     if (i < blocks)
         _mm_storeu_si128((__m128i *)(row + 16 * i), taken_from(from + at[i], plan->order + 16 * i));
-    fill_extras(t, plan, from, row);
-}
-
-
-/* Two blocks of a plan's rows, with the extras that belong there; 0 if there are too many of these. */
-static int two_blocks(const table_t *t, const plan_t *plan, uint32_t at, two_blocks_t *of) {
-    uint32_t n[2] = {0, 0};
-    const extra_t *m = extras(plan, checks(t, plan));
-    memset(of, 0, sizeof *of), memset(of->onto, 128, sizeof of->onto);
-    for (uint32_t i = 0; i < plan->extras; i++) {
-        const uint32_t half = m[i].to == at + 16;
-        if ((m[i].to != at && !half) || (m[i].order[0] & m[i].order[15] & 128 && !memcmp(m[i].order, m[i].order + 1, 15)))
-            continue;
-        if (n[half] == ALONG)
-            return 0;
-        (half ? of->onto_b : of->onto_a)[n[half]] = m[i].from;
-        memcpy(of->onto[n[half]++] + 16 * half, m[i].order, 16);
+    if (blocks == 1) {
+        fill_extras(t, plan, from, row);
+        return;
     }
-    if (at < t->present_size)
-        memcpy(of->present, plan->order + t->at.present + at, t->present_size - at < 32 ? t->present_size - at : 32);
-    for (uint32_t i = 0; i < 32; i++)
-        of->any |= !(plan->order[at + i] & 128);
-    of->ontos = more(n[0], n[1]);
-    memcpy(of->order, plan->order + at, 32);
-    of->a = froms(t, plan)[at / 16], of->b = froms(t, plan)[at / 16 + 1];
-    return 1;
-}
-
-static int ready_for(const table_t *t, const plan_t *plan, course_t *course) {
-    if (course->alike == plan)
-        return course->ready;
-    const uint32_t pairs = t->row_size / 32;
-    course->alike = plan, course->ready = pairs <= PAIRS && t->row_size % 32 == 0;
-    for (uint32_t k = 0; k < pairs && course->ready; k++)
-        course->ready = two_blocks(t, plan, 32 * k, &course->blocks[k]);
-    return course->ready;
-}
-
-TARGET_WIDE static inline __attribute__((always_inline)) __m256i both_from(const uint8_t *p, uint32_t a, uint32_t b, __m256i order) {
-    __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + a)));
-    return _mm256_shuffle_epi8(_mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(p + b)), 1), order);
-}
-
-/* The rows of a tile whose frames are all of one plan: for two blocks at a time, which keeps in registers what they are made by. */
-TARGET_WIDE static int fill_alike(const table_t *t, const plan_t *plan, course_t *course, const tile_t *tile, uint8_t *rows) {
-    if (!ready_for(t, plan, course))
-        return 0;
-    for (uint32_t k = 0; k < t->row_size / 32; k++) {
-        const two_blocks_t *o = &course->blocks[k];
-        const __m256i order = _mm256_loadu_si256((const __m256i *)o->order), present = _mm256_loadu_si256((const __m256i *)o->present);
-        const __m256i first = _mm256_loadu_si256((const __m256i *)o->onto[0]), second = _mm256_loadu_si256((const __m256i *)o->onto[1]);
-        const size_t a = o->a, b = o->b, first_a = o->onto_a[0], first_b = o->onto_b[0], second_a = o->onto_a[1], second_b = o->onto_b[1];
-        uint8_t *row = rows + 32 * k;
-        if (!o->any && !o->ontos)
-            for (uint32_t i = 0; i < tile->n; i++, row += t->row_size)
-                _mm256_storeu_si256((__m256i *)row, present);
-        else if (!o->ontos)
-            for (uint32_t i = 0; i < tile->n; i++, row += t->row_size)
-                _mm256_storeu_si256((__m256i *)row, _mm256_or_si256(present, both_from(tile->frame[i], a, b, order)));
-        else if (o->ontos == 1)
-            for (uint32_t i = 0; i < tile->n; i++, row += t->row_size) {
-                const uint8_t *p = tile->frame[i];
-                const __m256i v = _mm256_or_si256(present, both_from(p, a, b, order));
-                _mm256_storeu_si256((__m256i *)row, _mm256_or_si256(v, both_from(p, first_a, first_b, first)));
-            }
-        else
-            for (uint32_t i = 0; i < tile->n; i++, row += t->row_size) {
-                const uint8_t *p = tile->frame[i];
-                const __m256i v = _mm256_or_si256(present, both_from(p, a, b, order));
-                const __m256i w = _mm256_or_si256(both_from(p, first_a, first_b, first), both_from(p, second_a, second_b, second));
-                _mm256_storeu_si256((__m256i *)row, _mm256_or_si256(v, w));
-            }
+    const duo_t *duo = duos(plan, checks(t, plan));
+    for (const duo_t *end = duo + plan->duos; duo < end; duo++) {
+        __m256i *to = (__m256i *)(row + duo->to);
+        _mm256_storeu_si256(to, _mm256_or_si256(_mm256_loadu_si256(to), both_from(from, duo->a, duo->b, wide_at(duo->order))));
     }
-    return 1;
 }
 
 /* Whether a part says what the plan's checks say; it is at least CHECK bytes long. */
@@ -460,6 +404,8 @@ TARGET_VAST static uint32_t sum_of_vast(const table_t *t, const uint8_t *p, size
     return sum_vast(t, p, n);
 }
 #endif
+
+#include "runs.h"
 
 #define VARIANT portably
 #define TARGET

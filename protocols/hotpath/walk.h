@@ -100,10 +100,48 @@ WALKING uint32_t NAMED(sums)(const table_t *t, const tile_t *tile, uint32_t fram
     return right;
 }
 
+#ifdef ALIKE
+WALKING int NAMED(all_sums_hold)(const table_t *t, const tile_t *tile) {
+    const framing_t *f = &t->framing;
+    if (f->sum_kind == SUM_NONE)
+        return 1;
+    if (f->sum_kind == SUM_XOR && f->least >= f->sum_from + f->sum_trail + 16)
+        return all_xors_hold(t, tile);
+#ifdef PAIRED
+    if (t->summed_by_four)
+        return t->crc.reflected ? all_crcs_hold(t, tile, 1) : all_crcs_hold(t, tile, 0);
+#endif
+    int right = 1;
+    for (uint32_t i = 0; i < tile->n; i++)
+        right &= NAMED(summed)(t, tile->frame[i], tile->size[i]);
+    return right;
+}
+
+/* A tile whose frames are all of this plan and right; 0 if they are not: then nothing was said of them. */
+TARGET static int NAMED(walk_run)(table_t *t, plan_t *plan, const tile_t *tile, uint8_t *status, int32_t *ids) {
+    if (t->row_size < 32 || !all_agree(t, plan, tile) || !NAMED(all_sums_hold)(t, tile))
+        return 0;
+    fill_all(t, plan, tile);
+    if (t->guards && !all_bounded(t, tile))
+        for (uint32_t i = 0; i < tile->n; i++)
+            if (!guarded(t, tile->row[i]))
+                return 0;
+    const int32_t id = plan->id;
+    for (uint32_t i = 0; i < tile->n; i++)
+        ids[tile->place[i]] = id, status[tile->place[i]] = VOUCHED;
+    plan->used = t->now;
+    return 1;
+}
+#endif
+
 /* Frames that are one part each; how many are vouched for. Stage by stage: what one waits for, the next ones do meanwhile. */
-TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t *rows, uint8_t *status, int32_t *ids, course_t *course) {
-    plan_t *plan[TILE], *guess = course->last;
-    uint32_t framing = 0, known = 0, likelies = 0;
+TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t *status, int32_t *ids, plan_t **last) {
+    plan_t *plan[TILE], *guess = *last;
+#ifdef ALIKE
+    if (guess && tile->n >= FEW && NAMED(walk_run)(t, guess, tile, status, ids))
+        return tile->n;
+#endif
+    uint32_t framing = 0, known = 0, likelies = 0, changes = 0;
     int alike = 1;
     for (uint32_t i = 0; i < tile->n; i++) {
         const uint8_t *p = tile->frame[i];
@@ -124,8 +162,10 @@ TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t 
             continue;
         fetch(plan[i], sizeof(plan_t) + t->at.check + sizeof(check_t)), fetch(extras(plan[i], checks(t, plan[i])), 1);
         alike = plan[i] == guess, guess = plan[i]; /* where frames are of many layouts, the last one's is not tried */
-        likelies |= 1u << i;
+        changes += !alike, likelies |= 1u << i;
     }
+    if (tile->n >= TILE / 2)
+        t->mixed = changes * 8 > tile->n;
     for (; likelies; likelies &= likelies - 1) {
         const uint32_t i = (uint32_t)__builtin_ctz(likelies);
         const uint8_t *p = tile->frame[i];
@@ -135,40 +175,26 @@ TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t 
         else if ((plan[i] = NAMED(found)(t, p, tile->size[i], context)))
             known |= 1u << i;
     }
-    course->last = guess;
+    *last = guess;
     const uint32_t right = NAMED(sums)(t, tile, framing);
     uint32_t vouched = known & right;
-    uint32_t filled = 0;
-#ifdef ALIKE
-    if (tile->n == TILE && vouched == ~0u) {
-        const plan_t *first = plan[0];
-        uint32_t others = 0;
-        for (uint32_t i = 1; i < TILE; i++)
-            others |= plan[i] != first;
-        if (!others && fill_alike(t, first, course, tile, rows)) {
-            filled = TILE;
-            plan[0]->used = t->now;
-            memset(status, VOUCHED, TILE);
-            for (uint32_t i = 0; i < TILE; i++)
-                ids[i] = (int32_t)first->id;
-        }
-    }
-#endif
-    for (uint32_t i = filled; i < tile->n; i++) {
-        uint8_t *row = rows + (size_t)i * t->row_size;
+    for (uint32_t i = 0; i < tile->n; i++) {
+        uint8_t *row = tile->row[i];
+        const uint32_t at = tile->place[i];
         if (!(vouched >> i & 1)) {
             memset(row, 0, t->row_size);
-            ids[i] = -1, status[i] = !(framing >> i & 1) ? UNFRAMED : !(right >> i & 1) ? CHECKSUM : UNKNOWN;
+            ids[at] = -1, status[at] = !(framing >> i & 1) ? UNFRAMED : !(right >> i & 1) ? CHECKSUM : UNKNOWN;
             continue;
         }
         NAMED(row)(t, plan[i], tile->frame[i], row);
         plan[i]->used = t->now;
-        ids[i] = (int32_t)plan[i]->id, status[i] = VOUCHED;
+        ids[at] = (int32_t)plan[i]->id, status[at] = VOUCHED;
     }
     for (uint32_t i = 0; i < tile->n && t->guards; i++) {
-        uint8_t *row = rows + (size_t)i * t->row_size;
+        uint8_t *row = tile->row[i];
+        const uint32_t at = tile->place[i];
         if (!NAMED(holds)(t, row) && vouched >> i & 1)
-            memset(row, 0, t->row_size), ids[i] = -1, status[i] = DOUBTFUL, vouched &= ~(1u << i);
+            memset(row, 0, t->row_size), ids[at] = -1, status[at] = DOUBTFUL, vouched &= ~(1u << i);
     }
     return (uint32_t)__builtin_popcount(vouched);
 }
