@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import math
 import random
 import time
 import zlib
@@ -126,6 +127,7 @@ class Fleet:
         self._heap: list[tuple[int, int, Member]] = []
         self._places = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_ms = math.inf
         self._handshakes = asyncio.Semaphore(HANDSHAKES)
         self._next_connect_at = 0.0
         self._stopping = False
@@ -345,7 +347,11 @@ class Fleet:
 
     def let(self, member: Member, act: Callable[..., Iterable[bytes]], *given: Any, at_ms: int | None = None) -> None:
         """Let the unit do one thing, and send what comes of it. If its flash cannot be written, nothing goes out."""
-        now_ms = member.at_ms = max(member.at_ms, self._now_ms() if at_ms is None else at_ms)
+        now_ms = self._now_ms() if at_ms is None else at_ms
+        if now_ms < member.at_ms:
+            now_ms = member.at_ms
+        else:
+            member.at_ms = now_ms
         earliest_ms = now_ms
         try:
             payloads = act(*given, now_ms)
@@ -357,10 +363,12 @@ class Fleet:
                 member.line.publish(payload)
                 self.tally.payloads_sent += 1
                 self.tally.bytes_sent += len(payload)
-        self._see_to_line(member)
+        if member.line is None or not member.firmware.wants_line:
+            self._see_to_line(member)
         if member.firmware.rival is not None or member.rival is not None:
             self._see_to_rival(member)
-        self._schedule(member, max(earliest_ms, member.firmware.next_tick(now_ms)))
+        due_ms = member.firmware.next_tick(now_ms)
+        self._schedule(member, due_ms if due_ms > earliest_ms else earliest_ms)
 
     def _flash_failed(self, member: Member, error: OSError) -> None:
         self.tally.flash_failures += 1
@@ -374,19 +382,21 @@ class Fleet:
             self._heap = [entry for entry in self._heap if entry[2].due_ms == entry[0]]
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, (due_ms, next(self._places), member))
-        if self._heap[0][2] is member:
+        if due_ms < self._armed_ms:
             self._arm()
 
     def _arm(self) -> None:
+        """Set the timer for what is due first. One that is set for earlier is left: it looks again, which costs little."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._armed_ms = None, math.inf
         if self._heap and not self._stopping:
-            wait_s = max(0.0, (self._heap[0][0] - self._now_ms()) / 1000)
+            self._armed_ms = self._heap[0][0]
+            wait_s = max(0.0, (self._armed_ms - self._now_ms()) / 1000)
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._armed_ms = None, -math.inf  # nothing is set meanwhile
         now_ms = self._now_ms()
         if self.columns.led:
             self.columns.advance(now_ms)

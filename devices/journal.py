@@ -1,6 +1,6 @@
 """Frames that the gateway has not acknowledged yet, unchanged, oldest first. Pure; time is an argument in milliseconds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -23,14 +23,10 @@ def ahead(sequence: int, of: int) -> int:
 
 @dataclass(slots=True)
 class _Sending:
-    """How often a frame went out on this connection, the last time at `at`."""
+    """How often a frame went out on this connection, and when it goes again."""
 
     times: int
-    at: int
-
-    @property
-    def due_at(self) -> int:
-        return self.at + min(RESEND_FIRST_MS << min(self.times - 1, 10), RESEND_LIMIT_MS)
+    due_at: int
 
 
 class Journal:
@@ -68,14 +64,18 @@ class Journal:
 
     def acknowledge(self, cumulative: int, bitmap: int) -> int:
         """Drop all up to `cumulative`, and of those after it the ones set in `bitmap` (bit 0 first). How many were dropped."""
-        before = len(self._frames)
-        while (oldest := self.oldest) is not None and ahead(oldest, cumulative) <= 0:
+        frames = self._frames
+        before = len(frames)
+        while frames:
+            oldest = next(iter(frames))
+            if ahead(oldest, cumulative) > 0:
+                break
             self._drop(oldest)
         while bitmap:
             bit = (bitmap & -bitmap).bit_length() - 1
             self._drop((cumulative + 1 + bit) % SEQUENCE_MODULUS)
             bitmap &= bitmap - 1
-        return before - len(self._frames)
+        return before - len(frames)
 
     def release(self, sequence: int) -> None:
         """Drop one frame, which need not be there any more."""
@@ -91,13 +91,25 @@ class Journal:
 
     def due(self, now_ms: int, *, only_urgent: bool = False) -> list[tuple[int, bytes]]:
         """The frames to send, oldest first: within the window or urgent, unless they may still be on their way."""
+        if not self._frames:
+            return []
         sendable = self._pressing() if only_urgent else self._sendable()
-        return [(each, self._frames[each]) for each in sendable if self._due_at(each, now_ms) <= now_ms]
+        sendings, frames = self._sendings, self._frames
+        return [(each, frames[each]) for each in sendable if (sent := sendings.get(each)) is None or sent.due_at <= now_ms]
 
     def next_due_ms(self, now_ms: int, *, only_urgent: bool = False) -> int | None:
         """When `due` will next have something; None: not before something else happens."""
+        if not self._frames:
+            return None
         sendable = self._pressing() if only_urgent else self._sendable()
-        return min((self._due_at(each, now_ms) for each in sendable), default=None)
+        sendings, earliest = self._sendings, None
+        for each in sendable:
+            sent = sendings.get(each)
+            if sent is None:
+                return now_ms
+            if earliest is None or sent.due_at < earliest:
+                earliest = sent.due_at
+        return earliest
 
     def _pressing(self) -> list[int]:
         oldest = self.oldest or 0
@@ -106,22 +118,26 @@ class Journal:
     def sent(self, sequences: Iterable[int], now_ms: int) -> None:
         """These went out; unless acknowledged they go again after 10 s, then 20 s, 40 s, ... 5 minutes."""
         for sequence in sequences:
-            sending = self._sendings.setdefault(sequence, _Sending(0, now_ms))
-            sending.times, sending.at = sending.times + 1, now_ms
+            sending = self._sendings.get(sequence)
+            if sending is None:
+                self._sendings[sequence] = _Sending(1, now_ms + RESEND_FIRST_MS)
+            else:
+                sending.due_at = now_ms + min(RESEND_FIRST_MS << min(sending.times, 10), RESEND_LIMIT_MS)
+                sending.times += 1
 
-    def _due_at(self, sequence: int, now_ms: int) -> int:
-        sending = self._sendings.get(sequence)
-        return now_ms if sending is None else sending.due_at
-
-    def _sendable(self) -> Iterator[int]:
-        oldest = self.oldest
-        if oldest is None:
-            return
-        for sequence in self._frames:
-            if ahead(sequence, oldest) >= WINDOW:
+    def _sendable(self) -> list[int]:
+        frames, urgent = self._frames, self._urgent
+        if len(frames) == 1:
+            return list(frames)
+        oldest = next(iter(frames))
+        found = []
+        for sequence in frames:
+            if (sequence - oldest) % SEQUENCE_MODULUS >= WINDOW:
                 break
-            yield sequence
-        yield from sorted((each for each in self._urgent if ahead(each, oldest) >= WINDOW), key=lambda each: ahead(each, oldest))
+            found.append(sequence)
+        if urgent:
+            found += sorted([each for each in urgent if ahead(each, oldest) >= WINDOW], key=lambda each: ahead(each, oldest))
+        return found
 
     def _drop(self, sequence: int) -> None:
         self._frames.pop(sequence, None)

@@ -155,6 +155,11 @@ class Link:
     _cut_until: float | None = None
     _dropout: tuple[float, float] | None = field(default=None)
 
+    @property
+    def is_perfect(self) -> bool:
+        """Whether all that is said arrives at once, now and until somebody changes or cuts the link."""
+        return self.model is PERFECT and self._cut_until is None and self._up.arrived_at == self._down.arrived_at == 0.0
+
     def cut(self, now_ms: int, for_s: float | None = None) -> None:
         """No link from now on: for a time, or until `mend`."""
         self._cut_until = math.inf if for_s is None else now_ms + for_s * SECONDS_MS

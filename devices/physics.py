@@ -236,8 +236,9 @@ def charged(level: float, rate: float, dt: float) -> float:
 
 
 def warm_pressure(cold_kpa: float, celsius: float) -> float:
-    """The gauge pressure at that temperature of a tyre that has `cold_kpa` at 20 degrees."""
-    return (cold_kpa + ATMOSPHERE_KPA) * (celsius + 273.15) / (COLD_CELSIUS + 273.15) - ATMOSPHERE_KPA
+    """The gauge pressure at that temperature of a tyre that has `cold_kpa` at 20 degrees: none where it is empty."""
+    warm = (cold_kpa + ATMOSPHERE_KPA) * (celsius + 273.15) / (COLD_CELSIUS + 273.15) - ATMOSPHERE_KPA
+    return warm if warm > 0.0 else 0.0
 
 
 def cold_pressure(warm_kpa: float, celsius: float) -> float:

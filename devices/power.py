@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping
 from enum import Enum, IntEnum, auto
 
-from devices.behaviour import Behaviour
 from devices.config import UnitConfig
 from devices.flash import Flash, Store, volatile
 from devices.vehicle import Vehicle
@@ -88,13 +87,14 @@ class ResetCause(IntEnum):
 class PoweredUnit:
     """A unit's power, modem and sleep. What speaks a protocol is made of this and says in `_boot` what a reset forgets.
 
-    `phase` is where it is in NEXT, `has_line` whether it believes to have a line, `coverage` whether there is a network,
-    `reset_cause` why it booted last, `resets` how often since it was made; `resting`: parked and locked for so long that it
-    says no more than that it is alive. Times are Unix milliseconds.
+    `behaviour` is how units of its brand behave, `phase` where it is in NEXT, `has_line` whether it believes to have a line,
+    `coverage` whether there is a network, `reset_cause` why it booted last, `resets` how often since it was made; `resting`:
+    parked and locked for so long that it says no more than that it is alive. Times are Unix milliseconds.
     """
 
     def __init__(self, config: UnitConfig, flash: Flash, vehicle: Vehicle, store: Store = volatile, reset_cause: int = 0) -> None:
         self.config, self.flash, self.vehicle = config, flash, vehicle
+        self.behaviour = config.behaviour
         self._store = store
         self.phase = Phase.BOOTING
         self.reset_cause = ResetCause(reset_cause)
@@ -111,11 +111,6 @@ class PoweredUnit:
         self.supply_is_low = False
         self.cards_shown: Counter[str] = Counter()
         self._dial_at = self._dials = self._line_since = 0
-
-    @property
-    def behaviour(self) -> Behaviour:
-        """How units of its brand behave."""
-        return self.config.behaviour
 
     @property
     def runs(self) -> bool:
@@ -184,9 +179,11 @@ class PoweredUnit:
 
     def over_budget(self, now_ms: int) -> bool:
         """Whether the SIM's data for these 30 days are used up."""
-        self._roll_data_period(now_ms)
         budget = self.behaviour.data_budget_bytes
-        return bool(budget) and self.flash.data_bytes >= budget
+        if not budget:
+            return False
+        self._roll_data_period(now_ms)
+        return self.flash.data_bytes >= budget
 
     def cover(self, covered: bool, now_ms: int) -> None:
         """There is a network, or there is none any more: then the line is lost and nothing is dialled."""
@@ -295,7 +292,7 @@ class PoweredUnit:
     def _rest(self, now_ms: int) -> None:
         """Fall asleep, or wake up."""
         vehicle, after_s = self.vehicle.bare, self.behaviour.sleep_after_s
-        if vehicle.ignition or vehicle.in_motion or not vehicle.locked or vehicle.charging:
+        if not vehicle.locked or vehicle.ignition or vehicle.in_motion or vehicle.charging:
             self._still_since = None
         elif self._still_since is None:
             self._still_since = now_ms
@@ -319,12 +316,12 @@ class PoweredUnit:
             return self._hung_at + round(1000 * self.behaviour.watchdog_s)
         if self.phase is Phase.BOOTING:
             return (now_ms if self._boot_from is None else self._boot_from) + round(1000 * self.behaviour.boot_s)
-        moments = []
-        if self.behaviour.sleep_after_s and self._still_since is not None and not self.resting:
-            moments.append(self._still_since + 1000 * self.behaviour.sleep_after_s)
+        sleeps = refilled = None
+        if self._still_since is not None and not self.resting and self.behaviour.sleep_after_s:
+            sleeps = self._still_since + 1000 * self.behaviour.sleep_after_s
         if self.over_budget(now_ms):
-            moments.append((self.flash.data_period + 1) * DATA_PERIOD_MS)
-        return min(moments, default=None)
+            refilled = (self.flash.data_period + 1) * DATA_PERIOD_MS
+        return sleeps if refilled is None else refilled if sleeps is None else min(sleeps, refilled)
 
     def _dial_later(self, now_ms: int, backoff_s: tuple[float, float]) -> None:
         """The next try: twice as late each time, shortened by a chance that comes out the same in every run."""

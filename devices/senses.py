@@ -2,9 +2,14 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from devices.vehicle import LAMPS, State, Vehicle
+from devices.physics import DISTANCE, SPEED, Row
+from devices.route import Place
+from devices.shown import LAMPS, onboard_volts
+from devices.vehicle import Glimpse, State, Vehicle
+from devices.wording import Words, wording
 from modeldb.model import Translation
 from modeldb.vocabulary import PROPERTIES
 
@@ -28,24 +33,37 @@ CAUSE_OF = {key: cause for cause, keys in _CAUSES.items() for key in keys}
 class Senses:
     """The vehicle through one unit's eyes: raw signals as the model says them, and which of them have news.
 
-    `read` gives the vehicle's state as the unit gets it; whoever wants it to come from elsewhere, a bus, sets it. `last` is the
-    state that was told last, all or what had changed of it; None: nothing was.
+    `read` gives the vehicle's state as the unit gets it; whoever wants it to come from elsewhere, a bus, sets it.
     """
+
+    __slots__ = (
+        "_card", "_last", "_own", "_reason", "_said", "_told", "_translation", "_values", "_vehicle", "_watched", "_wording",
+        "read",
+    )  # fmt: skip
 
     def __init__(self, translation: Translation, vehicle: Vehicle) -> None:
         self._translation = translation
         self.read: Callable[[], State] = vehicle.state
         self._vehicle, self._own = vehicle, self.read
-        self._watched = tuple(key for key in vehicle.properties if PROPERTIES[key].event is not None)
+        self._watched = _watched(vehicle.properties)
+        self._wording = wording(translation, vehicle.properties)
         self.forget()
 
     def forget(self) -> None:
         """A reset: nothing counts as told."""
         self._told: tuple[Any, ...] | None = None
-        self._signals: Signals = {}
-        self.last: State | None = None
+        self._said: Words | None = None
+        self._last: State | None = None
+        self._values: tuple[Any, ...] = ()
         self._reason: int | None = None
         self._card: int | None = None
+
+    @property
+    def last(self) -> State | None:
+        """The state that was told last, all or what had changed of it; None: nothing was."""
+        if self._last is None and self._told is not None:
+            self._last = dict(zip(self._vehicle.properties, self._values, strict=True))
+        return self._last
 
     def because(self, cause: int, card: int | None = None) -> None:
         """The next change has this cause, whatever it looks like; a `card` that was shown is told in any case."""
@@ -60,10 +78,17 @@ class Senses:
 
     def all(self) -> Signals:
         """Every signal; counts as told."""
-        state = self.read()
-        self._told, self.last = self._watch(state), state
-        self._signals = dict(self._translation.invert(state))
-        return self._signals
+        said, _ = self.tell()
+        return dict(zip(*said, strict=True))
+
+    def tell(self) -> tuple[Words, Row | None]:
+        """Every signal; counts as told. With it the vehicle's row at that moment, where the unit sees it as it is."""
+        glimpse, wording = self._glimpse(), self._wording
+        if glimpse is None or wording is None:
+            state = self.read()
+            return self._keep(self._watch(state), (), self._words(state), state), None
+        row, named, values = glimpse
+        return self._keep(named, values, wording.signals(values)), row
 
     def look(self) -> Signals:
         """Every signal; counts as told no more than before."""
@@ -71,24 +96,43 @@ class Senses:
 
     def change(self) -> Signals | None:
         """If a named property (enum, lamp, bool) is not as told last: the signals that changed, the position, the cause."""
-        if self._told is None or (self.read is self._own and self._vehicle.named() == self._told):
+        told, before = self._told, self._said
+        if told is None or before is None or (self.read is self._own and self._vehicle.named() == told):
             return None
-        state = self.read()
-        seen = self._watch(state)
-        if seen == self._told:
+        state = None if self._sees_truly() and self._wording else self.read()
+        seen = self._vehicle.named() if state is None else self._watch(state)
+        if seen == told:
             return None
-        key = next(key for key, now, told in zip(self._watched, seen, self._told, strict=True) if now != told)
-        before, self._told, self.last = self._signals, seen, state
-        self._signals = dict(self._translation.invert(state))
-        news = {name: raw for name, raw in self._signals.items() if raw != before.get(name) or name in POSITION}
+        key = next(key for key, now, was in zip(self._watched, seen, told, strict=True) if now != was)
+        said = self.tell()[0] if state is None else self._keep(seen, (), self._words(state), state)
         cause, self._reason = self._reason, None
         card, self._card = self._card, None
-        told = {"cause": CAUSE_OF.get(key, 1) if cause is None else cause}
-        return news | told if card is None else news | told | {"card": card}
+        news = _news(before, said) | {"cause": CAUSE_OF.get(key, 1) if cause is None else cause}
+        return news if card is None else news | {"card": card}
 
     def has_news(self) -> bool:
         """Whether a named property (enum, lamp, bool) is not as told last, or a card was shown."""
-        return self._told is not None and (self._card is not None or self._watch(self.read()) != self._told)
+        if self._told is None:
+            return False
+        if self._card is not None:
+            return True
+        return (self._vehicle.named() if self.read is self._own else self._watch(self.read())) != self._told
+
+    def _sees_truly(self) -> bool:
+        """Whether nothing stands between the unit and its vehicle."""
+        return self.read is self._own and self._vehicle.undisturbed is not None
+
+    def _glimpse(self) -> Glimpse | None:
+        vehicle = self._vehicle.undisturbed if self.read is self._own else None
+        return None if vehicle is None else vehicle.glimpse()
+
+    def _words(self, state: State) -> Words:
+        signals = self._translation.invert(state)
+        return tuple(signals), list(signals.values())
+
+    def _keep(self, named: tuple[Any, ...], values: tuple[Any, ...], said: Words, state: State | None = None) -> Words:
+        self._told, self._values, self._said, self._last = named, values, said, state
+        return said
 
     def _watch(self, state: State) -> tuple[Any, ...]:
         return tuple(state.get(key) for key in self._watched)
@@ -103,26 +147,52 @@ def card_number(card: str) -> int | None:
     return number if 0 <= number < 1 << 64 else None
 
 
+@cache
+def _watched(properties: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in properties if PROPERTIES[key].event is not None)
+
+
+def _news(before: Words, after: Words) -> Signals:
+    """What of `after` is not as `before`, and where it is."""
+    names, raws = after
+    if names == before[0]:
+        return {name: raw for name, raw, was in zip(names, raws, before[1], strict=True) if raw != was or name in POSITION}
+    known = dict(zip(*before, strict=True))
+    return {name: raw for name, raw in zip(names, raws, strict=True) if raw != known.get(name) or name in POSITION}
+
+
+OWN = (
+    "latitude", "longitude", "altitude", "heading", "gnss_speed", "satellites", "gnss_fix", "gnss_hdop", "supply_voltage",
+    "backup_voltage", "unit_temperature", "rssi", "cell_id", "network", "commanded_locks",
+)  # fmt: skip
+"""What a unit knows without the vehicle's bus."""
+
+
 def own_facts(vehicle: Vehicle) -> dict[str, int]:
-    """What the unit knows without the vehicle's bus: its receiver, modem and supply, and what it last told the locks."""
-    place, vehicle = vehicle.here, vehicle.bare
-    return {
-        "latitude": round(place.latitude * 1e7),
-        "longitude": round(place.longitude * 1e7),
-        "altitude": round(vehicle.altitude_m),
-        "heading": round(place.heading * 100) % 36_000,
-        "gnss_speed": round(vehicle.speed_kmh * 100),
-        "satellites": vehicle.satellites,
-        "gnss_fix": 3,
-        "gnss_hdop": 9,
-        "supply_voltage": supply_mv(vehicle),
-        "backup_voltage": 4_050,
-        "unit_temperature": round(250 + 40 * math.sin(vehicle.distance_m / 5_000)),
-        "rssi": vehicle.signal_dbm,
-        "cell_id": 27_447_297 + int(vehicle.distance_m // 1_500) % 8,
-        "network": 262_001,
-        "commanded_locks": _two_bits(vehicle.commanded_lock) | _two_bits(vehicle.commanded_top_case_lock) << 2 | 0b1111 << 4,
-    }
+    """OWN: its receiver, modem and supply, and what it last told the locks."""
+    return dict(zip(OWN, own_values(vehicle.bare, vehicle.here, vehicle.bare.row()), strict=True))
+
+
+def own_values(vehicle: Vehicle, place: Place, row: Row) -> list[int]:
+    """The same as a list, for a unit that believes to be at `place`; `row` is the vehicle's."""
+    driven_m = row[DISTANCE]
+    return [
+        round(place.latitude * 1e7),
+        round(place.longitude * 1e7),
+        round(vehicle.altitude_m),
+        round(place.heading * 100) % 36_000,
+        round(row[SPEED] * 100),
+        vehicle.satellites,
+        3,
+        9,
+        round(vehicle.supply_volts(onboard_volts(vehicle.system_voltage, row)) * 1000),
+        4_050,
+        round(250 + 40 * math.sin(driven_m / 5_000)),
+        vehicle.signal_dbm,
+        27_447_297 + int(driven_m // 1_500) % 8,
+        262_001,
+        _two_bits(vehicle.commanded_lock) | _two_bits(vehicle.commanded_top_case_lock) << 2 | 0b1111 << 4,
+    ]
 
 
 def supply_mv(vehicle: Vehicle) -> int:

@@ -3,6 +3,25 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from devices.physics import (
+    ADBLUE,
+    CHARGING,
+    COLD,
+    CONSUMPTION,
+    ENABLED,
+    ENERGY,
+    IGNITION,
+    LIGHTS,
+    LOW_BATTERY,
+    ODOMETER,
+    OUTSIDE_C,
+    SPEED,
+    TIRE_C,
+    Row,
+    rest_voltage,
+    warm_pressure,
+)
+
 if TYPE_CHECKING:
     from devices.vehicle import Vehicle
 
@@ -87,3 +106,81 @@ SHOWN: "Mapping[str, Callable[[Vehicle], Any]]" = {
     **{key: _lamp(key) for key in LAMPS},
     **{f"tire_pressure_{tire}_in_kilopascals": _pressure(tire) for tire in TIRES},
 }
+
+
+Words = tuple[Any, ...]
+Measures = tuple[Any, ...]
+
+WORDS = (
+    "abs_status", "battery_compartment", "center_stand_position", "central_lock", "charging_adapter_status", "charging_status",
+    "doors_status", "driving_enabled", "headlights_status", "ignition", "parking_brake_engaged", "top_case_lid", "top_case_lock",
+    "vehicle_key_status", "windows_status", *LAMPS,
+)  # fmt: skip
+"""What `words` gives, in this order."""
+
+MEASURES = (
+    "adblue_level_in_percent", "altitude_in_meters", "brake_fluid_due_date", "cellular_signal_quality", "heading_in_degrees",
+    "mileage_in_kilometers", "onboard_voltage_in_volts", "position", "remaining_range_in_kilometers", "satellites_in_use",
+    "speed_in_kilometers_per_hour", "state_of_charge_or_fuel_level_in_percent", "telematics_unit_supply_voltage_in_volts",
+    *(f"tire_pressure_{tire}_in_kilopascals" for tire in TIRES),
+)  # fmt: skip
+"""What `measures` gives, in this order."""
+
+_ALL_DARK = ("OFF",) * len(LAMPS)
+
+
+def words(vehicle: "Vehicle", row: Row) -> Words:
+    """All that has names, as SHOWN says it, at once: a fleet asks for it all the time. `row` is the vehicle's."""
+    if vehicle.warnings or vehicle.failed_sensors or row[ADBLUE] < LOW_ADBLUE_PERCENT or min(row[COLD]) < vehicle.low_tire_kpa:
+        lamps = tuple([lamp(vehicle, key) for key in LAMPS])
+    else:
+        lamps = _ALL_DARK
+    return (
+        "ENABLED" if vehicle.abs_enabled else "DISABLED",
+        "OPEN" if vehicle.battery_compartment_open else "CLOSED",
+        "DOWN" if vehicle.center_stand_down else "UP",
+        "LOCKED" if vehicle.locked else "UNLOCKED",
+        "CONNECTED" if vehicle.plugged else "DISCONNECTED",
+        "CHARGING" if row[CHARGING] > 0 else "NOT_CHARGING",
+        "OPEN" if vehicle.doors_open else "CLOSED",
+        row[ENABLED] > 0,
+        "ON" if row[LIGHTS] > 0 else "OFF",
+        "ON" if row[IGNITION] > 0 else "OFF",
+        vehicle.parking_brake,
+        "OPEN" if vehicle.top_case_open else "CLOSED",
+        "LOCKED" if vehicle.top_case_locked else "UNLOCKED",
+        "IN" if vehicle.key_inserted else "OUT",
+        "OPEN" if vehicle.windows_open else "CLOSED",
+        *lamps,
+    )
+
+
+def measures(vehicle: "Vehicle", row: Row) -> Measures:
+    """All that has no names, as SHOWN says it, at once."""
+    place = vehicle.here
+    volts = onboard_volts(vehicle.system_voltage, row)
+    warmth = row[OUTSIDE_C] + row[TIRE_C]
+    return (
+        row[ADBLUE],
+        vehicle.altitude_m,
+        vehicle.brake_fluid_due.isoformat(),
+        min(5, max(0, (vehicle.signal_dbm + 120) // 10)),
+        place.heading,
+        row[ODOMETER],
+        volts,
+        {"lat": place.latitude, "lon": place.longitude},
+        vehicle.range_left(row[CONSUMPTION], row[ENERGY]),
+        vehicle.satellites,
+        row[SPEED],
+        row[ENERGY],
+        vehicle.supply_volts(volts),
+        *[warm_pressure(cold, warmth) for cold in row[COLD]],
+    )
+
+
+def onboard_volts(system_voltage: float, row: Row) -> float:
+    """Of the low-voltage battery: charged while the ignition is on or the traction battery is being charged."""
+    charge: float = row[LOW_BATTERY]
+    if row[IGNITION] > 0 or row[CHARGING] > 0:
+        return system_voltage / 12 * (13.2 + 1.0 * charge)
+    return system_voltage / 12 * (rest_voltage(charge) - (0.3 if row[LIGHTS] > 0 else 0.0))

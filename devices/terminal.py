@@ -60,6 +60,11 @@ class Seen:
         return vehicle
 
     @property
+    def undisturbed(self) -> Vehicle | None:
+        """The vehicle itself, if its unit sees it as it is."""
+        return self._vehicle if self.place is None else None
+
+    @property
     def route(self) -> Any:
         """The road, or what the receiver believes it to be."""
         return self if self.place is not None else self._vehicle.route
@@ -324,9 +329,11 @@ class Terminal:
 
     def tick(self, now_ms: int) -> list[bytes]:
         """Let time pass: what arrives now, then what the firmware and what is wrong with it have to say."""
-        self._begin(now_ms)
-        self.vehicle.advance(now_ms)
-        self._look_for_coverage(now_ms)
+        if self._pending:
+            self._begin(now_ms)
+        if not (self._is_plain and self.firmware.coverage and self.link.began_ms is not None):
+            self.vehicle.advance(now_ms)
+            self._look_for_coverage(now_ms)
         said = self.firmware.tick(now_ms)
         for ailment in tuple(self.ailments.values()):
             said = said + ailment.tick(now_ms)
@@ -334,6 +341,8 @@ class Terminal:
 
     def next_tick(self, now_ms: int) -> int:
         """The next thing that happens by itself."""
+        if self._is_plain:
+            return self.firmware.next_tick(now_ms)
         moments = [self.firmware.next_tick(now_ms), self.link.next_ms(now_ms)]
         moments += [ailment.next_ms(now_ms) for ailment in self.ailments.values()]
         if self._on_the_way:
@@ -343,6 +352,11 @@ class Terminal:
         if self._pending:
             moments.append(now_ms)
         return max(now_ms, min(moment for moment in moments if moment is not None))
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether there is nothing between the firmware and its broker: no fault, no delay, no gap."""
+        return not (self.ailments or self._on_the_way or self._pending or not self.link.is_perfect)
 
     def _begin(self, now_ms: int) -> None:
         while self._pending:
@@ -380,6 +394,8 @@ class Terminal:
 
     def _out(self, payloads: list[bytes], now_ms: int) -> list[bytes]:
         """Put on the line what is said, and take off it what has arrived by now, on either side."""
+        if self._is_plain:
+            return payloads if self.online else []
         arrived: list[bytes] = []
         self._put(payloads, now_ms, arrived)
         while self._on_the_way and self._on_the_way[0][0] <= now_ms:

@@ -4,8 +4,9 @@ No socket, no clock, no task: time is an argument, so that resends, expiry and r
 new `Unit` on the same flash and vehicle.
 """
 
-from collections.abc import Mapping
-from functools import partial
+import struct
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from devices.config import Intervals, UnitConfig
@@ -15,10 +16,11 @@ from devices.journal import SEQUENCE_MODULUS, Journal, ahead
 from devices.motion import Motion
 from devices.power import PoweredUnit
 from devices.rtc import Rtc
-from devices.senses import FOB_CAUSE, SUPPLY_CAUSE, Senses, card_number, iccid, own_facts, supply_mv
+from devices.senses import FOB_CAUSE, OWN, SUPPLY_CAUSE, Senses, card_number, iccid, own_facts, own_values, supply_mv
 from devices.vehicle import Vehicle
 from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, Report
+from protocols.hotpath.quick import HEARTBEAT_BODY, Layout, Speaker
 from protocols.hotpath.quick import QUICK as PROTOCOL
 
 PAYLOAD_BYTES = 16 * 1024
@@ -32,6 +34,18 @@ FEATURES = 0b111
 
 RESULT_CODE: Final = CODES["result"]
 
+STATE_OF_ITS_OWN = (*OWN, "reset_cause", "uptime", "journal_depth", "forgotten_frames")
+"""What a state says beside what the vehicle does."""
+
+
+@lru_cache(maxsize=4_096)
+def _layout(names: tuple[str, ...]) -> Layout | None:
+    """Reports of these signals, the oldest sequence first; None where the protocol has no word for one."""
+    try:
+        return Layout(("oldest_sequence", *names))
+    except KeyError:
+        return None
+
 
 class Unit(PoweredUnit):
     """One CloudBoxx that is switched on. See `devices.firmware.Firmware` for the calls, `devices.power` for its phases.
@@ -43,6 +57,7 @@ class Unit(PoweredUnit):
         super().__init__(config, flash, vehicle, store, reset_cause)
         self._id = config.unit.telematics_unit_id
         self._peer = Peer(self._id, (config.seal_key,))
+        self._speaker = Speaker(self._id, config.seal_key)
         self.senses = Senses(config.translation, vehicle)
         self.rtc = Rtc(config.clock_error_ms, config.synchronised)
         self.gate = Gate(self._id, config.command_keys, flash, store, self.rtc, config.entropy)
@@ -50,6 +65,7 @@ class Unit(PoweredUnit):
 
     def _boot(self) -> None:
         self.journal = Journal(self.flash, self.config.journal_capacity)
+        self._take_intervals()
         self.senses.forget()
         self._unsaved = False
         self._state_at: int | None = None
@@ -63,6 +79,12 @@ class Unit(PoweredUnit):
     def intervals(self) -> Intervals:
         """How often it reports: as configured over the air, else as delivered."""
         return Intervals(*self.flash.intervals_s) if self.flash.intervals_s else self.config.intervals
+
+    def _take_intervals(self) -> None:
+        intervals = self.intervals
+        self._driving_ms, self._parked_ms = round(1000 * intervals.driving_s), round(1000 * intervals.parked_s)
+        self._beat_ms = round(1000 * intervals.heartbeat_s)
+        self._asleep_ms = 1000 * self.behaviour.sleep_heartbeat_s or self._beat_ms
 
     def connected(self, now_ms: int) -> list[bytes]:
         """The line stands: say hello, then what has been waiting, oldest first."""
@@ -93,14 +115,23 @@ class Unit(PoweredUnit):
         if self._state_at is None:
             return now_ms
         over = self.over_budget(now_ms)
-        moments = [power, self._heartbeat_due_ms, self.vehicle.next_change_ms]
-        moments += [] if over else [self._state_due_ms, self._motion.next_ms(now_ms)]
-        if self.has_line:
-            moments.append(self.journal.next_due_ms(now_ms, only_urgent=over))
-        return max(now_ms, min(moment for moment in moments if moment is not None))
+        soonest = self._heartbeat_due_ms
+        for moment in (
+            power,
+            self.vehicle.next_change_ms,
+            None if over else self._state_due_ms,
+            None if over else self._motion.next_ms(now_ms),
+            self.journal.next_due_ms(now_ms, only_urgent=over) if self.has_line else None,
+        ):
+            if moment is not None and moment < soonest:
+                soonest = moment
+        return soonest if soonest > now_ms else now_ms
 
     def receive(self, payload: bytes, now_ms: int) -> list[bytes]:
         """Take in what came down: frames of the gateway, each on its own; everything else is dropped and counted."""
+        if self.runs and (told := self._speaker.acknowledged(payload)) is not None:  # what comes all the time, and moves nothing
+            self._hear_ack(*told, now_ms)
+            return self._send(now_ms)
         if not self._live(now_ms):
             return []
         if len(payload) > PAYLOAD_LIMIT_BYTES:
@@ -114,6 +145,12 @@ class Unit(PoweredUnit):
             except ProtocolError as error:
                 self.refused[error.reason] += 1
         return self._send(now_ms)
+
+    def _hear_ack(self, cumulative: int, bitmap: int, now_ms: int) -> None:
+        try:
+            self._take_ack(cumulative, bitmap, now_ms)
+        except ProtocolError as error:
+            self.refused[error.reason] += 1
 
     def _take(self, frame: Frame, now_ms: int) -> None:
         match frame.kind:
@@ -144,6 +181,7 @@ class Unit(PoweredUnit):
         if 0 in intervals:
             raise ProtocolError("malformed", 24, "intervals", expected="1 s or more")
         self.flash.intervals_s = intervals
+        self._take_intervals()
 
     def _take_ack(self, cumulative: int, bitmap: int, now_ms: int) -> None:
         if ahead(cumulative, self.flash.sequence) > 0:
@@ -167,7 +205,7 @@ class Unit(PoweredUnit):
     def _state_due_ms(self) -> int | None:
         if self._state_at is None or self.resting:
             return None
-        return self._state_at + round(1000 * (self.intervals.driving_s if self.vehicle.ignition else self.intervals.parked_s))
+        return self._state_at + (self._driving_ms if self.vehicle.ignition else self._parked_ms)
 
     def _state_is_due(self, now_ms: int) -> bool:
         due = self._state_due_ms
@@ -175,8 +213,7 @@ class Unit(PoweredUnit):
 
     @property
     def _heartbeat_due_ms(self) -> int:
-        asleep_s = self.behaviour.sleep_heartbeat_s if self.resting else 0
-        return (self._heartbeat_at or self.booted_at or 0) + round(1000 * (asleep_s or self.intervals.heartbeat_s))
+        return (self._heartbeat_at or self.booted_at or 0) + (self._asleep_ms if self.resting else self._beat_ms)
 
     def _observe(self, now_ms: int) -> None:
         """Capture what there is to tell: a change at once, a state and a heartbeat when they are due."""
@@ -185,7 +222,7 @@ class Unit(PoweredUnit):
         if self._state_at is None or (not self.over_budget(now_ms) and self._state_is_due(now_ms)):
             self._capture_state(now_ms)
         elif (told := self.senses.change()) is not None:
-            self._capture("event", now_ms, signals=told, urgent=self.over_budget(now_ms))
+            self._capture_report("event", now_ms, tuple(told), list(told.values()), urgent=self.over_budget(now_ms))
         if (card := self.senses.untold_card()) is not None:
             self._capture_card(card, now_ms)
         if self.supply_is_low is not self._told_low:
@@ -197,13 +234,12 @@ class Unit(PoweredUnit):
     def _capture_state(self, now_ms: int, *, urgent: bool = False) -> None:
         self._state_at = now_ms
         self._motion.told()
-        own = own_facts(self.vehicle) | {
-            "reset_cause": self.reset_cause,
-            "uptime": self._uptime_s(now_ms),
-            "journal_depth": len(self.journal),
-            "forgotten_frames": self.flash.forgotten,
-        }
-        self._capture("state", now_ms, signals=own | self.senses.all(), urgent=urgent)
+        (names, raws), row = self.senses.tell()
+        vehicle = self.vehicle.bare
+        place = self.vehicle.here if row is None else vehicle.here
+        own = own_values(vehicle, place, vehicle.row() if row is None else row)
+        own += (self.reset_cause, self._uptime_s(now_ms), len(self.journal), self.flash.forgotten)
+        self._capture_report("state", now_ms, STATE_OF_ITS_OWN + names, own + raws, urgent=urgent)
 
     def _capture_hello(self, now_ms: int) -> int:
         major, minor, patch = self.config.firmware
@@ -235,11 +271,27 @@ class Unit(PoweredUnit):
 
     def _capture_heartbeat(self, now_ms: int, *, urgent: bool = False) -> None:
         self._heartbeat_at = now_ms
-        facts = {"uptime": self._uptime_s(now_ms), "supply_voltage": supply_mv(self.vehicle)}
-        self._capture("heartbeat", now_ms, facts, urgent=urgent)
+        uptime_s, millivolts = self._uptime_s(now_ms), supply_mv(self.vehicle)
+        sequence, oldest = self._numbers()
+        self._keep("heartbeat", now_ms, sequence, HEARTBEAT_BODY.pack(uptime_s, millivolts, oldest), urgent=urgent)
 
     def _uptime_s(self, now_ms: int) -> int:
         return max(0, now_ms - (self.booted_at or 0)) // 1000
+
+    def _capture_report(
+        self, kind: str, now_ms: int, names: tuple[str, ...], values: Sequence[Any], *, urgent: bool = False
+    ) -> None:
+        """A state or an event; where a signal is named twice the last one counts."""
+        layout = _layout(names)
+        sequence, oldest = self._numbers()
+        try:
+            body = None if layout is None else layout.body((oldest, *values))
+        except struct.error:
+            body = None
+        if body is None:  # the protocol's own words for what is odd
+            self._capture(kind, now_ms, signals=dict(zip(names, values, strict=True)), urgent=urgent)
+        else:
+            self._keep(kind, now_ms, sequence, body, urgent=urgent)
 
     def _capture(
         self,
@@ -251,15 +303,30 @@ class Unit(PoweredUnit):
         urgent: bool = False,
     ) -> int:
         """Put a frame into the journal, as it will be sent for ever; its sequence number."""
+        sequence, oldest = self._numbers()
+        told = {"oldest_sequence": oldest}
+        captured_at = self.rtc.read(now_ms)
+        reports = () if signals is None else (Report(b"", captured_at, {**signals, **told}, sequence),)
+        frame = Frame(kind, self._id, sequence, captured_at, reports, {**told, **(facts or {}), "flags": self._flags()})
+        return self._journalled(sequence, PROTOCOL.encode(frame, self.config.seal_key), urgent=urgent)
+
+    def _keep(self, kind: str, now_ms: int, sequence: int, body: bytes, *, urgent: bool) -> int:
+        """The same for a frame whose body is made."""
+        data = self._speaker.frame(CODES[kind], self._flags(), sequence, self.rtc.read(now_ms), body)
+        return self._journalled(sequence, data, urgent=urgent)
+
+    def _numbers(self) -> tuple[int, int]:
+        """The next frame's sequence number, and the oldest one with it in the journal, which has room for it."""
         self.journal.make_room()
         sequence = (self.flash.sequence + 1) % SEQUENCE_MODULUS
         oldest = self.journal.oldest
-        told = {"oldest_sequence": sequence if oldest is None else oldest}
-        flags = (DRIVING if self.vehicle.ignition else 0) | (0 if self.rtc.synchronised else CLOCK_UNSYNCHRONISED)
-        captured_at = self.rtc.read(now_ms)
-        reports = () if signals is None else (Report(b"", captured_at, {**signals, **told}, sequence),)
-        frame = Frame(kind, self._id, sequence, captured_at, reports, {**told, **(facts or {}), "flags": flags})
-        self.journal.append(sequence, PROTOCOL.encode(frame, self.config.seal_key), urgent=urgent)
+        return sequence, sequence if oldest is None else oldest
+
+    def _flags(self) -> int:
+        return (DRIVING if self.vehicle.ignition else 0) | (0 if self.rtc.synchronised else CLOCK_UNSYNCHRONISED)
+
+    def _journalled(self, sequence: int, data: bytes, *, urgent: bool) -> int:
+        self.journal.append(sequence, data, urgent=urgent)
         self.flash.sequence = sequence
         self._unsaved = True
         return sequence
@@ -269,7 +336,9 @@ class Unit(PoweredUnit):
             self._store(self.flash)
             self._unsaved = False
         due = self.journal.due(now_ms, only_urgent=self.over_budget(now_ms)) if self.has_line else []
-        self.journal.sent((sequence for sequence, _ in due), now_ms)
+        if not due:
+            return []
+        self.journal.sent([sequence for sequence, _ in due], now_ms)
         payloads: list[bytearray] = []
         for _, data in due:
             opens = data[2] == RESULT_CODE  # a result stays together with the state behind it

@@ -7,10 +7,11 @@ Pure: it lives by `step`, never by a clock of its own. The same seed gives the s
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from datetime import date
 from functools import cache
-from typing import Any, cast
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 
 from devices import physics, shown
 from devices.actuators import ACTS
@@ -41,6 +42,32 @@ START_CHARGE = 0.15
 
 DROP_VOLTS = 0.15
 """What the cable to the unit takes."""
+
+
+class Glimpse(NamedTuple):
+    """A vehicle at one moment: its row, what has names, and all that its model can say, in the order of `properties`."""
+
+    row: physics.Row
+    named: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+
+Pick = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+def picking(keys: Sequence[str], among: Sequence[str]) -> Pick:
+    """What gives the values of `keys` from those of `among`, always a tuple."""
+    places = [among.index(key) for key in keys]
+    if len(places) > 1:
+        return itemgetter(*places)
+    return (lambda values: (values[places[0]],)) if places else (lambda values: ())
+
+
+@cache
+def _picks(properties: tuple[str, ...]) -> tuple[Pick, Pick]:
+    """How what is named, and all, of these properties is found among WORDS, and WORDS and MEASURES."""
+    named = [key for key in properties if PROPERTIES[key].event is not None]
+    return picking(named, shown.WORDS), picking(properties, shown.WORDS + shown.MEASURES)
 
 
 @cache
@@ -101,11 +128,12 @@ class Vehicle:
         self.kind = kind
         self._shows = _shows(frozenset(properties))
         self.properties = tuple(key for key, _ in self._shows)
-        self._named = tuple(show for key, show in self._shows if PROPERTIES[key].event is not None)
+        self._pick_named, self._pick_shown = _picks(self.properties)
         self.commands = frozenset(commands)
         self.executed: Counter[str] = Counter()
         self.electric = "charging_status" in self.properties
         self.build = build or build_of(kind, self.electric)
+        self.low_tire_kpa = shown.LOW_TIRE_SHARE * self.build.tire_kpa
         self._columns = columns or Columns(1)
         self._at = self._columns.join(self)
         self._row = self._columns.state[self._at]
@@ -190,6 +218,16 @@ class Vehicle:
         return self
 
     @property
+    def undisturbed(self) -> "Vehicle | None":
+        """Itself, if who looks sees it as it is."""
+        return self
+
+    def row(self) -> physics.Row:
+        """Its numbers now, by `devices.physics.S`."""
+        row: physics.Row = self._row.tolist()
+        return row
+
+    @property
     def in_motion(self) -> bool:
         """Whether it moves at all."""
         return self.speed_kmh > 0.0
@@ -240,16 +278,16 @@ class Vehicle:
     @property
     def range_km(self) -> float:
         """How far it still goes, by what it has taken lately."""
-        taken = max(0.5 * self._usual_kwh_per_km, float(self._row.item(S.CONSUMPTION)))
-        return min(RANGE_SHOWN_KM, self.energy_percent / 100 * self.build.energy_kwh / taken)
+        return self.range_left(self._row.item(S.CONSUMPTION), self.energy_percent)
+
+    def range_left(self, kwh_per_km: float, energy_percent: float) -> float:
+        """How far it would go with so much energy, if it went on like that."""
+        return min(RANGE_SHOWN_KM, energy_percent / 100 * self.build.energy_kwh / max(0.5 * self._usual_kwh_per_km, kwh_per_km))
 
     @property
     def onboard_voltage(self) -> float:
         """Of the low-voltage battery, in volts: charged while the ignition is on or the traction battery is being charged."""
-        charge = self.low_battery_charge
-        if self.ignition or self.charging:
-            return self.system_voltage / 12 * (13.2 + 1.0 * charge)
-        return self.system_voltage / 12 * (physics.rest_voltage(charge) - (0.3 if self.headlights else 0.0))
+        return shown.onboard_volts(self.system_voltage, self._row.tolist())
 
     @property
     def can_start(self) -> bool:
@@ -259,7 +297,11 @@ class Vehicle:
     @property
     def supply_voltage(self) -> float:
         """At the unit's supply pins, in volts: the battery's less the cable's drop, unless `forced_supply_volts` is set."""
-        return self.onboard_voltage - DROP_VOLTS if self.forced_supply_volts is None else self.forced_supply_volts
+        return self.supply_volts(self.onboard_voltage)
+
+    def supply_volts(self, onboard_volts: float) -> float:
+        """`supply_voltage` with that much in the vehicle's wires."""
+        return onboard_volts - DROP_VOLTS if self.forced_supply_volts is None else self.forced_supply_volts
 
     @property
     def tire_pressure_kpa(self) -> "Tires":
@@ -269,7 +311,7 @@ class Vehicle:
     @property
     def has_flat_tire(self) -> bool:
         """Whether one has much less than it should when cold."""
-        return bool(min(self._row[physics.COLD].tolist()) < shown.LOW_TIRE_SHARE * self.build.tire_kpa)
+        return bool(min(self._row[physics.COLD].tolist()) < self.low_tire_kpa)
 
     def leak(self, tire: str, kpa_per_hour: float) -> None:
         """A nail in `tire`. Raises ValueError where there is no such tyre."""
@@ -286,7 +328,13 @@ class Vehicle:
 
     def named(self) -> tuple[Any, ...]:
         """The part of `state` that has names (enum, lamp, bool): its values in the order of `properties`."""
-        return tuple([show(self) for show in self._named])
+        return self._pick_named(shown.words(self, self._row.tolist()))
+
+    def glimpse(self) -> "Glimpse":
+        """`state` and `named` at once, as they are now, quicker than either."""
+        row = self._row.tolist()
+        words = shown.words(self, row)
+        return Glimpse(row, self._pick_named(words), self._pick_shown(words + shown.measures(self, row)))
 
     def lamp(self, key: str) -> str:
         """What the lamp `key` shows: ON, OFF or SENSOR_FAILURE."""

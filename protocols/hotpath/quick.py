@@ -5,7 +5,7 @@ For whoever speaks frame by frame and often - simulated units, a gateway in the 
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,10 +27,14 @@ from protocols.cloudboxx import (
     CloudBoxx,
 )
 from protocols.codec import Frame, Peer, ProtocolError, Report
-from protocols.seal import SEAL_SIZE_BYTES, holds, seal
+from protocols.seal import SEAL_SIZE_BYTES, sealer
 
 _HEADER = struct.Struct("<2sBB8sIIHH")
 _PRESENT = struct.Struct("<Q")
+_ACK = struct.Struct(f"<2sBB8sIIHHII{SEAL_SIZE_BYTES}sH")
+_ACK_CODE, _ACK_BODY_BYTES = CODES["ack"], ACK.sizeof()
+_ACK_SEALED_BYTES = HEADER_SIZE_BYTES + _ACK_BODY_BYTES
+QNR_BYTES = 8
 _REPORTS = (CODES["state"], CODES["event"])
 _ENVELOPES = (CODES["result"], CODES["command"])
 
@@ -47,6 +51,9 @@ _FLAT = {
     CODES[kind]: (struct.Struct("<" + _codes(body)), tuple(field.name for field in body.subcons))
     for kind, body in (("ack", ACK), ("heartbeat", HEARTBEAT), ("time", TIME))
 }
+HEARTBEAT_BODY = _FLAT[CODES["heartbeat"]][0]
+"""A heartbeat's body: uptime in seconds, supply in millivolts, oldest sequence."""
+
 _FORMS = tuple((signal.bit, signal.name, signal.form.fmtstr) for signal in SIGNALS)
 _BITS = {name: 1 << bit for bit, name, _ in _FORMS}
 
@@ -89,7 +96,7 @@ def _read(data: bytes, peer: Peer | None) -> Frame | None:
     end = size - CRC_SIZE_BYTES - SEAL_SIZE_BYTES
     if peer is not None:
         sealed, tag = data[:end], data[end : end + SEAL_SIZE_BYTES]
-        if unit != peer.unit.upper() or not any(holds(sealed, tag, key) for key in peer.seal_keys):
+        if unit != peer.unit.upper() or not any(sealer(key).holds(sealed, tag) for key in peer.seal_keys):
             return None
     body = data[HEADER_SIZE_BYTES:end]
     facts: dict[str, Any] = {"flags": flags, "clock_unsynchronised": bool(flags & CLOCK_UNSYNCHRONISED)}
@@ -141,8 +148,55 @@ def _said(frame: Frame, key: bytes) -> bytes | None:
     seconds, milliseconds = divmod(frame.captured_at or 0, 1000)
     flags = frame.facts.get("flags", 0)
     sealed = _HEADER.pack(SYNC, code, flags, qnr, frame.sequence or 0, seconds, milliseconds, len(body)) + body
-    sealed += seal(sealed, key)
+    sealed += sealer(key).seal(sealed)
     return sealed + crc16_ccitt_false(sealed).to_bytes(CRC_SIZE_BYTES, "little")
+
+
+class Layout:
+    """Reports that always have the same signals, in the order of `names`: what `QuickCloudBoxx.encode` makes of them."""
+
+    __slots__ = ("_form", "_order", "_present")
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Where a name is there twice the last one counts. Raises KeyError for one that no report has."""
+        places = {_BITS[name]: place for place, name in enumerate(names)}
+        present = sum(places)
+        self._present = _PRESENT.pack(present)
+        self._form, ordered = _layout(present)
+        self._order = [places[_BITS[name]] for name in ordered]
+
+    def body(self, values: Sequence[Any]) -> bytes:
+        """The body that says `values`, one for each name. Raises struct.error for what cannot be said."""
+        return self._present + self._form.pack(*[values[place] for place in self._order])
+
+
+class Speaker:
+    """One unit's frames, its id and seal at hand. Raises ValueError for an id that no frame can carry."""
+
+    __slots__ = ("_qnr", "_sealer")
+
+    def __init__(self, unit: str, key: bytes) -> None:
+        self._qnr, self._sealer = bytes.fromhex(unit), sealer(key)
+        if len(self._qnr) != QNR_BYTES:
+            raise ValueError(f"{unit}: the id of a unit has 16 hexadecimal digits")
+
+    def frame(self, code: int, flags: int, sequence: int, captured_ms: int, body: bytes) -> bytes:
+        """A whole frame. Raises struct.error for what cannot be said."""
+        seconds, milliseconds = divmod(captured_ms, 1000)
+        sealed = _HEADER.pack(SYNC, code, flags, self._qnr, sequence, seconds, milliseconds, len(body)) + body
+        sealed += self._sealer.seal(sealed)
+        return sealed + crc16_ccitt_false(sealed).to_bytes(CRC_SIZE_BYTES, "little")
+
+    def acknowledged(self, payload: bytes) -> tuple[int, int] | None:
+        """`cumulative` and `bitmap` if the payload is one Ack for this unit, and nothing about it is odd."""
+        if len(payload) != _ACK.size or payload[2] != _ACK_CODE:
+            return None
+        sync, _, _, qnr, _, _, milliseconds, length, cumulative, bitmap, tag, crc = _ACK.unpack(payload)
+        if sync != SYNC or qnr != self._qnr or milliseconds > 999 or length != _ACK_BODY_BYTES:
+            return None
+        if crc16_ccitt_false(payload[:-CRC_SIZE_BYTES]) != crc or not self._sealer.holds(payload[:_ACK_SEALED_BYTES], tag):
+            return None
+        return cumulative, bitmap
 
 
 def _body(signals: Mapping[str, Any]) -> bytes:

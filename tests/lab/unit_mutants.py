@@ -417,13 +417,13 @@ def _(patch: Patch) -> None:
 
 @mutant("sequence numbers count by two", "CBX-SEQ-001")
 def _(patch: Patch) -> None:
-    kept = devices.unit.Unit._capture
+    kept = devices.unit.Unit._numbers
 
-    def capture(self: Any, *given: Any, **how: Any) -> int:
+    def numbers(self: Any) -> tuple[int, int]:
         self.flash.sequence += 1
-        return kept(self, *given, **how)
+        return kept(self)
 
-    patch.setattr(devices.unit.Unit, "_capture", capture)
+    patch.setattr(devices.unit.Unit, "_numbers", numbers)
 
 
 # Public protocols --------------------------------------------------------------------------------------------------------
