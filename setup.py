@@ -10,7 +10,8 @@ setup(
             "protocols.hotpath._kernel",
             [f"{HOTPATH}/kernel.c"],
             depends=[
-                f"{HOTPATH}/{name}.h" for name in ("crc", "fold", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sha", "walk")
+                f"{HOTPATH}/{name}.h"
+                for name in ("crc", "fold", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sha", "walk")
             ],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
             optional=True,

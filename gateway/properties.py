@@ -41,7 +41,7 @@ class Properties:
     def _is_whole(self, model: int, unplaced: frozenset[str]) -> bool:
         columns = self._columns
         read = {columns.signals[columns.source[model, at]] for at in np.flatnonzero(columns.kind[model]).tolist()}
-        return bool(columns.complete[model]) and not columns.sign_bits[model].any() and not read & unplaced
+        return bool(columns.complete[model]) and not read & unplaced
 
     def _order(self, model: int, unit: Translation) -> list[_Reading]:
         """In the order of the rules, in which `translate` says the properties."""

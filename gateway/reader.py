@@ -12,6 +12,7 @@ from gateway.uplink import Heard, Piece, Telegram, Told, understood
 from modeldb import Database
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, UnitId
 from protocols.hotpath import BINDINGS, Decoder, Rows, path_in_use
+from protocols.hotpath.binding import Brief
 from protocols.hotpath.bulk import Batch
 from protocols.hotpath.kernels import Path
 from protocols.keys import UnitKeys
@@ -83,16 +84,22 @@ class Reader:
         """The decoder of a protocol."""
         decoder = self._decoders.get(name)
         if decoder is None:
-            decoder = self._decoders[name] = Decoder(BINDINGS[name], path=self.path)
+            decoder = self._decoders[name] = Decoder(BINDINGS[name].reading(_read(self._models, name)), path=self.path)
         return decoder
 
     def properties(self, brand: str) -> Properties:
         """What rows mean for the models of a brand."""
         found = self._properties.get(brand)
         if found is None:
-            form = BINDINGS[self._models.brands[brand].protocol].form
+            form = self.decoder(self._models.brands[brand].protocol).binding.form
             found = self._properties[brand] = Properties(self._models, brand, form, self.path)
         return found
+
+
+def _read(models: Database, protocol: str) -> frozenset[str]:
+    """The signals that rules read of units that speak this protocol."""
+    units = [unit for model in models.models.values() for unit in model.units.values() if unit.brand.protocol == protocol]
+    return frozenset(name for unit in units for rule in unit.rules for name in rule.signals)
 
 
 class _Reading:
@@ -122,25 +129,18 @@ class _Reading:
 
     def _heard(self) -> list[Heard | ProtocolError | None]:
         rows, of, properties = self.rows, self.decoded.of, self._translated()
-        briefs = self.decoder.binding.briefs
-        short = briefs(rows.lanes, self.decoded.frames) if briefs and rows.starts is None else None
+        briefs, starts = rows.briefs(), range(len(rows.frames) + 1) if rows.starts is None else rows.starts.tolist()
         found: list[Heard | ProtocolError | None] = []
         for number, status in enumerate(rows.status.tolist()):
             vehicle = self.batch[of[number]].vehicle
             if status:
                 found.append(self._slow(number, vehicle))
-            elif short is not None and (said := properties[number]) is not None:
-                brief = short[number]
-                told = Told(brief.record, brief.captured_at, brief.sequence, said)
-                generation = self._generation(number, vehicle)
-                found.append(
-                    Heard(brief.kind, brief.sequence, brief.oldest_sequence, brief.clock_unsynchronised, (told,), generation)
-                )
+                continue
+            known, generation = properties[starts[number] : starts[number + 1]], self._generation(number, vehicle)
+            if briefs is not None and None not in known:
+                found.append(_told(briefs[number], known, generation))
             else:
-                frame = self.decoder.frame(rows, number)
-                begin = number if rows.starts is None else int(rows.starts[number])
-                known = properties[begin : begin + len(frame.reports)]
-                found.append(understood(frame, self._generation(number, vehicle), vehicle, known))
+                found.append(understood(self.decoder.frame(rows, number), generation, vehicle, known))
         return found
 
     def _generation(self, number: int, vehicle: Vehicle) -> int | None:
@@ -171,3 +171,10 @@ class _Reading:
             models = [places.get(each.model.id, -1) if each and each.unit.brand == brand else -1 for each in vehicles]
             properties.read(rows.data, models, found)
         return found
+
+
+def _told(brief: Brief, known: Sequence[Any], generation: int | None) -> Heard:
+    """A frame of reports of which it is `known` what each says."""
+    kind, sequence, oldest, clock_unsynchronised, records, answer = brief
+    told = [Told(record, at, sequence, said) for (record, at), said in zip(records, known, strict=True)]
+    return Heard(kind, sequence, oldest, clock_unsynchronised, told, generation, None, answer)

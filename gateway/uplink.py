@@ -62,7 +62,8 @@ class Told(NamedTuple):
 class Heard(NamedTuple):
     """A frame that is known to be its unit's own, and the key generation that sealed it.
 
-    `frame` is there where more of it is wanted than stands here: for all kinds but a report that nobody answers.
+    `frame` is there where more of it is wanted than stands here: for all kinds but reports that the hot path vouches for; of
+    those `answer` is what the unit is to be told.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Heard(NamedTuple):
     reports: Sequence[Told]
     generation: int | None
     frame: Frame | None = None
+    answer: bytes | None = None
 
 
 class Piece(NamedTuple):
@@ -220,7 +222,7 @@ class _Hearing:
                 self._count(heard.sequence, None)
             self._dismiss(cut.data, heard)
             return
-        kind, sequence, oldest, clock_unsynchronised, reports, generation, frame = heard
+        kind, sequence, oldest, clock_unsynchronised, reports, generation, frame, answer = heard
         if generation is not None:
             self.generation = generation
         if kind in DOWNLINK_KINDS:
@@ -241,7 +243,7 @@ class _Hearing:
         receipt.accepted += 1
         if sequence is not None:
             self._count(sequence, oldest)
-        if frame is not None:
+        if frame is not None or answer is not None:
             self._answer(heard)
 
     def _take_facts(self, cut: Cut, frame: Frame) -> None:
@@ -349,10 +351,11 @@ class _Hearing:
     def _answer(self, heard: Heard) -> None:
         if heard.reports and not self.vehicle.brand.answers:
             return
+        answer = heard.answer
         if self.protocol.acknowledgement == "frame" and heard.frame is not None:
             answer = self.protocol.answer(heard.frame, len(heard.reports))
-            if answer is not None:
-                self.receipt.answers.append(answer)
+        if answer is not None:
+            self.receipt.answers.append(answer)
 
     def _refuse(self, cut: Cut, error: ProtocolError) -> None:
         refused = Refused(self.telegram.unit, error.reason, cut.data, self.telegram.at, error.offset, error.field)

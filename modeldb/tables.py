@@ -21,6 +21,7 @@ from modeldb.vocabulary import PROPERTIES, Property, Value
 SILENT = -(2**31)
 UNIX_EPOCH = date(1970, 1, 1)
 NO_CODE = -1
+MOST, MOST_WIDE = (1 << 63) - 1, (1 << 64) - 1
 
 
 class Lane(NamedTuple):
@@ -57,7 +58,7 @@ class Tables:
     in two's complement. A raw value outside `low` to `high` says nothing. `codes` (tables x 256) and `thresholds` (tables x most
     steps, filled up with the largest 64-bit number) are what `table` points to. `words` has the codes of signals that are said
     in words. `complete` tells, per model, whether all of its rules are here: those of signals that are no whole numbers, and
-    those that read several signals as one, are not.
+    those that read several signals as one, are not. `narrow` are the signals in two's complement of less than 64 bits.
     """
 
     models: tuple[str, ...]
@@ -77,10 +78,12 @@ class Tables:
     thresholds: npt.NDArray[np.int64]
     words: Mapping[str, Mapping[str, int]]
     complete: npt.NDArray[np.bool_]
+    narrow: frozenset[str] = frozenset()
 
     def rows(self, reports: Sequence[Mapping[str, Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Raw signals by name as a matrix reports x signals, and which of them are present: words as their codes, and numbers
-        of 64 bits as the signed number with the same bits; what is no whole number of 64 bits is not.
+        of 64 bits as the signed number with the same bits; what is no whole number of 64 bits is not. A number that
+        needs all 64 is none of a `narrow` signal.
         """
         raw = np.zeros((len(reports), len(self.signals)), np.int64)
         present = np.zeros(raw.shape, np.bool_)
@@ -88,8 +91,8 @@ class Tables:
         for row, report in enumerate(reports):
             for name, value in report.items():
                 code = self._code(name, value) if name in self.words else value
-                if name in places and type(code) is int and -(1 << 63) <= code < 1 << 64:
-                    raw[row, places[name]] = code if code < 1 << 63 else code - (1 << 64)
+                if name in places and type(code) is int and -(1 << 63) <= code <= (MOST if name in self.narrow else MOST_WIDE):
+                    raw[row, places[name]] = code if code <= MOST else code - (1 << 64)
                     present[row, places[name]] = True
         return raw, present
 
@@ -153,6 +156,7 @@ def tables(models: Sequence[VehicleModel], brand: str) -> Tables:
         np.array(filled, np.int64).reshape(-1, width),
         {name: signal.codes for name, signal in known.items() if signal.type == "enum"},
         np.array(complete, np.bool_),
+        frozenset(name for name, signal in known.items() if signal.complement and signal.bits < 64),
     )
 
 
@@ -173,7 +177,7 @@ class _Draft:
 
     def add(self, model: int, unit: Translation, rule: Rule) -> bool:
         """Fill in a rule; False if it has no column."""
-        if isinstance(rule, AnyOf) or any(unit.signals[name].fractional for name in rule.signals):
+        if isinstance(rule, AnyOf) or any(unit.signals[name].fractional for name in rule.signals) or _highest(rule) > MOST:
             return False
         match rule:
             case Linear():
@@ -197,7 +201,7 @@ class _Draft:
         at = (model, _AT[key, axis])
         self.sign_bits[at] = wrap.bit_length() - 1 if wrap else 0
         self.kind[at], self.source[at] = kind, self.places[signal]
-        self.low[at], self.high[at] = math.ceil(low), min(math.floor(high), np.iinfo(np.int64).max)
+        self.low[at], self.high[at] = math.ceil(low), math.floor(high)
         return at
 
     def _scale(self, model: int, key: str, axis: str, signal: str, scaling: Scaling) -> None:
@@ -213,6 +217,18 @@ class _Draft:
         codes = [NO_CODE if value is None else values.index(value) for value in rule.table]
         row = tuple(codes + [NO_CODE] * (BYTE_VALUES - len(codes)))
         self.table[at] = self.codes.setdefault(row, len(self.codes))
+
+
+def _highest(rule: Rule) -> float:
+    """The largest raw number that a rule takes for one."""
+    match rule:
+        case Linear():
+            return rule.scaling.high
+        case Position():
+            return max(rule.lat.high, rule.lon.high)
+        case Steps() | Day():
+            return rule.high
+    return 0
 
 
 def _days(rule: Day) -> Scaling:

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from bench.decode.chart import chart
 from bench.decode.climit import CLimit
 from bench.decode.frames import FRAMES, SPEAKER, UNITS_PER_FRAME
 from bench.decode.page import rates, write
-from bench.decode.pipelines import FEW, Staged, pipelines
+from bench.decode.pipelines import BRANDS, Staged, few_of, pipelines
 from bench.decode.rivals import rivals
 from bench.decode.timing import interleaved
 from protocols.hotpath import BINDINGS, Decoder
@@ -148,19 +149,25 @@ def _limit(report: Report, name: str, frames: list[bytes], units: int, suffix: s
 
 
 def _pipelines(report: Report, rounds: int) -> None:
-    for models in MODELS:
-        frames = FRAMES["cloudboxx"](max(BATCHES), 1)
-        timed = interleaved(pipelines(frames, models), rounds)
+    said = (
+        ("cloudboxx", "", "ours to JSON lines, seal left out"),
+        ("cloudboxx", "_sealed", "ours to JSON lines, sealed"),
+        ("teltonika", "_teltonika", "ours to JSON lines"),
+    )
+    for protocol, models in product(BRANDS, MODELS):
+        units = UNITS_PER_FRAME.get(protocol, 1)
+        frames = FRAMES[protocol](PACKETS if units > 1 else max(BATCHES), 1)
+        few = few_of(protocol)
+        timed = interleaved(pipelines(protocol, frames, models), rounds)
         for label, seconds in timed.items():
-            count = len(frames) if label.startswith("ours") else FEW
+            count = len(frames) if label.startswith("ours") else few
             named = f"{label}, {models} model{'s' if models > 1 else ''}"
-            report.add(named, "cloudboxx", len(frames) if count > FEW else 1, 1, seconds / count)
-        if models == 1:
-            for suffix, label in (("", "ours to JSON lines, seal left out"), ("_sealed", "ours to JSON lines, sealed")):
-                ours = timed[label] / len(frames)
-                report.ratios[f"json_vs_construct{suffix}"] = timed["construct, rules, json"] / FEW / ours
-                report.ratios[f"json_vs_best_python{suffix}"] = timed["struct, rules, json"] / FEW / ours
-    one = Staged(FRAMES["cloudboxx"](1, 1), 1)
+            report.add(named, protocol, len(frames) if count > few else 1, 1, seconds / count / units)
+        for suffix, label in ((suffix, label) for of, suffix, label in said if of == protocol and models == 1):
+            ours = timed[label] / len(frames)
+            report.ratios[f"json_vs_construct{suffix}"] = timed["construct, rules, json"] / few / ours
+            report.ratios[f"json_vs_best_python{suffix}"] = timed["struct, rules, json"] / few / ours
+    one = Staged("cloudboxx", FRAMES["cloudboxx"](1, 1), 1)
     report.ratios["single_frame_us"] = interleaved({"one": one.one_call}, rounds)["one"] * 1e6
 
 

@@ -1,80 +1,93 @@
 """From frames to the JSON of what changed: construct's way, the best plain Python that we know, and ours in stages."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 import modeldb
-from bench.decode.frames import SPEAKER
-from bench.decode.rivals import struct_cloudboxx
-from modeldb.model import Translation
+from bench.decode.frames import SPEAKER, UNITS_PER_FRAME
+from bench.decode.rivals import struct_cloudboxx, struct_teltonika
+from modeldb.model import VehicleModel
 from modeldb.tables import LANES, tables
-from protocols.cloudboxx import PROTOCOL
 from protocols.hotpath import BINDINGS, Decoder, Pipeline, Saying, States, Translator, Writer, records
 
 VEHICLES = 10_000
+BRANDS = {"cloudboxx": "CLOUDBOXX", "teltonika": "TELTONIKA"}
 Case = Callable[[], object]
+Read = Callable[[bytes], Iterable[tuple[int, Mapping[str, Any]]]]
+"""Reads a frame: when each of its reports was captured, and its signals."""
 
 
-def _translations(models: int) -> list[Translation]:
-    found = [model.units["CLOUDBOXX"] for model in modeldb.load().models.values() if "CLOUDBOXX" in model.units]
-    return [found[at % len(found)] for at in range(models)]
+def _models(protocol: str, count: int) -> list[VehicleModel]:
+    found = modeldb.load().available(BRANDS[protocol])
+    return [found[at % len(found)] for at in range(count)]
 
 
-def _plain(read: Callable[[bytes], tuple[int, dict[str, Any]]], frames: list[bytes], models: int) -> Case:
+def _plain(protocol: str, read: Read, frames: list[bytes], models: int) -> Case:
     """Frame to dict, dict to state by the rules, state against the last one, and what is new as JSON."""
-    translations = _translations(models)
+    translations = [model.units[BRANDS[protocol]] for model in _models(protocol, models)]
     states: list[dict[str, Any]] = [{} for _ in range(VEHICLES)]
 
     def run() -> list[str]:
         lines = []
         for number, frame in enumerate(frames):
             vehicle = number % VEHICLES
-            at, signals = read(frame)
             last = states[vehicle]
-            said = translations[vehicle % models].translate(signals)
-            changed = {key: value for key, value in said.items() if last.get(key) != value}
-            if changed:
-                last.update(changed)
-                lines.append(json.dumps({"vehicle_id": f"V{vehicle:05}", "timestamp": at, "changed": changed}))
+            for at, signals in read(frame):
+                said = translations[vehicle % models].translate(signals)
+                changed = {key: value for key, value in said.items() if last.get(key) != value}
+                if changed:
+                    last.update(changed)
+                    lines.append(json.dumps({"vehicle_id": f"V{vehicle:05}", "timestamp": at, "changed": changed}))
         return lines
 
     return run
 
 
-def _by_construct(frame: bytes) -> tuple[int, dict[str, Any]]:
-    (report,) = PROTOCOL.decode(frame).reports
-    return report.captured_at or 0, dict(report.signals)
+def _by_construct(protocol: str) -> Read:
+    decode = BINDINGS[protocol].protocol.decode
+    return lambda frame: [(report.captured_at or 0, report.signals) for report in decode(frame).reports]
 
 
-def _by_struct(frame: bytes) -> tuple[int, dict[str, Any]]:
+def _by_struct(frame: bytes) -> Iterable[tuple[int, Mapping[str, Any]]]:
     said = struct_cloudboxx(frame)
-    return said["captured_at"], said
+    return ((said["captured_at"], said),)
+
+
+_NAMES = {number: f"io_{number}" for number in range(1 << 16)}
+
+
+def _by_struct_teltonika(frame: bytes) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    return [
+        (record["timestamp"], {_NAMES.get(name, name): value for name, value in record.items()})
+        for record in struct_teltonika(frame)
+    ]
+
+
+_STRUCTS: Mapping[str, Read] = {"cloudboxx": _by_struct, "teltonika": _by_struct_teltonika}
 
 
 class Staged:
     """Our stages over the same frames; `sealed`: with the seals checked."""
 
-    def __init__(self, frames: list[bytes], models: int) -> None:
-        binding = BINDINGS["cloudboxx"]
-        translations = _translations(models)
-        known = {id(each): model for model in modeldb.load().models.values() for each in model.units.values()}
-        columns = tables([known[id(each)] for each in translations], "CLOUDBOXX")
+    def __init__(self, protocol: str, frames: list[bytes], models: int) -> None:
+        columns = tables(_models(protocol, models), BRANDS[protocol])
+        binding = BINDINGS[protocol].reading({columns.signals[each] for each in columns.source[columns.kind != 0].tolist()})
         pairs = [(at, at + 1) for at, lane in enumerate(LANES) if lane.axis == "lat"]
         self.frames = frames
         self.decoder = Decoder(binding, trusting=True)
         self.speakers = np.full(len(frames), self.decoder.keyring.add(SPEAKER), np.int32)
-        self.vehicles = (np.arange(len(frames)) % VEHICLES).astype(np.int32)
-        self.models = (self.vehicles % models).astype(np.int32)
         self.translator = Translator(binding.form, columns, pairs)
         self.states = States(VEHICLES, self.translator.width)
         sayings = [Saying(lane.known.key, lane.known.values, lane.known.kind == "date", lane.axis) for lane in LANES]
         self.writer = Writer(sayings, columns.decimals, [f"V{number:05}" for number in range(VEHICLES)])
         for _ in range(3):
-            self.decoder.decode(frames)
-        self.pipeline = Pipeline(self.decoder, self.translator, self.states)
+            rows = self.decoder.decode(frames)
+        self.vehicles = rows.owners % VEHICLES
+        self.models = (self.vehicles % models).astype(np.int32)
+        self.pipeline = None if binding.framing.parts else Pipeline(self.decoder, self.translator, self.states)
 
     def records(self) -> object:
         """As far as change records, seals left out."""
@@ -84,6 +97,7 @@ class Staged:
 
     def one_call(self) -> object:
         """As far as change records by the pipeline for what has arrived."""
+        assert self.pipeline is not None
         return self.pipeline.changes(self.frames, self.vehicles, self.models)
 
     def text(self, *, sealed: bool = False) -> object:
@@ -93,13 +107,17 @@ class Staged:
         return self.writer.lines(values, self.states.diff(values, self.vehicles), self.vehicles, rows.times, self.models)
 
 
-def pipelines(frames: list[bytes], models: int) -> dict[str, Case]:
-    """By name; all give one JSON object for each frame that changed something."""
-    staged = Staged(frames, models)
-    few = frames[:128]
-    return {
-        "construct, rules, json": _plain(_by_construct, few, models),
-        "struct, rules, json": _plain(_by_struct, few, models),
+def pipelines(protocol: str, frames: list[bytes], models: int) -> dict[str, Case]:
+    """By name; all give one JSON object for each report that changed something."""
+    staged = Staged(protocol, frames, models)
+    few = frames[: few_of(protocol)]
+    cases: dict[str, Case] = {
+        "construct, rules, json": _plain(protocol, _by_construct(protocol), few, models),
+        "struct, rules, json": _plain(protocol, _STRUCTS[protocol], few, models),
+    }
+    if not BINDINGS[protocol].protocol.sealed:
+        return cases | {"ours to JSON lines": staged.text, "ours to change records": staged.records}
+    return cases | {
         "ours to JSON lines, seal left out": staged.text,
         "ours to JSON lines, sealed": lambda: staged.text(sealed=True),
         "ours to change records, seal left out": staged.records,
@@ -108,4 +126,9 @@ def pipelines(frames: list[bytes], models: int) -> dict[str, Case]:
 
 
 FEW = 128
-"""How many frames the plain ones are given: they would take minutes for all."""
+"""How many reports the plain ones are given: they would take minutes for all."""
+
+
+def few_of(protocol: str) -> int:
+    """As frames."""
+    return FEW // UNITS_PER_FRAME.get(protocol, 1)

@@ -1,7 +1,7 @@
 """What a protocol says to the hot path: its framing, its lanes, and which bytes of a traced parse are data."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,14 +17,22 @@ Values = tuple[Any, ...]
 
 
 class Brief(NamedTuple):
-    """What is wanted of every frame that is one row: its Frame in short. `record` is that of its one report."""
+    """What is wanted of every frame of reports: its Frame in short. `records` are those of its reports, and when each was
+    captured; `answer` is what Protocol.answer says where all of them are held, None if nothing."""
 
     kind: str
     sequence: int | None
-    captured_at: int
     oldest_sequence: int | None
     clock_unsynchronised: bool
-    record: bytes
+    records: Sequence[tuple[bytes, int]]
+    answer: bytes | None = None
+
+
+class Stretches(NamedTuple):
+    """Where the rows of frames are: those of frame i are `starts[i]` to `starts[i + 1]`, each a part of so many bytes."""
+
+    starts: Sequence[int]
+    sizes: Sequence[int]
 
 
 class Clock(NamedTuple):
@@ -42,8 +50,9 @@ class Binding:
     `windows` are looked at to find a layout quickly; they show nothing but structure. `parts` reads the parts off a frame and
     the parses that it came from; None: this kind of frame always goes the slow way. `frame` makes the Frame that Protocol.decode
     gives, from each part's plan and values and the frame's bytes. `times` are the rows' capture times in Unix ms; `clock` says
-    them too where they are a sum of lanes. `briefs` says in short what each row's Frame says, where frames are one row; of rows
-    that are not vouched for they mean nothing. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
+    them too where they are a sum of lanes. `briefs` says in short what each Frame says; of frames that are not vouched for they
+    mean nothing. `lanes_for` gives rows that hold these signals, where there are more signals than
+    anyone wants lanes for. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
     """
 
     protocol: Protocol
@@ -55,9 +64,14 @@ class Binding:
     frame: Callable[[Sequence[Plan], Sequence[Values], bytes], Frame]
     times: Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
     clock: Clock | None = None
-    briefs: Callable[[npt.NDArray[Any], Sequence[bytes]], list[Brief]] | None = None
+    briefs: Callable[[npt.NDArray[Any], Sequence[bytes], Stretches], list[Brief]] | None = None
+    lanes_for: Callable[[Collection[str]], RowForm] | None = None
     unit_lane: str = ""
     unit_bytes: Callable[[str], bytes] = str.encode
+
+    def reading(self, signals: Collection[str]) -> "Binding":
+        """The same protocol with rows for those who read these signals and no others; its frames are decoded, and not built."""
+        return self if self.lanes_for is None else replace(self, form=self.lanes_for(signals))
 
     def head(self, data: bytes) -> bytes:
         """What stands before the parts."""

@@ -17,7 +17,7 @@ from protocols.cloudboxx import (
     TYPES,
 )
 from protocols.codec import Frame, Report
-from protocols.hotpath.binding import Binding, Brief, Clock, Values, order_of
+from protocols.hotpath.binding import Binding, Brief, Clock, Stretches, Values, order_of
 from protocols.hotpath.framing import CRC_16_CCITT_FALSE, Framing, Guard, GuardKind, SumKind, Window
 from protocols.hotpath.plans import Datum, Part, Plan
 from protocols.hotpath.rows import Lane, RowForm
@@ -76,7 +76,7 @@ def _times(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return at
 
 
-def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes]) -> list[Brief]:
+def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], _: Stretches) -> list[Brief]:
     present = rows["present"].reshape(len(rows), -1)[:, 0]
     oldest, has_oldest = rows["oldest_sequence"].tolist(), (present >> FORM.bits["oldest_sequence"] & 1).tolist()
     flags, sequences, times = rows["flags"].tolist(), rows["sequence"].tolist(), _times(rows).tolist()
@@ -85,10 +85,9 @@ def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes]) -> list[Brief]:
         Brief(
             TYPES.get(data[2], "") if len(data) > TAIL_BYTES else "",
             sequence,
-            at,
             before if has else None,
             bool(flag & CLOCK_UNSYNCHRONISED),
-            data[2:3] + data[12:-TAIL_BYTES],
+            ((data[2:3] + data[12:-TAIL_BYTES], at),),
         )
         for data, flag, sequence, at, before, has in columns
     ]

@@ -31,15 +31,16 @@ class SayingKind(IntEnum):
 RULE: np.dtype[Any] = np.dtype(
     [
         *((name, "f8") for name in ("factor", "bias")),
-        *((name, "i8") for name in ("low", "high", "mask", "below")),
+        *((name, "i8") for name in ("low", "high", "mask")),
+        ("most", "u8"),
         *((name, "u4") for name in ("at", "bit", "lane", "table")),
-        *((name, "u1") for name in ("width", "is_signed", "shift", "kind", "raw_shift", "pad_1", "pad_2", "pad_3")),
+        *((name, "u1") for name in ("width", "is_signed", "shift", "kind", "raw_shift", "sign_bits", "pad_1", "pad_2")),
         ("raw_mask", "u4"),
     ],
     align=True,
 )
-"""One rule of one model: from the raw lane at byte `at`, present by `bit`, to the value `lane`. A raw value not below `below`
-is none."""
+"""One rule of one model: from the raw lane at byte `at`, present by `bit`, to the value `lane`. A raw value above `most`
+is none; where `sign_bits` is not 0, the lowest so many bits are a number in two's complement if no higher one is set."""
 
 CHANGE: np.dtype[Any] = np.dtype([("at_ms", "i8"), ("vehicle", "u4"), ("lane", "u4"), ("value", "i4"), ("row", "u4")], align=True)
 """One change: when it was captured (Unix ms), of which vehicle, which lane says what, and the row it came with."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from protocols.codec import Frame, Peer, ProtocolError
 from protocols.hotpath import kernels
-from protocols.hotpath.binding import Binding
+from protocols.hotpath.binding import Binding, Brief, Stretches
 from protocols.hotpath.framing import GuardKind, Status
 from protocols.hotpath.keyring import Keyring
 from protocols.hotpath.plans import Plan, plan
@@ -73,6 +73,16 @@ class Rows:
         if self.starts is None:
             return np.arange(len(self.data), dtype=np.int32)
         return np.repeat(np.arange(len(self.frames), dtype=np.int32), (self.starts[1:] - self.starts[:-1]).astype(np.int64))
+
+    def briefs(self) -> list[Brief] | None:
+        """What each frame's Frame says in short; of those that are not vouched for it means nothing. None: no protocol's way."""
+        briefs = self.decoder.binding.briefs
+        if briefs is None:
+            return None
+        if self.starts is None:
+            return briefs(self.lanes, self.frames, Stretches((), ()))
+        sizes = [0 if (each := self.known[number]) is None else each.size_bytes for number in self.plans.tolist()]
+        return briefs(self.lanes, self.frames, Stretches(self.starts.tolist(), sizes))
 
     def outcome(self, at: int) -> Outcome:
         """What Protocol.decode gives for frame `at`, or the error that it raises."""

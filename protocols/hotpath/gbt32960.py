@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from protocols.checksums import bcc
 from protocols.codec import Frame, Report
-from protocols.gbt32960 import COMMAND, KINDS, PROTOCOL, REISSUE, unix_ms
+from protocols.gbt32960 import COMMAND, KINDS, OK, PLAIN, PROTOCOL, REISSUE, unix_ms
 from protocols.gbt32960_framing import EDITIONS, OVERHEAD_BYTES
 from protocols.gbt32960_layouts import HEADER_SIZE_BYTES, VIN_SIZE_BYTES
 from protocols.gbt32960_signals import (
@@ -25,7 +26,7 @@ from protocols.gbt32960_signals import (
     SIZES,
     signals,
 )
-from protocols.hotpath.binding import Binding, Shape, Values, scalars
+from protocols.hotpath.binding import Binding, Brief, Shape, Stretches, Values, scalars
 from protocols.hotpath.framing import Framing, Guard, GuardKind, SumKind, Window
 from protocols.hotpath.plans import Datum, Part, Plan
 from protocols.hotpath.rows import Bits, Lane, RowForm
@@ -133,6 +134,25 @@ def _frame(plans: Sequence[Plan], values: Sequence[Values], data: bytes) -> Fram
     return Frame(KINDS[command], unit, None, at, (Report(content, at, signals(body["items"], 2016)),), facts)
 
 
+def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], _: Stretches) -> list[Brief]:
+    return [
+        Brief(KINDS.get(data[2], ""), None, None, False, ((data[HEADER_SIZE_BYTES:-1], at),), _answer(data))
+        if len(data) > HEADER_SIZE_BYTES
+        else _NO_BRIEF
+        for data, at in zip(frames, _times(rows).tolist(), strict=True)
+    ]
+
+
+def _answer(data: bytes) -> bytes:
+    """The report's own head, that it is held, and its time."""
+    time = data[HEADER_SIZE_BYTES : HEADER_SIZE_BYTES + len(TIME)]
+    said = b"%b%c%b%c%b%b" % (data[2:3], OK, data[4 : 4 + VIN_SIZE_BYTES], PLAIN, len(time).to_bytes(2, "big"), time)
+    return b"%b%b%c" % (data[:2], said, bcc(said))
+
+
+_NO_BRIEF = Brief("", None, None, False, ())
+
+
 def _times(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Beijing time is UTC+8, without summer time since 1991."""
     years = (rows["year"].astype(np.int64) + 30).astype("datetime64[Y]")
@@ -170,5 +190,6 @@ BINDING = Binding(
     parts=_parts,
     frame=_frame,
     times=_times,
+    briefs=_briefs,
     unit_lane="vin",
 )

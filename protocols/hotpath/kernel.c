@@ -902,7 +902,7 @@ static int fitting(const rules_t *t, size_t row_size, size_t rules_n, size_t cod
     for (size_t i = 0; i < rules_n; i++) {
         const rule_t *r = &t->rules[i];
         if (r->lane >= t->lanes || r->at + 8ull > row_size || r->bit / 8 >= row_size || r->width < 1 || r->width > 8 || r->shift > 63 ||
-            r->raw_shift > 63 || (r->kind == LOOK_UP && r->table >= codes_n) || (r->kind == COUNT && r->table >= steps_n))
+            r->raw_shift > 63 || r->sign_bits > 62 || (r->kind == LOOK_UP && r->table >= codes_n) || (r->kind == COUNT && r->table >= steps_n))
             return 0;
     }
     for (uint32_t i = 0; i < t->pairs_n; i++)

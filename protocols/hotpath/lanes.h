@@ -15,9 +15,10 @@ enum { NOTHING, SCALE, LOOK_UP, COUNT };
 
 typedef struct { /* as translate.py packs it */
     double factor, bias;
-    int64_t low, high, mask, below;                            /* a raw value not below `below` is none */
+    int64_t low, high, mask;
+    uint64_t most;                                             /* a raw value above it is none */
     uint32_t at, bit, lane, table;
-    uint8_t width, is_signed, shift, kind, raw_shift, pad[3];
+    uint8_t width, is_signed, shift, kind, raw_shift, sign_bits, pad[2]; /* sign_bits: of two's complement in a wider lane */
     uint32_t raw_mask;
 } rule_t;
 
@@ -41,7 +42,9 @@ static inline int raw_of(const rule_t *r, const uint8_t *row, int64_t *raw) {
     }
     v = v << spare >> spare;
     *raw = (int64_t)(r->raw_mask ? v >> r->raw_shift & r->raw_mask : v);
-    return v < (uint64_t)r->below;
+    if (r->sign_bits && v >> (r->sign_bits - 1) == 1)
+        *raw -= 1ll << r->sign_bits;
+    return v <= r->most;
 }
 
 static inline int32_t rounded(double v) {

@@ -58,10 +58,13 @@ def _raw(rows: Array, rule: Any) -> tuple[Array, Array]:
     spare = 64 - 8 * width
     if rule["is_signed"]:
         return (raw << np.uint64(spare)).astype(np.int64) >> spare, np.ones(len(rows), np.bool_)
-    fits = raw < np.uint64(rule["below"])
+    fits = raw <= np.uint64(rule["most"])
     if rule["raw_mask"]:
         raw = raw >> np.uint64(rule["raw_shift"]) & np.uint64(rule["raw_mask"])
-    return raw.astype(np.int64), fits
+    found = raw.astype(np.int64)
+    if bits := int(rule["sign_bits"]):
+        found -= (raw >> np.uint64(bits - 1) == 1).astype(np.int64) << bits
+    return found, fits
 
 
 def _steps(raw: Array, rule: Any, codes: Array, steps: Array) -> Array:

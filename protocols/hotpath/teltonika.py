@@ -3,15 +3,16 @@
 The UDP channel and GPRS messages go the slow way.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from protocols.codec import Frame, Report
-from protocols.hotpath.binding import Binding, Clock, Shape, Values, order_of, scalars
+from protocols.hotpath.binding import Binding, Brief, Clock, Shape, Stretches, Values, order_of, scalars
 from protocols.hotpath.framing import CRC_16_ARC, Framing, Guard, GuardKind, SumKind, Window
 from protocols.hotpath.plans import Datum, Part, Plan
 from protocols.hotpath.rows import Lane, RowForm
@@ -48,6 +49,16 @@ FORM = RowForm(
 
 _SAID = ("longitude", "latitude", "altitude", "angle", "satellites", "speed", "priority", "event_id", "generation_type")
 _COUNTS = tuple(f"{_RECORD}{group}.count" for group in (*GROUPS, "bytes_x"))
+
+
+ELEMENTS_LIMIT = 4_000
+"""IO elements that have a lane: as many as a row has room for."""
+
+
+def lanes_for(signals: Collection[str]) -> RowForm:
+    """What every record says, and a lane for each of these IO elements, whatever its size is on the wire."""
+    elements = sorted(name for name in signals if name not in _FIXED)
+    return RowForm((*_FIXED.values(), *(Lane(name, 8) for name in elements[:ELEMENTS_LIMIT])))
 
 
 def _parts(frame: Frame, traces: Sequence[Trace], data: bytes) -> list[Part] | None:
@@ -104,6 +115,18 @@ def _frame(plans: Sequence[Plan], values: Sequence[Values], data: bytes) -> Fram
     return Frame("state", captured_at=reports[-1].captured_at, reports=reports, facts=facts)
 
 
+def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], stretches: Stretches) -> list[Brief]:
+    times, sizes = _times(rows).tolist(), stretches.sizes
+    found = []
+    for data, (begin, end) in zip(frames, pairwise(stretches.starts), strict=True):
+        at, records = RECORDS_AT, []
+        for row in range(begin, end):
+            records.append((data[at : at + sizes[row]], times[row]))
+            at += sizes[row]
+        found.append(Brief("state", None, None, False, records, len(records).to_bytes(4, "big")))
+    return found
+
+
 def _times(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     at: npt.NDArray[np.int64] = rows["timestamp"].astype(np.int64)
     return at
@@ -144,4 +167,6 @@ BINDING = Binding(
     frame=_frame,
     times=_times,
     clock=Clock("timestamp", 1),
+    briefs=_briefs,
+    lanes_for=lanes_for,
 )

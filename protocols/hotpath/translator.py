@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from protocols.hotpath import kernels
 from protocols.hotpath.columns import CHANGE, RULE, SILENT, RuleKind
-from protocols.hotpath.rows import Bits, Bytes, Ints, RowForm
+from protocols.hotpath.rows import Bits, Bytes, Ints, Lane, RowForm
 
 Masks = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
@@ -34,6 +34,8 @@ class Tables(Protocol):
     def low(self) -> npt.NDArray[np.int64]: ...
     @property
     def high(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def sign_bits(self) -> npt.NDArray[np.uint8]: ...
     @property
     def factor(self) -> npt.NDArray[np.float64]: ...
     @property
@@ -93,15 +95,25 @@ def _packed(form: RowForm, tables: Tables, model: int) -> npt.NDArray[Any]:
             continue
         rule = np.zeros((), RULE)
         rule["raw_shift"], rule["raw_mask"] = bits.shift, bits.mask
-        rule["below"] = np.iinfo(np.int64).max if lane.meant_below is None else lane.meant_below
+        rule["most"] = _most(lane, tables, at)
         rule["kind"], rule["lane"], rule["low"], rule["high"] = tables.kind[at], value, tables.low[at], tables.high[at]
         rule["factor"], rule["bias"] = tables.factor[at], tables.bias[at]
         rule["shift"], rule["mask"] = tables.shift[at], tables.mask[at]
         rule["table"] = tables.table[at] if tables.kind[at] in (RuleKind.LOOK_UP, RuleKind.COUNT) else 0
         rule["at"], rule["bit"], rule["width"] = form.offsets[lane.name], form.bits[lane.name], lane.size_bytes
-        rule["is_signed"] = lane.form == "i"
+        of_64 = tables.sign_bits[at] == 64 and lane.size_bytes == 8
+        rule["is_signed"] = lane.form == "i" or of_64
+        rule["sign_bits"] = tables.sign_bits[at] if tables.sign_bits[at] < 64 else 0
         rules.append(rule)
     return np.array(rules, RULE)
+
+
+def _most(lane: Lane, tables: Tables, at: tuple[int, int]) -> int:
+    """The largest number that a rule may be given: only one that looks at single bits knows what to do with 64 of them."""
+    if lane.meant_below is not None:
+        return lane.meant_below - 1
+    bits_alone = tables.kind[at] == RuleKind.LOOK_UP and tables.low[at] < 0
+    return int(np.iinfo(np.uint64 if bits_alone else np.int64).max)
 
 
 class States:

@@ -11,18 +11,20 @@ import modeldb
 from gateway.memory import Memory, Vehicle
 from gateway.reader import Reader, Said
 from gateway.uplink import Receipt, Telegram, receive
+from lab import avl_records
 from lab.corpus import CORPORA, PATHS
 from modeldb.model import Translation
 from protocols import load
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Report, UnitId
 from protocols.hotpath.kernels import Path
 from protocols.keys import UnitKeys, brand_key, unit_keys
+from protocols.teltonika_session import avl
 
 NOW = 1_795_446_000_000
 DATABASE, PROTOCOLS = modeldb.load(), load()
 IDS = {
     "CLOUDBOXX": ("0123456789ABCDEF", "00000000000000A1", "FEDCBA9876543210"),
-    "TELTONIKA": ("356307042441013", "352093081452251"),
+    "TELTONIKA": ("356307042441013", "352093081452251", "356307042441021"),
     "GBT32960": ("LSVAU2A37N2123456", "LSVAU2A37N2123457"),
     "MERCEDES_BENZ": ("WDB1234561A123456", "WDB1234561A123457"),
 }
@@ -57,6 +59,7 @@ class Unit:
         self.protocol = PROTOCOLS[vehicle.brand.protocol]
         self.said: list[bytes] = []
         self.names = sorted({name for rule in self.translation.rules for name in rule.signals})
+        self.layouts = avl_records.layouts(self.names, 6, rng)
 
     @property
     def translation(self) -> Translation:
@@ -76,8 +79,20 @@ class Unit:
             case "MERCEDES_BENZ":
                 report = Report(b"", self.at, self.rng.choice(self.translation.examples).signals)
                 return self.protocol.encode(Frame("state", name, captured_at=self.at, reports=(report,)))
+            case "TELTONIKA" if self.rng.random() < 0.8:
+                return self.avl()
             case _:
                 return CORPORA[self.protocol.name].make(self.rng)
+
+    def avl(self) -> bytes:
+        """Records as the unit has them in its memory, not all in the order of their times, nor all new."""
+        codec = self.rng.choice(self.layouts).codec
+        alike = [each for each in self.layouts if each.codec == codec]
+        times = [self.at - self.rng.choice((0, 0, 1000, 60_000)) for _ in range(self.rng.choice((1, 1, 2, 5)))]
+        said = [avl_records.said(self.rng.choice(alike), at, self.rng) for at in times]
+        if self.rng.random() < 0.2:
+            said.append(self.rng.choice(said))
+        return self.protocol.encode(avl(codec, said))
 
     def report(self) -> Report:
         signals: dict[str, Any] = {

@@ -43,7 +43,8 @@ for most in (1, 2, 3, 0):
                 starts = None if rows.starts is None else np.array([0, 1], np.uint32)
                 decoder.build(rows.data[at:at + 1].copy(), rows.plans[at:at + 1].copy(), starts)
 import test_values
-test_values.Pipeline("c", test_values.FRAMES)
+for brand in test_values.FRAMES:
+    test_values.Pipeline("c", brand)
 test_values.test_one_call_gives_the_same_records()
 print("done")
 """

@@ -1,17 +1,21 @@
 """Rows to values, changes, records and text: both kernels say what the model database's own rules say."""
 
 import json
+import random
 
 import numpy as np
 import pytest
 
 import modeldb
 import protocols.hotpath
+from lab import avl_records
 from lab.corpus import CORPORA, PATHS
 from modeldb.tables import LANES, Tables, tables, translate_rows
-from protocols.hotpath import SILENT, Decoder, Rows, Saying, States, Translator, Writer, records
+from protocols.hotpath import BINDINGS, SILENT, Decoder, Rows, Saying, States, Translator, Writer, records
+from protocols.teltonika_session import avl
 
 CLOUDBOXX = CORPORA["cloudboxx"]
+AT = 1_795_446_000_000
 VEHICLES = 40
 VEHICLE_IDS = [f"V{number:04}" for number in range(VEHICLES)]
 PAIRS = [(at, at + 1) for at, lane in enumerate(LANES) if lane.axis == "lat"]
@@ -21,14 +25,16 @@ SAYINGS = [Saying(lane.known.key, lane.known.values, lane.known.kind == "date", 
 class Pipeline:
     """Some frames on their way through all stages, on one path."""
 
-    def __init__(self, path: str, frames: list[bytes]) -> None:
-        self.columns = columns()
-        decoder = Decoder(CLOUDBOXX.binding, path=path, trusting=True)
+    def __init__(self, path: str, brand: str = "CLOUDBOXX") -> None:
+        self.brand, self.columns, frames = brand, columns(brand), FRAMES[brand]
+        binding = BINDINGS[modeldb.load().brands[brand].protocol].reading(self.columns.signals)
+        decoder = Decoder(binding, path=path, trusting=True)
         decoder.decode(frames)
         self.rows: Rows = decoder.decode(frames)
-        self.vehicles = (np.arange(len(frames), dtype=np.int32) * 7) % VEHICLES
+        self.reports = [report for frame in frames for report in binding.protocol.decode(frame).reports]
+        self.vehicles = (np.arange(len(self.reports), dtype=np.int32) * 7) % VEHICLES
         self.models = (self.vehicles % len(self.columns.models)).astype(np.int32)
-        self.translator = Translator(CLOUDBOXX.binding.form, self.columns, PAIRS, path=path)
+        self.translator = Translator(binding.form, self.columns, PAIRS, path=path)
         self.values = self.translator.translate(self.rows.data, self.models)
         self.states = States(VEHICLES, self.translator.width, path=path)
         self.changed = self.states.diff(self.values, self.vehicles)
@@ -37,32 +43,35 @@ class Pipeline:
         self.text = writer.lines(self.values, self.changed, self.vehicles, self.rows.times, self.models)
 
 
-def columns() -> Tables:
-    return tables([model for model in modeldb.load().models.values() if "CLOUDBOXX" in model.units], "CLOUDBOXX")
+def columns(brand: str) -> Tables:
+    return tables(modeldb.load().available(brand), brand)
 
 
-FRAMES = [frame for frame in CLOUDBOXX.made(400) if len(frame) > 60]
+def avl_frames() -> list[bytes]:
+    rng = random.Random(5)
+    kinds = avl_records.layouts(columns("TELTONIKA").signals, 8, rng)
+    said = ((kind, [avl_records.said(kind, AT + at, rng) for at in range(rng.randrange(1, 5))]) for kind in kinds * 20)
+    return [BINDINGS["teltonika"].protocol.encode(avl(kind.codec, records)) for kind, records in said]
 
 
-@pytest.fixture
-def pipeline(path: str) -> Pipeline:
-    return Pipeline(path, FRAMES)
+FRAMES = {"CLOUDBOXX": [frame for frame in CLOUDBOXX.made(400) if len(frame) > 60], "TELTONIKA": avl_frames()}
 
 
-def reports() -> list:
-    return [CLOUDBOXX.binding.protocol.decode(frame).reports[0] for frame in FRAMES]
+@pytest.fixture(params=FRAMES)
+def pipeline(path: str, request: pytest.FixtureRequest) -> Pipeline:
+    return Pipeline(path, request.param)
 
 
 def test_values_are_those_of_the_model_database(pipeline: Pipeline):
-    raw, present = pipeline.columns.rows([report.signals for report in reports()])
+    raw, present = pipeline.columns.rows([report.signals for report in pipeline.reports])
     expected = translate_rows(pipeline.columns, pipeline.models.astype(np.intp), raw, present)
     assert np.array_equal(pipeline.values, expected)
 
 
 def test_a_state_is_what_the_rules_translate(pipeline: Pipeline):
     models = modeldb.load().models
-    for report, model, values in zip(reports()[:100], pipeline.models.tolist(), pipeline.values, strict=False):
-        translation = models[pipeline.columns.models[model]].units["CLOUDBOXX"]
+    for report, model, values in zip(pipeline.reports[:100], pipeline.models.tolist(), pipeline.values, strict=False):
+        translation = models[pipeline.columns.models[model]].units[pipeline.brand]
         assert pipeline.columns.state(model, values) == translation.translate(report.signals)
 
 
@@ -87,7 +96,7 @@ def test_changes_are_what_differs_from_the_last_state(pipeline: Pipeline):
 
 def test_late_rows_change_nothing(path: str, pipeline: Pipeline):
     states = States(VEHICLES, pipeline.translator.width, path=path)
-    changed = states.diff(pipeline.values, pipeline.vehicles, np.zeros(len(FRAMES), np.uint8))
+    changed = states.diff(pipeline.values, pipeline.vehicles, np.zeros(len(pipeline.reports), np.uint8))
     assert not changed.any()
     assert (states.shadow == SILENT).all()
 
@@ -132,8 +141,9 @@ def test_text_says_the_changed_part_of_the_state(pipeline: Pipeline):
     assert next(said, None) is None
 
 
-def test_both_kernels_write_the_same_bytes():
-    texts = {Pipeline(path, FRAMES).text for path in PATHS}
+@pytest.mark.parametrize("brand", FRAMES)
+def test_both_kernels_write_the_same_bytes(brand: str):
+    texts = {Pipeline(path, brand).text for path in PATHS}
     assert len(texts) == 1
 
 
@@ -169,13 +179,13 @@ def test_numbers_are_written_in_steps_of_their_last_decimal(path: str, steps: in
 
 @pytest.mark.skipif("c" not in PATHS, reason="the kernel in C was not built")
 def test_one_call_gives_the_same_records():
-    staged = Pipeline("c", FRAMES)
+    staged, frames = Pipeline("c"), FRAMES["CLOUDBOXX"]
     states = States(VEHICLES, staged.translator.width)
     pipeline = protocols.hotpath.Pipeline(staged.rows.decoder, staged.translator, states)
-    found = pipeline.changes(FRAMES, staged.vehicles, staged.models)
+    found = pipeline.changes(frames, staged.vehicles, staged.models)
     assert found is not None
     assert np.array_equal(found, staged.records)
     assert np.array_equal(states.shadow, staged.states.shadow)
-    broken = [*FRAMES[:3], FRAMES[3][:-1] + b"?"]
+    broken = [*frames[:3], frames[3][:-1] + b"?"]
     assert pipeline.changes(broken, staged.vehicles[:4], staged.models[:4]) is None
     assert np.array_equal(states.shadow, staged.states.shadow)
