@@ -1,7 +1,7 @@
 """The reading half of AMQP 0-9-1, sans-io and cheap: a consumer under load should cost its machine next to nothing.
 
 aio-pika spends more on a delivery than the gateway does on the event; this spends about 5 us. It declares one queue, binds it,
-consumes, and acknowledges what it has taken in one word per read. (AMQP 0-9-1, sections 2.3 and 4.2.)
+consumes, and acknowledges what it has taken in one word when it is told to. (AMQP 0-9-1, sections 2.3 and 4.2.)
 """
 
 import struct
@@ -14,6 +14,7 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 END = 0xCE
 FRAME_LIMIT = 131_072
+PREFETCH = 2_000
 _HEAD = struct.Struct(">BHI")
 
 START, START_OK, TUNE, TUNE_OK, OPEN, OPEN_OK, CLOSE, CLOSE_OK = ((10, each) for each in (10, 11, 30, 31, 40, 41, 50, 51))
@@ -49,13 +50,8 @@ class AmqpAddress:
         return cls(parts.hostname, parts.port or (5671 if tls else 5672), user, password, vhost, tls)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """One message: its routing key, its message_id, and the size of its body in bytes."""
-
-    routing_key: bytes
-    message_id: bytes
-    size: int
+Delivered = tuple[bytes, bytes, int]
+"""One message: its routing key, its message_id, and the size of its body in bytes."""
 
 
 class Publisher:
@@ -121,7 +117,7 @@ class Reader:
         queue: str,
         exchange: str,
         bindings: Sequence[str],
-        prefetch: int = 2_000,
+        prefetch: int = PREFETCH,
         declares: bool = True,
     ) -> None:
         """Without `declares` it only opens a channel."""
@@ -163,14 +159,22 @@ class Reader:
                 self.out += _HEAD.pack(HEARTBEAT, 0, 0) + b"\xce"
             at += size + 8
         self._data = data[at:]
+        return found
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages that were taken since the last `acknowledge`."""
+        return self._tag - self._acked
+
+    def acknowledge(self) -> None:
+        """All that was taken, in one word."""
         if self._tag > self._acked:
             self._acked = self._tag
             self.out += _method(1, ACK, struct.pack(">QB", self._tag, 1))
-        return found
 
     def _delivered(self) -> Delivered:
         assert self._routing_key is not None
-        delivered, self._routing_key = Delivered(self._routing_key, self._message_id, self._size), None
+        delivered, self._routing_key = (self._routing_key, self._message_id, self._size), None
         return delivered
 
     def _method(self, channel: int, data: bytes, at: int, size: int) -> None:

@@ -5,9 +5,11 @@ the consumer. It ends, and deletes its queue, when stdin ends.
 """
 
 import asyncio
-import contextlib
 import json
+import select
+import socket
 import ssl
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -17,10 +19,21 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
-from bench.amqp_wire import AmqpAddress, AmqpRefused, Delivered, Reader
+from bench.amqp_wire import PREFETCH, AmqpAddress, AmqpRefused, Reader
 
 RECORD = np.dtype([("at", "<f8"), ("report", "u1"), ("vehicle", "S8"), ("id", "S36"), ("size", "<u4")])
 """When (seconds of the machine's monotonic clock), whether it is a VehicleStateRecorded, whose, its id, and its body's size."""
+
+_ROW = struct.Struct("<dB8s36sI")
+"""The same, one by one."""
+
+LOOK_EVERY_S = 0.002
+"""Between two looks at what came: a look costs as much as many messages do. What comes meanwhile counts from the look on."""
+
+TELL_EVERY_S = 0.05
+"""Between two acknowledgements, each of all that came, and two reports to whoever started it."""
+
+READ_BYTES = 1 << 20
 
 REPORT_TYPE = b"VehicleStateRecorded"
 SHUT_TIMEOUT_S = 5.0
@@ -41,7 +54,12 @@ def main() -> int:
     """Exit code: 0 done, 1 the connection was lost or refused; the reason is on stderr."""
     wanted = msgspec.json.decode(sys.stdin.buffer.readline(), type=Wanted)
     try:
-        asyncio.run(_run(wanted))
+        if wanted.amqp_url is None:
+            asyncio.run(_run(wanted))
+        else:
+            hands = _Hands(wanted.amqp_url, wanted)
+            hands.run()
+            hands.shut()
     except (OSError, AmqpRefused, ValueError, asyncio.IncompleteReadError) as error:
         print(f"the consumer's connection: {error}", file=sys.stderr)
         return 1
@@ -49,16 +67,14 @@ def main() -> int:
 
 
 async def _run(wanted: Wanted) -> None:
+    """The gateway's stream, until stdin ends."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(sys.stdin.fileno(), lambda: None if sys.stdin.buffer.read1(4096) else ended.set())  # type: ignore[union-attr]
-    reading = asyncio.create_task(_amqp(wanted, ended) if wanted.amqp_url else _events(wanted))
+    reading = asyncio.create_task(_events(wanted))
     waiting = asyncio.create_task(ended.wait())
     await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if ended.is_set() and wanted.amqp_url:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(reading, SHUT_TIMEOUT_S)
-    elif not reading.done():
+    if not reading.done():
         reading.cancel()
     waiting.cancel()
     if reading.done() and not reading.cancelled() and (error := reading.exception()) is not None:
@@ -70,54 +86,82 @@ def _say_ready() -> None:
     sys.stdout.buffer.flush()
 
 
-def _say(records: Any) -> None:
-    sys.stdout.buffer.write(records.tobytes())
+def _say(records: bytes) -> None:
+    sys.stdout.buffer.write(records)
     sys.stdout.buffer.flush()
 
 
-async def _amqp(wanted: Wanted, ended: asyncio.Event) -> None:
-    assert wanted.amqp_url is not None
-    address = AmqpAddress.parse(wanted.amqp_url)
-    tls = ssl.create_default_context() if address.tls else None
-    source, sink = await asyncio.open_connection(address.host, address.port, ssl=tls, limit=1 << 20)
-    reader = Reader(address, wanted.queue, wanted.exchange, wanted.bindings)
-    sink.write(reader.out)
-    reader.out = b""
-    ready = deleting = False
-    try:
-        while not reader.deleted:
-            if ended.is_set() and not deleting:
-                deleting = True
-                reader.delete()
-                sink.write(reader.out)
-                reader.out = b""
-            try:
-                data = await asyncio.wait_for(source.read(1 << 18), 0.2)
-            except TimeoutError:
-                continue
-            if not data:
-                raise OSError("RabbitMQ closed it")
-            now = time.monotonic()
-            delivered = reader.take(data)
-            if reader.out:
-                sink.write(reader.out)
-                reader.out = b""
-            if reader.consuming and not ready:
-                ready = True
-                _say_ready()
-            if delivered:
-                _say(_records(delivered, now))
-    finally:
-        sink.close()
+class _Hands:
+    """A consumer of RabbitMQ's: looks, takes what is there, acknowledges all of it in one word now and then."""
 
+    def __init__(self, amqp_url: str, wanted: Wanted) -> None:
+        address = AmqpAddress.parse(amqp_url)
+        self._line = socket.create_connection((address.host, address.port))
+        if address.tls:
+            self._line = ssl.create_default_context().wrap_socket(self._line, server_hostname=address.host)
+        self._line.settimeout(SHUT_TIMEOUT_S)
+        self._reader = Reader(address, wanted.queue, wanted.exchange, wanted.bindings)
+        self._records: list[bytes] = []
+        self._told_at = time.monotonic()
+        self._ready = False
+        self._poll = select.poll()
+        self._poll.register(self._line, select.POLLIN)
 
-def _records(delivered: list[Delivered], now: float) -> Any:
-    records = np.empty(len(delivered), dtype=RECORD)
-    records["at"] = now
-    for place, each in enumerate(delivered):
-        _, kind, vehicle = each.routing_key.split(b".", 2)
-        records[place] = (now, kind == REPORT_TYPE, vehicle, each.message_id, each.size)
-    return records
+    def run(self) -> None:
+        """Until stdin ends."""
+        stdin = sys.stdin.fileno()
+        self._poll.register(stdin, select.POLLIN)
+        while True:
+            self._send()
+            ready = self._poll.poll(1000 * TELL_EVERY_S if self._records else None)
+            if any(place == stdin for place, _ in ready) and not sys.stdin.buffer.read1(4096):  # type: ignore[union-attr]
+                self._poll.unregister(stdin)
+                return
+            if any(place != stdin for place, _ in ready):
+                self._take()
+                time.sleep(LOOK_EVERY_S)
+            if time.monotonic() - self._told_at >= TELL_EVERY_S:
+                self._tell()
+
+    def shut(self) -> None:
+        """Delete the queue and leave."""
+        self._reader.delete()
+        self._send()
+        give_up = time.monotonic() + SHUT_TIMEOUT_S
+        while not self._reader.deleted and time.monotonic() < give_up:
+            if self._poll.poll(200):
+                self._take()
+        self._tell()
+        self._line.close()
+
+    def _take(self) -> None:
+        data = self._line.recv(READ_BYTES)
+        if not data:
+            raise OSError("RabbitMQ closed it")
+        while isinstance(self._line, ssl.SSLSocket) and self._line.pending():
+            data += self._line.recv(READ_BYTES)
+        now = time.monotonic()
+        for routing_key, message_id, size in self._reader.take(data):
+            _, kind, vehicle = routing_key.split(b".", 2)
+            self._records.append(_ROW.pack(now, kind == REPORT_TYPE, vehicle, message_id, size))
+        if self._reader.unacknowledged >= PREFETCH // 4:
+            self._reader.acknowledge()
+        if self._reader.consuming and not self._ready:
+            self._ready = True
+            _say_ready()
+
+    def _tell(self) -> None:
+        """What has come since the last time, to RabbitMQ and to whoever started us."""
+        self._told_at = time.monotonic()
+        self._reader.acknowledge()
+        if self._records:
+            _say(b"".join(self._records))
+            self._records.clear()
+
+    def _send(self) -> None:
+        if self._reader.out:
+            self._line.sendall(self._reader.out)
+            self._reader.out = b""
 
 
 async def _events(wanted: Wanted) -> None:
@@ -132,7 +176,7 @@ async def _events(wanted: Wanted) -> None:
     if b" 200 " not in head.split(b"\r\n", 1)[0]:
         raise OSError(f"the gateway's event stream answers {head.split(chr(13).encode(), 1)[0].decode(errors='replace')}")
     _say_ready()
-    await _stream(source, lambda kind, event, size: _say(_event_record(kind, event, size)))
+    await _stream(source, lambda kind, event, size: _say(_event_record(kind, event, size).tobytes()))
 
 
 async def _stream(source: asyncio.StreamReader, say: Callable[[bytes, dict[str, Any], int], None]) -> None:
