@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import modeldb
 from bench.account import Added
 from bench.ledger import Ledger, event_id
-from bench.mqtt_wire import LeanLine
+from bench.mqtt_wire import LeanLine, Lines
 from bench.truth import Truth
 from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
@@ -37,7 +37,11 @@ DRIVE_LOOKS = 2_000
 
 JOURNAL = 1_000
 HANDSHAKES = 128
+STOP_TIMEOUT_S = 2.0
 ACK, STATE = 0x81, 0x02
+TAIL_BYTES = 10
+"""Seal and checksum."""
+
 _said_last: dict[UnitId, int] = {}
 """The last sequence number of each unit in this process: its next run goes on above it."""
 
@@ -70,9 +74,10 @@ def drive(brand: str, model: VehicleModel, seed: int) -> list[bytes]:
 
 @dataclass(slots=True, eq=False)
 class LeanUnit:
-    """One unit. `kept` are its frames without an Ack, by sequence number."""
+    """One unit. `frames` are the drive's without seal and checksum; `kept` are its frames without an Ack, by sequence number."""
 
     added: Added
+    unit: UnitId
     frames: Sequence[bytes]
     key: bytes
     sequence: int
@@ -82,10 +87,10 @@ class LeanUnit:
     kept: dict[int, bytes] = field(default_factory=dict)
     batch: list[bytes] = field(default_factory=list)
     last: bytes = b""
+    id_bytes: bytes = field(init=False)
 
-    @property
-    def unit(self) -> UnitId:
-        return self.added.record.unit
+    def __post_init__(self) -> None:
+        self.id_bytes = bytes.fromhex(self.unit.telematics_unit_id)
 
 
 class LeanFleet:
@@ -97,7 +102,8 @@ class LeanFleet:
         parts = urlsplit(broker)
         if parts.scheme != "mqtt":
             raise ValueError("the lean generator speaks mqtt://, not " + broker)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 1883
+        self._lines = Lines(parts.hostname or "127.0.0.1", parts.port or 1883)
+        self._looking: asyncio.Task[None] | None = None
         self._ledger, self._batch, self._pace = ledger, batch, connects_per_s
         self._handshakes = asyncio.Semaphore(HANDSHAKES)
         self._next_connect = 0.0
@@ -108,10 +114,11 @@ class LeanFleet:
         for place, each in enumerate(added):
             record = each.record
             if record.vehicle_model_id not in drives:
-                drives[record.vehicle_model_id] = drive(record.brand, models[record.vehicle_model_id], place)
+                recorded = drive(record.brand, models[record.vehicle_model_id], place)
+                drives[record.vehicle_model_id] = [data[:-TAIL_BYTES] for data in recorded]
             frames = drives[record.vehicle_model_id]
             first = max(int(time.time()), _said_last.get(record.unit, 0))
-            self._members.append(LeanUnit(each, frames, bytes.fromhex(record.seal_key), first, place))
+            self._members.append(LeanUnit(each, record.unit, frames, bytes.fromhex(record.seal_key), first, place))
         self.units = [member.unit for member in self._members]
         self.sent = self.connects = self.connect_failures = 0
         self.forgotten = 0
@@ -129,6 +136,7 @@ class LeanFleet:
 
     async def start(self, progress: Callable[[int], None]) -> None:
         """Connect all."""
+        self._looking = asyncio.create_task(self._lines.keep_looking())
         for member in self._members:
             self._connect(member)
         while any(member.connecting is not None for member in self._members) and self.connect_failures < 10 * len(self._members):
@@ -148,8 +156,10 @@ class LeanFleet:
             await asyncio.sleep(self._next_connect - now)
             try:
                 async with self._handshakes, asyncio.timeout(15):
-                    _, line = await loop.create_connection(lambda: self._line(member), self._host, self._port)
+                    line = self._line(member)
                     await line.opened()
+                    if not line.up:
+                        raise OSError("the broker closed the connection at once")
             except (OSError, TimeoutError):
                 self.connect_failures += 1
                 await asyncio.sleep(delay_s)
@@ -163,7 +173,9 @@ class LeanFleet:
 
     def _line(self, member: LeanUnit) -> LeanLine:
         record = member.added.record
-        return LeanLine(str(record.unit), record.password, lambda data: self._heard(member, data), lambda: self._lost(member))
+        return self._lines.dial(
+            str(record.unit), record.password, lambda data: self._heard(member, data), lambda: self._lost(member)
+        )
 
     def _lost(self, member: LeanUnit) -> None:
         member.line = None
@@ -202,8 +214,8 @@ class LeanFleet:
             member.line.publish(data)
 
     def _sealed(self, member: LeanUnit, at_ms: int) -> bytes:
-        said = bytearray(member.frames[member.turn % len(member.frames)][:-10])
-        said[4:12] = bytes.fromhex(member.unit.telematics_unit_id)
+        said = bytearray(member.frames[member.turn % len(member.frames)])
+        said[4:12] = member.id_bytes
         _MOMENT.pack_into(said, 12, member.sequence, at_ms // 1000, at_ms % 1000)
         _OLDEST.pack_into(said, 32, next(iter(member.kept), member.sequence))
         data = bytes(said)
@@ -229,7 +241,7 @@ class LeanFleet:
         """Bring the ledger up to date."""
         noted, self._ids = self._ids, []
         for member, sequence, data, at_ms in noted:
-            identity = event_id(member.added.record.vehicle_id, data[2:3] + data[12:-10])
+            identity = event_id(member.added.record.vehicle_id, data[2:3] + data[12:-TAIL_BYTES])
             self._ledger.attempt(member.unit, sequence, identity, at_ms)
 
     def nudge(self) -> None:
@@ -262,7 +274,11 @@ class LeanFleet:
                     await member.connecting
             if member.line is not None:
                 member.line.close()
-        await asyncio.sleep(0.2)
+        await self._lines.emptied(STOP_TIMEOUT_S)
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+            self._looking = None
 
     def last_look(self) -> int:
         """These units look at nothing."""

@@ -19,7 +19,6 @@
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from typing import Literal
@@ -69,9 +68,11 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
         return CAUSES[self.cause] + (f" ({self.reason})" if self.reason else "")
 
 
-@dataclass(slots=True)
-class Entry:
-    """One report. `seen_at` is when its event was observed first, in seconds of whatever clock the observer has."""
+class Entry(msgspec.Struct, gc=False):
+    """One report, which the garbage collector need not look through.
+
+    `seen_at` is when its event was observed first, in seconds of whatever clock the observer has.
+    """
 
     unit: UnitId
     sequence: int
@@ -84,6 +85,10 @@ class Entry:
     reason: Reason | None = None
 
 
+_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
+"""The digit of a UUID that says its variant (RFC 9562 section 4.1), of that of the digest."""
+
+
 @lru_cache(maxsize=1 << 17)
 def _vehicle(vehicle_id: str) -> bytes:
     return uuid.uuid5(VEHICLES, vehicle_id).bytes
@@ -92,8 +97,8 @@ def _vehicle(vehicle_id: str) -> bytes:
 def event_id(vehicle_id: str, record: bytes) -> str:
     """The id that the contract gives to the event of a captured record: uuid5 (RFC 9562 section 5.5) of vehicle and record."""
     digest = sha1(_vehicle(vehicle_id) + record, usedforsecurity=False).digest()
-    said = bytes((*digest[:6], digest[6] & 0x0F | 0x50, digest[7], digest[8] & 0x3F | 0x80, *digest[9:16])).hex()
-    return f"{said[:8]}-{said[8:12]}-{said[12:16]}-{said[16:20]}-{said[20:]}"
+    said = digest.hex()
+    return f"{said[:8]}-{said[8:12]}-5{said[13:16]}-{_VARIANT[said[16]]}{said[17:20]}-{said[20:32]}"
 
 
 class Ledger:
@@ -101,7 +106,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Entry] = {}
-        self._by_place: dict[tuple[UnitId, int], Entry] = {}
+        self._by_place: dict[UnitId, dict[int, Entry]] = {}
         self._strays: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -116,24 +121,27 @@ class Ledger:
         if entry is None:
             entry = self._by_id[event_id] = Entry(unit, sequence, event_id, at_ms)
             entry.deliveries = self._strays.pop(event_id, 0)
-            self._by_place[unit, sequence] = entry
+            self._by_place.setdefault(unit, {})[sequence] = entry
         return entry
+
+    def _at(self, unit: UnitId, sequence: int) -> Entry | None:
+        return self._by_place.get(unit, {}).get(sequence)
 
     def acknowledge(self, unit: UnitId, sequence: int) -> None:
         """The unit was told that the gateway holds it."""
-        entry = self._by_place.get((unit, sequence))
+        entry = self._at(unit, sequence)
         if entry is not None:
             entry.acknowledged = True
 
     def explain(self, unit: UnitId, sequence: int, cause: Cause, reason: Reason | None = None) -> None:
         """Say what became of a report, should nobody see its event."""
-        entry = self._by_place.get((unit, sequence))
+        entry = self._at(unit, sequence)
         if entry is not None:
             entry.cause, entry.reason = cause, reason
 
     def explain_unseen(self, unit: UnitId, sequence: int, reason: Reason) -> None:
         """The gateway has refused these bytes; that matters where the report did not get through another time."""
-        entry = self._by_place.get((unit, sequence))
+        entry = self._at(unit, sequence)
         if entry is not None and not entry.deliveries and entry.cause is None:
             entry.cause, entry.reason = "refused", reason
 

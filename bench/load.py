@@ -36,6 +36,9 @@ from bench.watcher import Watcher
 TURN_S = 0.004
 """How often the pacer looks at the clock."""
 
+TURNS_A_LOOK = 8
+"""Turns between two looks at what the consumer has: a second's worth at once would have frames wait for it."""
+
 FRAMES_A_TURN = 100
 """Frames said before the loop looks at its sockets again."""
 
@@ -200,7 +203,7 @@ class LoadRun:
         said_before = len(self.ledger)
         began = self._began = self.wall()
         try:
-            await self._pace(source, looks, vehicle_ids, began, stopping)
+            await self._pace(source, watcher, looks, vehicle_ids, began, stopping)
             lasted_s = self.wall() - began
             self._gather(source, watcher)
             after = self._read(meters, watcher)
@@ -223,11 +226,11 @@ class LoadRun:
         return self._result(started_at, lasted_s, spent, in_stages, commands, looks, found, refused, metrics_before, metrics)
 
     async def _pace(
-        self, source: Source, looks: StateLooks, vehicle_ids: list[str], began: float, stopping: asyncio.Event
+        self, source: Source, watcher: Watcher, looks: StateLooks, vehicle_ids: list[str], began: float, stopping: asyncio.Event
     ) -> None:
         """Say each frame when it is due; what is late is said as fast as the source can, as of the time when it was due."""
         taken, storms, duration = 0.0, self.schedule.storms, self.schedule.duration_s
-        give_up, said, due_in_all = began + duration + max(GRACE_S, GRACE_SHARE * duration), 0, 0
+        give_up, said, due_in_all, turns = began + duration + max(GRACE_S, GRACE_SHARE * duration), 0, 0, 0
         while taken < duration and not stopping.is_set() and self.wall() < give_up:
             until = min(self.wall() - began, duration)
             if storms and until >= storms[0]:
@@ -247,6 +250,9 @@ class LoadRun:
                     if stopping.is_set() or now > give_up:
                         break
             self._lag_recent.record(lags)
+            turns += 1
+            if not turns % TURNS_A_LOOK:
+                self._gather(source, watcher)
             await asyncio.sleep(TURN_S)
         if not stopping.is_set():
             rest, _ = self.schedule.take(duration, taken)

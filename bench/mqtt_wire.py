@@ -1,9 +1,16 @@
-"""The few words of MQTT 3.1.1 that a lean generator says: one asyncio.Protocol a unit, nothing that the load does not need."""
+"""The few words of MQTT 3.1.1 that a lean generator says: a bare socket a unit, all of them looked at together now and then.
+
+An event loop that wakes for each PUBACK costs more than all that is said. What comes down here waits in the sockets until the
+next look, and what is to be answered goes with what is said next.
+"""
 
 import asyncio
+import contextlib
+import selectors
+import socket
 import struct
 from collections.abc import Callable
-from typing import cast
+from functools import cache
 
 from devices.packets import CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, packet, text
 
@@ -11,6 +18,13 @@ QOS_1_RETAIN = 0x33
 QOS_1 = 0x32
 CLEAN_OFF_USER_PASSWORD_WILL = 0xEC
 """User name, password, will retained with QoS 1, and a persistent session."""
+
+LOOK_EVERY_S = 0.1
+LOOK_OPENING_S = 0.001
+"""While lines are being opened, which goes in several steps."""
+
+READ_BYTES = 1 << 16
+_MID = struct.Struct(">H")
 
 
 class ConnectRefused(OSError):
@@ -21,45 +35,149 @@ class ConnectRefused(OSError):
         self.code = code
 
 
-class LeanLine(asyncio.Protocol):
+class Lines:
+    """Lines to one broker. `look` has to be called again and again; `keep_looking` does."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._addresses: list[tuple[int, tuple[str | int, ...]]] = []
+        self.selector = selectors.DefaultSelector()
+        self.opening = 0
+        self.owing: list[LeanLine] = []
+
+    def dial(self, name: str, password: str, on_down: Callable[[bytes], None], on_lost: Callable[[], None]) -> "LeanLine":
+        """A new line; await its `opened`. Raises OSError."""
+        if not self._addresses:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self._addresses = [(family, address) for family, _, _, _, address in found]
+        family, address = self._addresses[0]
+        line = LeanLine(self, socket.socket(family, socket.SOCK_STREAM), name, password, on_down, on_lost)
+        line.call(address)
+        return line
+
+    def passed_over(self) -> None:
+        """This address did not answer: the next one is next."""
+        self._addresses.append(self._addresses.pop(0))
+
+    def look(self) -> None:
+        """Say what is owed, and take what came on all lines."""
+        owing, self.owing = self.owing, []
+        for line in owing:
+            line.answer()
+        for key, events in self.selector.select(0):
+            line = key.data
+            if events & selectors.EVENT_WRITE:
+                line.writable()
+            if events & selectors.EVENT_READ:
+                line.readable()
+
+    async def keep_looking(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_OPENING_S if self.opening else LOOK_EVERY_S)
+
+    async def emptied(self, within_s: float) -> None:
+        """Until all that were closed are gone, and no longer than that."""
+        steps = round(within_s / 0.02)
+        while self.selector.get_map() and steps:
+            self.look()
+            steps -= 1
+            await asyncio.sleep(0.02)
+
+
+class LeanLine:
     """A unit's connection. `on_down` hears its payloads; `on_lost` that the line is gone, unless we closed it.
 
     `published` and `acknowledged` count what was said and what the broker has confirmed.
     """
 
-    def __init__(self, name: str, password: str, on_down: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
+    __slots__ = (
+        "_answers", "_called", "_closing", "_down", "_lines", "_mid", "_name", "_on_down", "_on_lost", "_opening",
+        "_password", "_presence", "_ready", "_rest", "_socket", "_unsent", "_up", "acknowledged", "published", "up",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        lines: Lines,
+        made: socket.socket,
+        name: str,
+        password: str,
+        on_down: Callable[[bytes], None],
+        on_lost: Callable[[], None],
+    ) -> None:
         topic = "v1/" + name
-        self._name, self._password = name, password
+        self._lines, self._name, self._password = lines, name, password
         self._up, self._presence, self._down = text(topic + "/up"), text(topic + "/presence"), topic + "/down"
         self._on_down, self._on_lost = on_down, on_lost
-        self._rest = b""
+        self._rest = self._answers = self._unsent = b""
         self._mid = 0
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._transport: asyncio.Transport | None = None
-        self._closing = False
+        self._ready.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be waiting for it any more
+        self._socket: socket.socket | None = made
+        self._called = self._closing = self._opening = False
+        self.up = False
+        """Whether the broker has let it in and it is subscribed."""
         self.published = self.acknowledged = 0
 
-    @property
-    def up(self) -> bool:
-        """Whether the broker has let it in and it is subscribed."""
-        return self._ready.done() and not self._closing and self._transport is not None
+    def call(self, address: tuple[str | int, ...]) -> None:
+        """Begin to connect. Raises OSError."""
+        assert self._socket is not None
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                self._socket.connect(address)
+        except OSError:
+            self._socket.close()
+            self._lines.passed_over()
+            raise
+        self._lines.selector.register(self._socket, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
+        self._opening = True
+        self._lines.opening += 1
 
     async def opened(self) -> None:
         """Until it may speak. Raises ConnectRefused or OSError."""
-        await self._ready
+        try:
+            await self._ready
+        except asyncio.CancelledError:
+            self.drop()
+            raise
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Log in."""
-        self._transport = cast(asyncio.Transport, transport)
-        head = text("MQTT") + bytes((4, CLEAN_OFF_USER_PASSWORD_WILL)) + struct.pack(">H", 120)
-        will = self._presence + text(b"offline")
-        self._transport.write(packet(CONNECT << 4, head + text(self._name) + will + text(self._name) + text(self._password)))
+    def writable(self) -> None:
+        """There is room in the socket: at the first time, because the call was answered."""
+        if self._socket is None:
+            return
+        if not self._called:
+            if code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._lines.passed_over()
+                self._gone(OSError(code, "no connection to the broker"))
+                return
+            self._called = True
+            head = text("MQTT") + bytes((4, CLEAN_OFF_USER_PASSWORD_WILL)) + struct.pack(">H", 120)
+            will = self._presence + text(b"offline")
+            self._unsent += packet(CONNECT << 4, head + text(self._name) + will + text(self._name) + text(self._password))
+        unsent, self._unsent = self._unsent, b""
+        self._lines.selector.modify(self._socket, selectors.EVENT_READ, self)
+        self._write(unsent)
 
-    def data_received(self, data: bytes) -> None:
+    def readable(self) -> None:
         """Take what came, packet by packet."""
-        data = self._rest + data if self._rest else data
-        at, end = 0, len(data)
-        answers = b""
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._gone(error)
+            return
+        if not data:
+            self._gone(OSError("the broker closed the connection"))
+            return
+        if self._rest:
+            data = self._rest + data
+        at, end, owed = 0, len(data), self._answers
         while end - at >= 2:
             body, length, shift = at + 1, 0, 0
             while body < end:
@@ -76,73 +194,104 @@ class LeanLine(asyncio.Protocol):
             if kind == PUBACK:
                 self.acknowledged += 1
             elif kind == PUBLISH:
-                answers += self._published(data[at], data[body : body + length])
+                self._published(data[at], data[body : body + length])
             else:
                 self._said(kind, data[body : body + length])
             at = body + length
         self._rest = data[at:]
-        if answers and self._transport is not None:
-            self._transport.write(answers)
+        if self._answers and not owed:
+            self._lines.owing.append(self)
 
-    def _published(self, first: int, body: bytes) -> bytes:
+    def _published(self, first: int, body: bytes) -> None:
         after = 2 + int.from_bytes(body[:2], "big")
-        answer = b""
         if first & 0x06:
-            answer = b"\x40\x02" + body[after : after + 2]
+            self._answers += b"\x40\x02" + body[after : after + 2]
             after += 2
         self._on_down(body[after:])
-        return answer
 
     def _said(self, kind: int, body: bytes) -> None:
-        assert self._transport is not None
         if kind == CONNACK:
             if body[1]:
-                self._fail(ConnectRefused(body[1]))
-                self._transport.close()
+                self._gone(ConnectRefused(body[1]))
             else:
-                self._transport.write(packet(SUBSCRIBE << 4 | 2, b"\x00\x01" + text(self._down) + b"\x01"))
-        elif kind == SUBACK:
-            self._transport.write(packet(QOS_1_RETAIN, self._presence + self._next_mid() + b"online"))
-            if not self._ready.done():
-                self._ready.set_result(None)
+                self._write(packet(SUBSCRIBE << 4 | 2, b"\x00\x01" + text(self._down) + b"\x01"))
+        elif kind == SUBACK and not self._ready.done():
+            self._write(packet(QOS_1_RETAIN, self._presence + self._next_mid() + b"online"))
+            self._decided()
+            self.up = True
+            self._ready.set_result(None)
 
     def publish(self, payload: bytes) -> None:
         """On `up`, QoS 1."""
-        if self._transport is not None and not self._closing:
-            self._transport.write(packet(QOS_1, self._up + self._next_mid() + payload))
+        if self.up:
+            answers, self._answers = self._answers, b""
+            head = _publish_head(len(self._up) + 2 + len(payload))
+            self._write(b"".join((answers, head, self._up, self._next_mid(), payload)))
             self.published += 1
+
+    def answer(self) -> None:
+        """Say what is owed to the broker, if it has not gone with something else."""
+        if self._answers and self._socket is not None:
+            answers, self._answers = self._answers, b""
+            self._write(answers)
 
     def ping(self) -> None:
         """Say that we are there: the broker wants to hear something every two minutes."""
-        if self._transport is not None:
-            self._transport.write(bytes((PINGREQ << 4, 0)))
+        if self.up:
+            self._write(bytes((PINGREQ << 4, 0)))
 
     def close(self) -> None:
-        """Say `offline` and leave in good order."""
-        if self._transport is not None and not self._closing:
-            self._transport.write(packet(QOS_1_RETAIN, self._presence + self._next_mid() + b"offline"))
-            self._transport.write(bytes((DISCONNECT << 4, 0)))
-            self._closing = True
-            self._transport.close()
+        """Say `offline` and leave in good order: the broker closes, then we do."""
+        if self.up:
+            self._write(packet(QOS_1_RETAIN, self._presence + self._next_mid() + b"offline") + bytes((DISCONNECT << 4, 0)))
+            self.up, self._closing = False, True
 
     def drop(self) -> None:
         """Let go without a word: the broker sends the will."""
         self._closing = True
-        if self._transport is not None:
-            self._transport.abort()
+        self._gone(OSError("dropped"))
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def _write(self, data: bytes) -> None:
+        if self._socket is None:
+            return
+        if self._unsent:
+            self._unsent += data
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._gone(error)
+            return
+        if sent < len(data):
+            self._unsent = data[sent:]
+            self._lines.selector.modify(self._socket, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
+
+    def _gone(self, error: OSError) -> None:
         """The line is gone."""
-        self._transport = None
-        if not self._ready.done():
-            self._fail(OSError(str(error) if error else "the broker closed the connection"))
-        elif not self._closing:
-            self._on_lost()
-
-    def _fail(self, error: OSError) -> None:
+        if self._socket is None:
+            return
+        self._lines.selector.unregister(self._socket)
+        self._socket.close()
+        self._socket = None
+        self.up = False
+        self._decided()
         if not self._ready.done():
             self._ready.set_exception(error)
+        elif not self._closing and not self._ready.cancelled():
+            self._on_lost()
+
+    def _decided(self) -> None:
+        self._lines.opening -= self._opening
+        self._opening = False
 
     def _next_mid(self) -> bytes:
         self._mid = self._mid % 0xFFFF + 1
-        return struct.pack(">H", self._mid)
+        return _MID.pack(self._mid)
+
+
+@cache
+def _publish_head(length: int) -> bytes:
+    """The first bytes of a PUBLISH with QoS 1 of such a remaining length."""
+    return packet(QOS_1, bytes(length))[: -length or None]

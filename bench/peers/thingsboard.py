@@ -23,7 +23,7 @@ from bench.lab import Server, mosquitto
 from bench.latency import Histogram
 from bench.loops import loop_factory
 from bench.meters import Meters
-from bench.mqtt_wire import LeanLine
+from bench.mqtt_wire import LeanLine, Lines
 from bench.peers.compare import OPEN_BROKER_LINES
 
 DEVICES, SECONDS, SETTLE_S, QUIET_S = 200, 10.0, 15.0, 6.0
@@ -105,7 +105,9 @@ async def measure(python: str, rates: list[int]) -> list[dict[str, Any]]:
         stack.callback(gateway.stop)
         gateway.start()
         await asyncio.sleep(SETTLE_S)
-        lines = [await _line(units.port, place) for place in range(DEVICES)]
+        wires = Lines("127.0.0.1", units.port)
+        looking = asyncio.create_task(wires.keep_looking())
+        lines = [await _line(wires, place) for place in range(DEVICES)]
         meters, index = Meters({"gateway": gateway.pid}), 0
         for rate in rates:
             stand_in.latencies, before, cpu = Histogram(), stand_in.records, meters.look()["gateway"].cpu_s
@@ -137,16 +139,17 @@ async def measure(python: str, rates: list[int]) -> list[dict[str, Any]]:
             print(json.dumps(row), file=sys.stderr, flush=True)
             if not records:
                 print(gateway.output[-1500:], file=sys.stderr)
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
         for line in lines:
             line.close()
+        await wires.emptied(1.0)
+        for task in (serving, looking):
+            task.cancel()
+        await asyncio.gather(serving, looking, return_exceptions=True)
     return rows
 
 
-async def _line(port: int, place: int) -> LeanLine:
-    made = LeanLine(f"D/{place:05}", "-", lambda data: None, lambda: None)
-    await asyncio.get_running_loop().create_connection(lambda: made, "127.0.0.1", port)
+async def _line(wires: Lines, place: int) -> LeanLine:
+    made = wires.dial(f"D/{place:05}", "-", lambda data: None, lambda: None)
     await made.opened()
     return made
 
