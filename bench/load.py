@@ -36,8 +36,11 @@ from bench.watcher import Watcher
 TURN_S = 0.004
 """How often the pacer looks at the clock."""
 
-TURNS_A_LOOK = 8
-"""Turns between two looks at what the consumer has: a second's worth at once would have frames wait for it."""
+STRETCH_S = 0.1
+"""For how long ahead the moments of frames are worked out together."""
+
+LOOK_S = 0.03
+"""Between two looks at what the consumer has: a second's worth at once would have frames wait for it."""
 
 FRAMES_A_TURN = 100
 """Frames said before the loop looks at its sockets again."""
@@ -103,6 +106,7 @@ class LoadRun:
         self.series: list[Second] = []
         self.events = Histogram()
         self._recent, self._lag, self._lag_recent = Histogram(), Histogram(), Histogram()
+        self._latencies, self._lags = list[float](), list[float]()
         self._offset = time.time() - time.monotonic()
         self._seen = self._all_events = self._bytes = 0
         self._began = float("inf")
@@ -229,31 +233,34 @@ class LoadRun:
         self, source: Source, watcher: Watcher, looks: StateLooks, vehicle_ids: list[str], began: float, stopping: asyncio.Event
     ) -> None:
         """Say each frame when it is due; what is late is said as fast as the source can, as of the time when it was due."""
-        taken, storms, duration = 0.0, self.schedule.storms, self.schedule.duration_s
-        give_up, said, due_in_all, turns = began + duration + max(GRACE_S, GRACE_SHARE * duration), 0, 0, 0
-        while taken < duration and not stopping.is_set() and self.wall() < give_up:
-            until = min(self.wall() - began, duration)
-            if storms and until >= storms[0]:
+        storms, duration = self.schedule.storms, self.schedule.duration_s
+        give_up, taken, said, due_in_all = duration + max(GRACE_S, GRACE_SHARE * duration), 0.0, 0, 0
+        when, who, place, look_at = list[float](), list[int](), 0, 0.0
+        while not stopping.is_set() and (elapsed := self.wall() - began) < give_up:
+            if storms and elapsed >= storms[0]:
                 storms.pop(0)
                 source.storm()
-            when, who = self.schedule.take(until, taken)
-            taken, due_in_all, lags = until, due_in_all + len(when), []
-            for place, (at, unit) in enumerate(zip(when.tolist(), who.tolist(), strict=True), 1):
-                due = began + at
+            if place == len(when) and taken <= elapsed:
+                if taken >= duration:
+                    break
+                until = min(taken + STRETCH_S, duration)
+                moments, units = self.schedule.take(until, taken)
+                when, who = moments.tolist(), units.tolist()
+                taken, place, due_in_all = until, 0, due_in_all + len(when)
+            first, last = place, min(len(when), place + FRAMES_A_TURN)
+            while place < last and when[place] <= elapsed:
+                due, unit = began + when[place], who[place]
                 source.say(unit, due)
-                said += 1
                 now = self.wall()
-                lags.append(1000 * (now - due))
+                self._lags.append(1000 * (now - due))
                 looks.captured(vehicle_ids[unit], due, now)
-                if not place % FRAMES_A_TURN:
-                    await asyncio.sleep(0)
-                    if stopping.is_set() or now > give_up:
-                        break
-            self._lag_recent.record(lags)
-            turns += 1
-            if not turns % TURNS_A_LOOK:
+                place += 1
+            said += place - first
+            if elapsed >= look_at:
+                look_at = elapsed + LOOK_S
                 self._gather(source, watcher)
-            await asyncio.sleep(TURN_S)
+            late = taken < min(elapsed, duration) or place == first + FRAMES_A_TURN
+            await asyncio.sleep(0 if late else TURN_S)
         if not stopping.is_set():
             rest, _ = self.schedule.take(duration, taken)
             self._unsaid = due_in_all + len(rest) - said
@@ -264,7 +271,7 @@ class LoadRun:
         records = watcher.take()
         if not len(records):
             return 0
-        latencies, ours = [], 0
+        latencies, ours = self._latencies, 0
         for at, is_report, vehicle, event_id, size in records.tolist():
             if vehicle not in self._vehicles:
                 continue
@@ -277,9 +284,14 @@ class LoadRun:
                     self._began - 0.001 <= due < at + self._offset + 1
                 ):  # not what was said on connecting, nor by a clock gone wrong
                     latencies.append(1000 * (at + self._offset - due))
-        self._recent.record(latencies)
         self._all_events += ours
         return ours
+
+    def _put_down(self) -> None:
+        """Count the latencies and lags that were noted."""
+        self._recent.record(self._latencies)
+        self._lag_recent.record(self._lags)
+        self._latencies, self._lags = [], []
 
     async def _count(self, source: Source, watcher: Watcher, commands: Commands, meters: Meters) -> None:
         """A line of the series each second."""
@@ -294,6 +306,7 @@ class LoadRun:
             readings = self._read(meters, watcher)
             cpu = {name: 100 * (readings[name].cpu_s - last[name].cpu_s) / passed for name in readings if name in last}
             last = readings
+            self._put_down()
             recent, self._recent = self._recent, Histogram()
             self.events.add(recent)
             lag, self._lag_recent = self._lag_recent, Histogram()
@@ -389,6 +402,7 @@ class LoadRun:
         metrics_before: Mapping[str, float],
         metrics: Mapping[str, float],
     ) -> Result:
+        self._put_down()
         self.events.add(self._recent)
         self._lag.add(self._lag_recent)
         sent, events = in_stages

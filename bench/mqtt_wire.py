@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from devices.packets import CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, packet, text
 
@@ -40,7 +41,7 @@ class Lines:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._addresses: list[tuple[int, tuple[str | int, ...]]] = []
+        self._addresses: list[tuple[int, Any]] = []
         self.selector = selectors.DefaultSelector()
         self.opening = 0
         self.owing: list[LeanLine] = []
@@ -120,7 +121,7 @@ class LeanLine:
         """Whether the broker has let it in and it is subscribed."""
         self.published = self.acknowledged = 0
 
-    def call(self, address: tuple[str | int, ...]) -> None:
+    def call(self, address: Any) -> None:
         """Begin to connect. Raises OSError."""
         assert self._socket is not None
         self._socket.setblocking(False)
