@@ -27,7 +27,7 @@ from modeldb.model import VehicleModel
 from protocols.checksums import crc16_ccitt_false
 from protocols.cloudboxx import SYNC
 from protocols.codec import UnitId
-from protocols.seal import seal
+from protocols.seal import Sealer
 
 DRIVE_FRAMES = 16
 DRIVE_STEP_MS = 1_000
@@ -79,7 +79,7 @@ class LeanUnit:
     added: Added
     unit: UnitId
     frames: Sequence[bytes]
-    key: bytes
+    sealer: Sealer
     sequence: int
     turn: int = 0
     line: LeanLine | None = None
@@ -118,7 +118,7 @@ class LeanFleet:
                 drives[record.vehicle_model_id] = [data[:-TAIL_BYTES] for data in recorded]
             frames = drives[record.vehicle_model_id]
             first = max(int(time.time()), _said_last.get(record.unit, 0))
-            self._members.append(LeanUnit(each, record.unit, frames, bytes.fromhex(record.seal_key), first, place))
+            self._members.append(LeanUnit(each, record.unit, frames, Sealer(bytes.fromhex(record.seal_key)), first, place))
         self.units = [member.unit for member in self._members]
         self.sent = self.connects = self.connect_failures = 0
         self.forgotten = 0
@@ -219,7 +219,7 @@ class LeanFleet:
         _MOMENT.pack_into(said, 12, member.sequence, at_ms // 1000, at_ms % 1000)
         _OLDEST.pack_into(said, 32, next(iter(member.kept), member.sequence))
         data = bytes(said)
-        data += seal(data, member.key)
+        data += member.sealer.seal(data)
         return data + crc16_ccitt_false(data).to_bytes(2, "little")
 
     def _forget(self, member: LeanUnit) -> None:

@@ -180,6 +180,10 @@ class LeanLine:
             data = self._rest + data
         at, end, owed = 0, len(data), self._answers
         while end - at >= 2:
+            if data[at] == PUBACK << 4 and data[at + 1] == 2 and end - at >= 4:  # most of what comes
+                self.acknowledged += 1
+                at += 4
+                continue
             body, length, shift = at + 1, 0, 0
             while body < end:
                 group = data[body]
@@ -192,9 +196,7 @@ class LeanLine:
             if end - body < length:
                 break
             kind = data[at] >> 4
-            if kind == PUBACK:
-                self.acknowledged += 1
-            elif kind == PUBLISH:
+            if kind == PUBLISH:
                 self._published(data[at], data[body : body + length])
             else:
                 self._said(kind, data[body : body + length])
