@@ -10,7 +10,9 @@ from bench.account import Account, AccountError
 from bench.latency import Histogram
 
 ANSWERED_BY_VEHICLE = (200, 422)
-LOOK_EVERY_S = 0.005
+LOOK_EVERY_S, LOOK_SHARE = 0.005, 0.1
+"""How often a vehicle is looked at: the longer it takes, the less often, so that the looks are no load of their own."""
+
 LOOK_FOR_S = 10.0
 COMMAND_TIMEOUT_S = 10
 CHUNK_S = 0.01
@@ -86,7 +88,7 @@ class StateLooks:
                 if newest(state) >= round(at_s, 3):
                     self.latencies.record(1000 * (wall() - at_s))
                     break
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(max(LOOK_EVERY_S, LOOK_SHARE * (wall() - at_s)))
 
 
 def newest(state: dict[str, Any]) -> float:
