@@ -136,7 +136,7 @@ async def measured(port: int, count: int, seconds: float, moving: bool) -> dict[
     empty_mib = resident_mib()
     fleet = Fleet(records(count, moving), f"mqtt://127.0.0.1:{port}", seed=1, intervals=Intervals(1, 1, 900))
     made_mib, began = resident_mib(), time.monotonic()
-    fleet.start(spread_s=1.0)
+    fleet.start()
     while fleet.online < count:
         if time.monotonic() - began > CONNECT_TIMEOUT_S:
             raise TimeoutError(f"only {fleet.online} of {count} units are online: {fleet.tally}")

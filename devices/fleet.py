@@ -34,12 +34,20 @@ CONNECTS_PER_S = 2_000
 HANDSHAKES = 64
 """Connects under way at the same time."""
 
+STARTING = 1_000
+"""Units that are switched on and have no line yet: more of them are switched on as lines come up. Units that report already
+would not leave a busy process the time to get the rest onto theirs."""
+
+STARTING_EVERY_S = 3.0
+"""... and so many more this often where no lines come up: a broker that is away keeps no unit from recording."""
+
+STARTING_LOOK_S = 0.02
 FLASH_RETRY_MS = 1_000
 PUNCTUAL_MS = 10_000
 """How late a tick may be and still stand for the moment when it was due: a busy process does not thin out what units report."""
 
-TICKS_PER_TURN = 200
-"""Units that are ticked before the loop looks at its sockets again."""
+TICKS_PER_TURN = 50
+"""Units that are ticked before the loop looks at its sockets again: some 10 ms."""
 
 HEAP_SLACK = 8
 """Entries a unit that may stand in the heap, all but one outdated, before it is cleared up."""
@@ -131,6 +139,8 @@ class Fleet:
         self._handshakes = asyncio.Semaphore(HANDSHAKES)
         self._next_connect_at = 0.0
         self._stopping = False
+        self._starting: asyncio.Task[None] | None = None
+        self._on = 0
 
     @property
     def online(self) -> int:
@@ -179,14 +189,30 @@ class Fleet:
         """Have a unit look at its vehicle now: somebody did something to either."""
         self.let(member, member.firmware.tick)
 
-    def start(self, spread_s: float = 0.0) -> None:
-        """Switch every unit on, one after the other within `spread_s`."""
-        now_ms = self._now_ms()
-        for place, member in enumerate(self.members):
-            if spread_s:
-                self._schedule(member, now_ms + round(1000 * spread_s * place / len(self.members)))
-            else:
-                self.let(member, member.firmware.tick)
+    def start(self) -> None:
+        """Switch every unit on: at once, save for many (see STARTING)."""
+        self._switch_on(STARTING)
+        if self._on < len(self.members):
+            self._starting = asyncio.create_task(self._keep_starting())
+
+    def _switch_on(self, count: int) -> None:
+        """So many more of those that are off."""
+        first, self._on = self._on, self._on + count
+        for member in self.members[first : self._on]:
+            self.let(member, member.firmware.tick)
+
+    async def _keep_starting(self) -> None:
+        """Until all are switched on."""
+        clock, moved_at, lines = asyncio.get_running_loop().time, 0.0, -1
+        while self._on < len(self.members):
+            before, lines = lines, self.tally.connects - self.tally.lines_lost
+            if lines != before:
+                moved_at = clock()
+            stuck = clock() - moved_at >= STARTING_EVERY_S
+            if stuck:
+                moved_at = clock()
+            self._switch_on(STARTING if stuck else max(0, STARTING - (self._on - lines)))
+            await asyncio.sleep(STARTING_LOOK_S)
 
     def look(self) -> None:
         """Have every unit look at its vehicle now: what somebody does to a vehicle is on no schedule."""
@@ -196,6 +222,8 @@ class Fleet:
     async def stop(self) -> None:
         """Say `offline` for every unit and disconnect, within a few seconds."""
         self._stopping = True
+        if self._starting is not None:
+            self._starting.cancel()
         if self._timer is not None:
             self._timer.cancel()
         everybody = self._everybody()

@@ -195,6 +195,30 @@ async def test_units_come_back_after_the_broker_was_killed_and_lose_nothing(brok
         assert fleet.tally.lines_lost >= 20
 
 
+async def test_of_many_units_the_next_are_switched_on_as_lines_come_up(
+    broker: MosquittoBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devices.fleet.STARTING", 10)
+    monkeypatch.setattr("devices.fleet.STARTING_EVERY_S", 30.0)
+    ahead = []
+    async with running(Fleet(records(30, "DE"), broker.url, intervals=Intervals(1, 1, 900))) as fleet:
+
+        def seen() -> bool:
+            ahead.append(sum(member.at_ms > 0 and member.line is None for member in fleet.members))
+            return fleet.online == 30
+
+        await eventually(seen, 30, "all units online")
+    assert 0 < max(ahead) <= 10
+
+
+async def test_many_units_that_find_no_broker_are_switched_on_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devices.fleet.STARTING", 4)
+    monkeypatch.setattr("devices.fleet.STARTING_EVERY_S", 0.1)
+    async with running(Fleet(records(12, "DF"), f"mqtt://127.0.0.1:{free_port()}")) as fleet:
+        assert sum(member.at_ms > 0 for member in fleet.members) == 4
+        await eventually(lambda: all(member.at_ms > 0 for member in fleet.members), 20, "all units switched on")
+
+
 async def test_one_connection_a_unit_however_often_the_line_is_lost(broker: MosquittoBroker) -> None:
     async with running(Fleet(records(3, "CC"), broker.url)) as fleet:
         for _ in range(3):
