@@ -11,7 +11,7 @@ setup(
             [f"{HOTPATH}/kernel.c"],
             depends=[
                 f"{HOTPATH}/{name}.h"
-                for name in ("crc", "fold", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sha", "walk")
+                for name in ("crc", "fold", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sha", "tell", "walk")
             ],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
             optional=True,

@@ -52,15 +52,17 @@ def shown(state: State) -> dict[str, dict[str, Any]]:
     return {key: {"timestamp": timestamp(said.at), "value": said.value} for key, said in state.items()}
 
 
-def recording(state: State, reported: Mapping[str, Any], at: int, late: bool) -> Written:
-    """The body of a VehicleStateRecorded: the whole `state` with the report in it, and what was `reported`.
+def recording(state: State, reported: Mapping[str, Any], at: int, late: bool, told: bytes = b"") -> Written:
+    """The body of a VehicleStateRecorded: the whole `state` with the report in it, and what was `reported`; `told` is that as it
+    is shown, where somebody has written it already.
 
     Of a report that is not late the state says what the report says, so that it is written once and stands in both places.
     """
-    stamp = timestamp(at)
-    told = _encoder.encode({key: _Shown(stamp, value) for key, value in reported.items()})
+    if not told:
+        stamp = timestamp(at)
+        told = _encoder.encode({key: _Shown(stamp, value) for key, value in reported.items()})
     if type(state) is Snapshot and not late and state.values_by_key is reported:
-        return Written(b'{"vehicle_state":%b,"changed":%b,"late":false}' % (told, told))
+        return Written(b'"vehicle_state":', told, b',"changed":', told, b',"late":false}')
     rest = state.keys() if late else [] if len(state) == len(reported) else [key for key in state if key not in reported]
     others = _encoder.encode({key: _Shown(timestamp(state[key].at), state[key].value) for key in rest}) if rest else _EMPTY
     if late or told == _EMPTY:
@@ -69,18 +71,18 @@ def recording(state: State, reported: Mapping[str, Any], at: int, late: bool) ->
         whole = told
     else:
         whole = b"%b,%b" % (told[:-1], others[1:])
-    return Written(b'{"vehicle_state":%b,"changed":%b,"late":%b}' % (whole, told, b"true" if late else b"false"))
+    return Written(b'"vehicle_state":', whole, b',"changed":', told, b',"late":true}' if late else b',"late":false}')
 
 
-def merged(before: State, reported: Mapping[str, Any], at: int, order: int, late: bool = True) -> State:
+def merged(before: State, reported: Mapping[str, Any], at: int, order: int, late: bool = True, mark: bytes = b"") -> State:
     """The state after a report. No property goes back to what an older report said of it.
 
-    A report that is not `late` is older than none before it.
+    A report that is not `late` is older than none before it. `mark` is the report's own, if it has one (`Snapshot`).
     """
     if not late and len(reported) >= len(before) > 0:
         said = before.values_by_key if type(before) is Snapshot else before
         if said.keys() <= reported.keys():
-            return Snapshot(reported, at, order)
+            return Snapshot(reported, at, order, mark)
     state = dict(before)
     if not late:
         state.update({key: Recorded(value, at, order) for key, value in reported.items()})
@@ -99,6 +101,8 @@ def changed(before: State, after: State, occasion: Occasion, reported: Iterable[
     """
     moved = after if reported is None else reported
     if type(before) is Snapshot and type(after) is Snapshot:
+        if before.mark and before.mark == after.mark:
+            return
         was_said, is_said = before.values_by_key, after.values_by_key
         moved = [key for key in CHANGED_EVENTS if key in is_said and was_said.get(key) != is_said[key]]
     for key in moved:

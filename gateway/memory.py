@@ -72,12 +72,15 @@ class Recorded(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Snapshot(Mapping[str, Recorded]):
-    """A state of which one report has said everything, as most do: the values by property, all of one moment."""
+    """A state of which one report has said everything, as most do: the values by property, all of one moment.
 
-    __slots__ = ("at", "order", "values_by_key")
+    Two states with one `mark` differ in no property with an event of its own; b"": nobody has marked it.
+    """
 
-    def __init__(self, values_by_key: Mapping[str, Any], at: int, order: int) -> None:
-        self.values_by_key, self.at, self.order = values_by_key, at, order
+    __slots__ = ("at", "mark", "order", "values_by_key")
+
+    def __init__(self, values_by_key: Mapping[str, Any], at: int, order: int, mark: bytes = b"") -> None:
+        self.values_by_key, self.at, self.order, self.mark = values_by_key, at, order, mark
 
     def __getitem__(self, key: str) -> Recorded:
         return Recorded(self.values_by_key[key], self.at, self.order)

@@ -15,6 +15,7 @@ from protocols.hotpath import BINDINGS, Decoder, Rows, path_in_use
 from protocols.hotpath.binding import Brief
 from protocols.hotpath.bulk import Batch
 from protocols.hotpath.kernels import Path
+from protocols.hotpath.told import Said as Shown
 from protocols.keys import UnitKeys
 
 NOBODY = -1
@@ -136,10 +137,11 @@ class _Reading:
             if status:
                 found.append(self._slow(number, vehicle))
                 continue
-            known, generation = properties[starts[number] : starts[number + 1]], self._generation(number, vehicle)
-            if briefs is not None and None not in known:
-                found.append(_told(briefs[number], known, generation))
+            said, generation = properties[starts[number] : starts[number + 1]], self._generation(number, vehicle)
+            if briefs is not None and None not in said:
+                found.append(_told(briefs[number], said, generation))
             else:
+                known = [each and each.properties for each in said]
                 found.append(understood(self.decoder.frame(rows, number), generation, vehicle, known))
         return found
 
@@ -160,21 +162,22 @@ class _Reading:
             return understood(outcome, None, vehicle)
         return understood(outcome, keys[0].generation, vehicle) if len(keys) == 1 else None
 
-    def _translated(self) -> list[dict[str, Any] | None]:
+    def _translated(self) -> list[Shown | None]:
         """What each row says of its vehicle, where the models' rules are columns."""
         rows, owners, status = self.rows, self.rows.owners.tolist(), self.rows.status.tolist()
         vehicles = [None if status[owner] else self.batch[self.decoded.of[owner]].vehicle for owner in owners]
-        found: list[dict[str, Any] | None] = [None] * len(vehicles)
+        found: list[Shown | None] = [None] * len(vehicles)
+        times = rows.times
         for brand in {vehicle.unit.brand for vehicle in vehicles if vehicle}:
             properties = self.reader.properties(brand)
             places = properties.places
             models = [places.get(each.model.id, -1) if each and each.unit.brand == brand else -1 for each in vehicles]
-            properties.read(rows.data, models, found)
+            properties.read(rows.data, models, times, found)
         return found
 
 
 def _told(brief: Brief, known: Sequence[Any], generation: int | None) -> Heard:
     """A frame of reports of which it is `known` what each says."""
     kind, sequence, oldest, clock_unsynchronised, records, answer = brief
-    told = [Told(record, at, sequence, said) for (record, at), said in zip(records, known, strict=True)]
+    told = [Told(record, at, sequence, *said) for (record, at), said in zip(records, known, strict=True)]
     return Heard(kind, sequence, oldest, clock_unsynchronised, told, generation, None, answer)

@@ -51,12 +51,18 @@ class Refused:
 
 
 class Told(NamedTuple):
-    """A report as the vehicle's model understands it: what it captured, when, in what order, and the properties that it says."""
+    """A report as the vehicle's model understands it: what it captured, when, in what order, and the properties that it says.
+
+    Where somebody has said the properties in JSON already, as they are shown with the moment of their capture, `shown` is that,
+    and `mark` goes into the state's `Snapshot`.
+    """
 
     record: bytes
     captured_at: int | None
     sequence: int | None
     properties: Mapping[str, Any]
+    shown: bytes = b""
+    mark: bytes = b""
 
 
 class Heard(NamedTuple):
@@ -292,7 +298,7 @@ class _Hearing:
         self.receipt.acknowledged += 1
 
     def _take_report(self, report: Told) -> None:
-        record, captured_at, sequence, properties = report
+        record, captured_at, sequence, properties, _, mark = report
         now, last = self.telegram.at, self.order
         at = now if captured_at is None else min(captured_at, now + CLOCK_ALLOWANCE_MS)
         fingerprint = 0
@@ -306,7 +312,7 @@ class _Hearing:
         else:
             order = sequence if last is None else last + ahead(sequence, last % SEQUENCE_MODULUS)
         late = last is not None and order < last
-        after = merged(self.state, properties, at, order, late)
+        after = merged(self.state, properties, at, order, late, mark)
         self._tell(report, at, after, late)
         self.receipt.late += late
         self.state = after
@@ -322,7 +328,8 @@ class _Hearing:
         event_id = recorded_id(vehicle.vehicle_id, record)
         occasion = Occasion(event_id, self.flow_id or event_id, at, self.telegram.at, vehicle.fleet_id, vehicle.vehicle_id)
         events = self.receipt.events
-        events.append(occasion.event(event_id, "VehicleStateRecorded", recording(after, properties, at, late)))
+        shown = report.shown if at == report.captured_at else b""
+        events.append(occasion.event(event_id, "VehicleStateRecorded", recording(after, properties, at, late, shown)))
         if late:
             return
         events.extend(changed(self.state, after, occasion, properties))

@@ -25,7 +25,9 @@ SHORT_STRING_LIMIT_BYTES = 255
 
 _frame_start = struct.Struct("!BHI").pack
 _size = struct.Struct("!I").pack
-_body_size = struct.Struct("!Q").pack
+_content = struct.Struct(f"!{len(BASIC_CONTENT)}sQ2s{len(JSON)}sI").pack
+"""What stands before the headers: class, weight, size of the body, flags, content type, size of the table."""
+_CONTENT_SIZE = struct.calcsize(f"!{len(BASIC_CONTENT)}sQ2s{len(JSON)}sI")
 
 
 def short_string(text: str) -> bytes:
@@ -42,13 +44,12 @@ def _name(name: str) -> bytes:
 
 
 def table(fields: Mapping[str, str]) -> bytes:
-    """A field table of long strings (section 4.2.5.5)."""
+    """A field table of long strings (section 4.2.5.5), without its size."""
     parts: list[bytes] = []
     for name, value in fields.items():
         encoded = value.encode()
         parts += (_name(name), _size(len(encoded)), encoded)
-    content = b"".join(parts)
-    return _size(len(content)) + content
+    return b"".join(parts)
 
 
 @lru_cache(maxsize=65536)
@@ -71,11 +72,19 @@ def publishing(
 
     `frame_limit_bytes` is the connection's negotiated frame size, 0 for none. Raises ValueError for a name over 255 bytes.
     """
-    header = b"".join((BASIC_CONTENT, _body_size(len(body)), FLAGS, JSON, table(headers), PERSISTENT, short_string(message_id)))
-    parts = [_publish(channel, exchange, routing_key)]
-    parts += (_frame_start(HEADER, channel, len(header)), header, FRAME_END)
-    step = frame_limit_bytes - FRAME_OVERHEAD_BYTES if frame_limit_bytes else max(len(body), 1)
-    for start in range(0, len(body), step):
-        piece = body[start : start + step]
+    said, key, size = table(headers), short_string(message_id), len(body)
+    header_size = _CONTENT_SIZE + len(said) + len(PERSISTENT) + len(key)
+    parts = [
+        _publish(channel, exchange, routing_key),
+        _frame_start(HEADER, channel, header_size),
+        _content(BASIC_CONTENT, size, FLAGS, JSON, len(said)),
+        said,
+        PERSISTENT,
+        key,
+        FRAME_END,
+    ]
+    step = frame_limit_bytes - FRAME_OVERHEAD_BYTES if frame_limit_bytes else max(size, 1)
+    for start in range(0, size, step):
+        piece = body[start : start + step] if size > step else body
         parts += (_frame_start(BODY, channel, len(piece)), piece, FRAME_END)
     return b"".join(parts)

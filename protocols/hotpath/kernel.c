@@ -1137,6 +1137,7 @@ static PyObject *text(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 }
 
 #include "pipeline.h"
+#include "tell.h"
 
 /* Module -------------------------------------------------------------------------------------------------------------------- */
 
@@ -1195,10 +1196,12 @@ static PyMethodDef methods[] = {
 
 static int start(PyObject *module) {
     PyObject *table = PyType_FromSpec(&table_spec), *rules = PyType_FromSpec(&rules_spec), *pipeline = PyType_FromSpec(&pipeline_spec);
+    PyObject *teller = PyType_FromSpec(&teller_spec);
     PyObject *used = dispatch(NULL, Py_True);
-    int right = table && rules && pipeline && used && !PyModule_AddObjectRef(module, "Table", table) &&
-                !PyModule_AddObjectRef(module, "Rules", rules) && !PyModule_AddObjectRef(module, "Pipeline", pipeline);
-    Py_XDECREF(table), Py_XDECREF(rules), Py_XDECREF(pipeline), Py_XDECREF(used);
+    int right = table && rules && pipeline && teller && used && !PyModule_AddObjectRef(module, "Table", table) &&
+                !PyModule_AddObjectRef(module, "Rules", rules) && !PyModule_AddObjectRef(module, "Pipeline", pipeline) &&
+                !PyModule_AddObjectRef(module, "Teller", teller);
+    Py_XDECREF(table), Py_XDECREF(rules), Py_XDECREF(pipeline), Py_XDECREF(teller), Py_XDECREF(used);
     return right ? 0 : -1;
 }
 

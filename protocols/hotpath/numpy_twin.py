@@ -23,9 +23,10 @@ from protocols.hotpath.framing import (
     SumKind,
 )
 from protocols.hotpath.numpy_lanes import Rules, diff, records, text
+from protocols.hotpath.numpy_told import Teller
 from protocols.hotpath.plans import MOVE
 
-__all__ = ["Rules", "Table", "check_seals", "diff", "key_schedule", "records", "text"]
+__all__ = ["Rules", "Table", "Teller", "check_seals", "diff", "key_schedule", "records", "text"]
 
 _SUMS = {
     CRC_16_CCITT_FALSE: crc16.ibm_3740,

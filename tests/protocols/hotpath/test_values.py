@@ -2,6 +2,7 @@
 
 import json
 import random
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lab import avl_records
 from lab.corpus import CORPORA, PATHS
 from modeldb.tables import LANES, Tables, tables, translate_rows
 from protocols.hotpath import BINDINGS, SILENT, Decoder, Rows, Saying, States, Translator, Writer, records
+from protocols.hotpath.told import Kind, Property, Teller
 from protocols.teltonika_session import avl
 
 CLOUDBOXX = CORPORA["cloudboxx"]
@@ -41,10 +43,25 @@ class Pipeline:
         self.records = records(self.values, self.changed, self.vehicles, self.rows.times, path=path)
         writer = Writer(SAYINGS, self.columns.decimals, VEHICLE_IDS, path=path)
         self.text = writer.lines(self.values, self.changed, self.vehicles, self.rows.times, self.models)
+        models = [(100 + at, told(self.columns, at)) for at in range(len(self.columns.models))]
+        self.told = Teller(self.translator.width, models, path=path).tell(self.values, self.models, self.rows.times)
 
 
 def columns(brand: str) -> Tables:
     return tables(modeldb.load().available(brand), brand)
+
+
+def told(columns: Tables, model: int) -> list[Property]:
+    """All properties, as a model says them."""
+    found = []
+    for at, lane in enumerate(LANES):
+        known, decimals = lane.known, columns.decimals[model].tolist()
+        if lane.axis == "lon":
+            continue
+        kind = Kind.NAME if known.values else Kind.DATE if known.kind == "date" else Kind.POSITION if lane.axis else Kind.NUMBER
+        further = decimals[at + 1] if kind is Kind.POSITION else 0
+        found.append(Property(known.key, at, kind, known.values, decimals[at] if kind in (0, 3) else 0, further))
+    return found
 
 
 def avl_frames() -> list[bytes]:
@@ -189,3 +206,73 @@ def test_one_call_gives_the_same_records():
     broken = [*frames[:3], frames[3][:-1] + b"?"]
     assert pipeline.changes(broken, staged.vehicles[:4], staged.models[:4]) is None
     assert np.array_equal(states.shadow, staged.states.shadow)
+
+
+def test_what_is_told_is_the_state_and_the_same_with_its_moment_in_json(pipeline: Pipeline):
+    for at, (model, values, time) in enumerate(
+        zip(pipeline.models.tolist(), pipeline.values, pipeline.rows.times.tolist(), strict=True)
+    ):
+        said = pipeline.told[at]
+        assert said is not None
+        properties, text, _ = said
+        assert properties == pipeline.columns.state(model, values)
+        moment = datetime.fromtimestamp(time / 1000, UTC)
+        stamp = moment.isoformat(timespec="milliseconds" if time % 1000 else "seconds").replace("+00:00", "Z")
+        shown = {key: {"timestamp": stamp, "value": value} for key, value in properties.items()}
+        assert json.loads(text) == shown
+
+
+def test_marks_are_the_same_only_where_all_names_are(pipeline: Pipeline):
+    named = {lane.known.key for lane in LANES if lane.known.values}
+    said: dict[bytes, object] = {}
+    for model, row in zip(pipeline.models.tolist(), pipeline.told, strict=True):
+        assert row is not None
+        properties, _, mark = row
+        names = (model, {key: value for key, value in properties.items() if key in named})
+        assert said.setdefault(mark, names) == names
+    assert 1 < len(said) < len(pipeline.told)
+
+
+TOLD = [
+    Property("central_lock", 0, Kind.NAME, ("LOCKED", "Ünlocked")),
+    Property("position", 1, Kind.POSITION, (), 7, 6),
+    Property("brake_fluid_due_date", 3, Kind.DATE),
+    Property("mileage_in_kilometers", 4, Kind.NUMBER, (), 3),
+    Property("engine_speed", 5, Kind.NUMBER),
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "at", "expected"),
+    [
+        ([1, -1, 0, 0, 2_147_483_647, -7], 0, True),
+        ([SILENT] * 6, 253402300799999, True),
+        ([0, 521_234_567, -2_147_483_647, 2_932_896, -5, 0], 1, True),
+        ([2, 0, 0, 0, 0, 0], 0, False),
+        ([-1, 0, 0, 0, 0, 0], 0, False),
+        ([0, 0, 0, 2_932_897, 0, 0], 0, False),
+        ([0, 0, 0, -719_163, 0, 0], 0, False),
+        ([0, 0, 0, 0, 0, 0], -1, False),
+        ([0, 0, 0, 0, 0, 0], 253402300800000, False),
+    ],
+)
+def test_what_cannot_be_said_is_left_to_others_and_the_rest_is_said_alike_on_both_paths(
+    values: list[int], at: int, expected: bool
+):
+    models = [(7, TOLD)]
+    rows, first, times = np.array([values], np.int32), np.zeros(1, np.int32), np.array([at], np.int64)
+    one, other = (Teller(6, models, path=path).tell(rows, first, times)[0] for path in PATHS)
+    assert (one is not None) is expected
+    if one is None or other is None:
+        assert one is other
+        return
+    assert (one[0], json.loads(one[1]), one[2]) == (other[0], json.loads(other[1]), other[2])
+    assert [type(each) for each in one[0].values()] == [type(each) for each in other[0].values()]
+    assert {key: each["value"] for key, each in json.loads(one[1]).items()} == one[0]
+
+
+def test_a_row_of_no_model_tells_nothing(path: str, pipeline: Pipeline):
+    teller = Teller(pipeline.translator.width, [(1, TOLD)], path=path)
+    assert teller.tell(pipeline.values[:2], np.array([-1, 1], np.int32), pipeline.rows.times[:2]) == [None, None]
+    with pytest.raises(ValueError, match="properties"):
+        Teller(2, [(1, TOLD)], path=path)

@@ -1,0 +1,68 @@
+"""Values as what clients see: a vehicle's properties as Python has them, and the same in JSON, each with its moment."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from protocols.hotpath import kernels
+from protocols.hotpath.rows import Ints
+from protocols.hotpath.translator import Times
+
+
+class Kind(IntEnum):
+    """What the number of a property is: a number of steps, which name, which day since 1970-01-01, or a position's latitude."""
+
+    NUMBER = 0
+    NAME = 1
+    DATE = 2
+    POSITION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """How a property is said: its key, where its number stands among the values, and what the number means.
+
+    Ten to the power of `decimals` steps are one; those of `further` for a position's longitude, which stands behind its latitude.
+    """
+
+    key: str
+    lane: int
+    kind: Kind
+    names: Sequence[Any] = ()
+    decimals: int = 0
+    further: int = 0
+
+
+class Said(NamedTuple):
+    """What a row says: its properties; `{"key": {"timestamp": ..., "value": ...}, ...}` of the moment it was captured at; and a
+    mark that two rows share only if one model says the same names in both."""
+
+    properties: dict[str, Any]
+    json: bytes
+    mark: bytes
+
+
+class Teller:
+    """Says the values of vehicles of some models, each with its number, which no other model anywhere has, and its properties."""
+
+    def __init__(self, width: int, models: Sequence[tuple[int, Sequence[Property]]], *, path: kernels.Path | None = None) -> None:
+        """`width` values a row."""
+        packed = [(number, [_packed(each) for each in properties]) for number, properties in models]
+        self._teller = kernels.kernel(path or kernels.path_in_use).Teller(width, packed)
+
+    def tell(self, values: Ints, models: Ints, times: Times) -> list[tuple[dict[str, Any], bytes, bytes] | None]:
+        """What each row says, as in Said; None where the model is none of these, or a moment, name or date is none there is."""
+        said: list[tuple[dict[str, Any], bytes, bytes] | None] = self._teller.tell(
+            np.ascontiguousarray(values, np.int32), models, np.ascontiguousarray(times, np.int64)
+        )
+        return said
+
+
+def _packed(said: Property) -> tuple[str, int, int, tuple[Any, ...], tuple[bytes, ...], int, int]:
+    names = tuple(said.names)
+    words = tuple(json.dumps(name).encode() for name in names)
+    return said.key, said.lane, int(said.kind), names, words, said.decimals, said.further
