@@ -1,9 +1,10 @@
 """The twin of tell.h, in plain Python."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from protocols.hotpath.columns import SILENT
 
@@ -55,7 +56,7 @@ class Teller:
                 said[key] = _fraction(steps, decimals)
         stamp = (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds" if at % 1000 else "seconds")
         shown = {key: {"timestamp": stamp.replace("+00:00", "Z"), "value": value} for key, value in said.items()}
-        return said, json.dumps(shown, separators=(",", ":")).encode(), mark
+        return said, msgspec.json.encode(shown), mark
 
 
 def _fraction(steps: int, decimals: int) -> float | int:

@@ -4,6 +4,7 @@ import json
 import random
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -276,3 +277,15 @@ def test_a_row_of_no_model_tells_nothing(path: str, pipeline: Pipeline):
     assert teller.tell(pipeline.values[:2], np.array([-1, 1], np.int32), pipeline.rows.times[:2]) == [None, None]
     with pytest.raises(ValueError, match="properties"):
         Teller(2, [(1, TOLD)], path=path)
+
+
+@pytest.mark.parametrize("decimals", range(10))
+def test_numbers_are_written_as_the_slow_way_writes_them(decimals: int, path: str):
+    steps = [0, 1, -1, 9, 10, 44, -99, 100, 1_000, 12_300, -100_000, 999_999, 1_810_000, 2_147_483_647, -2_147_483_647]
+    rows = np.array(steps, np.int32).reshape(-1, 1)
+    teller = Teller(1, [(1, [Property("speed", 0, Kind.NUMBER, (), decimals)])], path=path)
+    told = teller.tell(rows, np.zeros(len(steps), np.int32), np.zeros(len(steps), np.int64))
+    for each in told:
+        assert each is not None
+        properties, text, _ = each
+        assert text == msgspec.json.encode({"speed": {"timestamp": "1970-01-01T00:00:00Z", "value": properties["speed"]}})
