@@ -75,9 +75,12 @@ def avl_frames() -> list[bytes]:
 FRAMES = {"CLOUDBOXX": [frame for frame in CLOUDBOXX.made(400) if len(frame) > 60], "TELTONIKA": avl_frames()}
 
 
+PIPELINES = {(path, brand): Pipeline(path, brand) for path in PATHS for brand in FRAMES}
+
+
 @pytest.fixture(params=FRAMES)
 def pipeline(path: str, request: pytest.FixtureRequest) -> Pipeline:
-    return Pipeline(path, request.param)
+    return PIPELINES[path, request.param]
 
 
 def test_values_are_those_of_the_model_database(pipeline: Pipeline):
@@ -119,8 +122,9 @@ def test_late_rows_change_nothing(path: str, pipeline: Pipeline):
     assert (states.shadow == SILENT).all()
 
 
-def test_the_state_moves_only_when_it_is_confirmed(pipeline: Pipeline):
-    states = pipeline.states
+def test_the_state_moves_only_when_it_is_confirmed(path: str, pipeline: Pipeline):
+    states = States(VEHICLES, pipeline.translator.width, path=path)
+    states.diff(pipeline.values, pipeline.vehicles)
     ahead = states.shadow.copy()
     assert (states.confirmed == SILENT).all()
     states.confirm(np.array([3, 4], np.int32))
@@ -161,7 +165,7 @@ def test_text_says_the_changed_part_of_the_state(pipeline: Pipeline):
 
 @pytest.mark.parametrize("brand", FRAMES)
 def test_both_kernels_write_the_same_bytes(brand: str):
-    texts = {Pipeline(path, brand).text for path in PATHS}
+    texts = {PIPELINES[path, brand].text for path in PATHS}
     assert len(texts) == 1
 
 
