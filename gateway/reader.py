@@ -138,8 +138,12 @@ class _Reading:
                 found.append(self._slow(number, vehicle))
                 continue
             said, generation = properties[starts[number] : starts[number + 1]], self._generation(number, vehicle)
-            if briefs is not None and None not in said:
-                found.append(_told(briefs[number], said, generation))
+            brief = None if briefs is None else briefs[number]
+            if brief is not None and brief.signals is not None:
+                translate = vehicle.model.units[vehicle.unit.brand].translate
+                said = [Shown(translate(each), b"", b"") for each in brief.signals]
+            if brief is not None and None not in said:
+                found.append(_told(brief, said, generation))
             else:
                 known = [each and each.properties for each in said]
                 found.append(understood(self.decoder.frame(rows, number), generation, vehicle, known))
@@ -171,6 +175,8 @@ class _Reading:
         for brand in {vehicle.unit.brand for vehicle in vehicles if vehicle}:
             properties = self.reader.properties(brand)
             places = properties.places
+            if not places:
+                continue
             models = [places.get(each.model.id, -1) if each and each.unit.brand == brand else -1 for each in vehicles]
             properties.read(rows.data, models, times, found)
         return found
@@ -178,6 +184,6 @@ class _Reading:
 
 def _told(brief: Brief, known: Sequence[Any], generation: int | None) -> Heard:
     """A frame of reports of which it is `known` what each says."""
-    kind, sequence, oldest, clock_unsynchronised, records, answer = brief
+    kind, sequence, oldest, clock_unsynchronised, records, answer, _ = brief
     told = [Told(record, at, sequence, *said) for (record, at), said in zip(records, known, strict=True)]
     return Heard(kind, sequence, oldest, clock_unsynchronised, told, generation, None, answer)

@@ -138,7 +138,7 @@ def _reports(data: bytes, facts: Mapping[str, Any]) -> Iterator[Report]:
             if "message" in said:
                 yield from _reports(data, said["message"])
         return
-    found = dict(_signals(facts))
+    found = dict(signals_of(facts))
     if found:
         yield Report(_record(data, facts), _captured_at(facts), found)
 
@@ -150,7 +150,8 @@ def _record(data: bytes, facts: Mapping[str, Any]) -> bytes:
     return capability_id.to_bytes(2, "big") + b"".join(data[said["offset"] : said["offset"] + said["size"]] for said in kept)
 
 
-def _signals(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def signals_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The signals of a message that says `facts`; of a name that comes again, the later one counts."""
     declared = CAPABILITIES.get(facts["capability_id"])
     seen: dict[int, int] = {}
     for said in facts.get("properties", ()):
@@ -161,7 +162,7 @@ def _signals(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         known = declared.properties.get(said["id"]) if declared else None
         if "message" in said:
             if _kind(said["message"]) == "state":
-                yield from _signals(said["message"])
+                yield from signals_of(said["message"])
         elif known is None:
             yield (f"{name}.{number}" if number else name), said["value"].hex()
         else:

@@ -9,20 +9,21 @@ Rows have a place for each value in its order, not a lane for each of some thous
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from construct import Enum, FormatField, Renamed, Struct
 
-from protocols.autoapi import PROTOCOL, frame_of
-from protocols.autoapi_capabilities import CAPABILITIES, MESSAGE_TIMESTAMP, UNIVERSAL, VIN
+from protocols.autoapi import PROTOCOL, frame_of, signals_of
+from protocols.autoapi_capabilities import CAPABILITIES, MESSAGE_TIMESTAMP, NONCE, SIGNATURE, UNIVERSAL, VIN
 from protocols.autoapi_facts import named
 from protocols.autoapi_framing import DATA, SET, TIME, VERSION
 from protocols.autoapi_types import Keyed, Measure, Property
 from protocols.autoapi_values import plain
 from protocols.codec import Frame
-from protocols.hotpath.binding import Binding, Clock, Values
+from protocols.hotpath.binding import Binding, Brief, Clock, Stretches, Values
 from protocols.hotpath.framing import Framing, Guard, GuardKind
 from protocols.hotpath.framing import Window as Look
 from protocols.hotpath.plans import Datum, Part, Plan
@@ -46,12 +47,60 @@ class _Unlearnable(Exception):
     """Not all of this message can be data of a row."""
 
 
+class _Mark:
+    """Stands for a value, by its place among the frame's, to see where it comes out."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def decode(self, _: str) -> "_Mark":
+        """Of a VIN's bytes."""
+        return self
+
+
+class _Signal(NamedTuple):
+    """A signal: the value at `place` among the frame's, by its name in `names` where it has such; or always `value`."""
+
+    name: str
+    place: int | None
+    names: Mapping[int, str] | None
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A message without its values. `signals` are those of its report in order, of which a later one counts more, and `record`
+    the stretches of bytes that the report's record is; None where signals are not the values as they are."""
+
+    make: Make
+    signals: tuple[_Signal, ...] | None
+    record: tuple[tuple[int, int], ...]
+
+    def said(self, values: Values) -> dict[str, Any]:
+        """The signals of the report, as the declarations find them."""
+        found = {}
+        for name, place, names, value in self.signals or ():
+            if place is not None:
+                value = values[place]
+                if names is not None:
+                    value = names.get(value)
+                    if value is None:
+                        continue
+                elif type(value) is float and not isfinite(value):
+                    continue
+            found[name] = value
+        return found
+
+
 @dataclass(slots=True)
 class _Draft:
-    """The values of a message as they are found."""
+    """The values of a message as they are found, and the names of those that have names."""
 
     values: list[Datum] = field(default_factory=list)
     lanes: set[str] = field(default_factory=set)
+    names: dict[int, Mapping[int, str]] = field(default_factory=dict)
 
     def add(self, offset: int, size: int, form: str, lane: str = "") -> None:
         """A value at `offset`, in the lane of that name or the next place."""
@@ -73,7 +122,24 @@ def _parts(frame: Frame, traces: Sequence[Trace], data: bytes) -> list[Part] | N
     times = [said.get("value") for said in frame.facts["properties"] if said["id"] == MESSAGE_TIMESTAMP]
     if "at" not in draft.lanes or times != [frame.reports[0].captured_at]:
         return None
-    return [Part(0, data, tuple(draft.values), shape=make)]
+    return [Part(0, data, tuple(draft.values), shape=_shape(draft, make, data))]
+
+
+def _shape(draft: _Draft, make: Make, data: bytes) -> _Shape:
+    facts = make(map(_Mark, range(len(draft.values))), data)
+    kept = [said for said in facts["properties"] if said["id"] not in (NONCE, SIGNATURE)]
+    record = tuple((said["offset"], said["offset"] + said["size"]) for said in kept)
+    try:
+        found = list(signals_of(facts))
+    except TypeError:  # something is reckoned with a value, as where it is said in another unit
+        return _Shape(make, None, record)
+    return _Shape(make, tuple(_signal(draft, name, value) for name, value in found), record)
+
+
+def _signal(draft: _Draft, name: str, value: Any) -> _Signal:
+    if isinstance(value, _Mark):
+        return _Signal(name, value.place, draft.names.get(value.place), None)
+    return _Signal(name, None, None, value)
 
 
 def _message(draft: _Draft, facts: Mapping[str, Any], depth: int = 0) -> Make:
@@ -151,6 +217,7 @@ def _value(draft: _Draft, form: Any, value: Any, begin: int) -> Make:
         case Enum() if isinstance(form.subcon, FormatField):
             draft.add(begin, form.sizeof(), "u")
             names = {number: plain(name) for number, name in form.decmapping.items()}
+            draft.names[len(draft.values) - 1] = names
 
             def make(values: Iterator[Any], data: bytes) -> Any:
                 number = next(values)
@@ -184,7 +251,21 @@ def _composite(draft: _Draft, form: Any, value: Mapping[str, Any], begin: int) -
 
 def _frame(plans: Sequence[Plan], values: Sequence[Values], data: bytes) -> Frame:
     (plan,), (said,) = plans, values
-    return frame_of(data, plan.shape(iter(said), data))
+    return frame_of(data, plan.shape.make(iter(said), data))
+
+
+def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], stretches: Stretches) -> Sequence[Brief | None]:
+    times = _times(rows).tolist()
+    return [
+        None if plan is None or plan.shape.signals is None else _brief(plan, data, at)
+        for plan, data, at in zip(stretches.plans, frames, times, strict=True)
+    ]
+
+
+def _brief(plan: Plan, data: bytes, at: int) -> Brief:
+    said = plan.shape.said(plan.unpack.unpack_from(data))
+    record = data[1:3] + b"".join(data[begin:end] for begin, end in plan.shape.record)
+    return Brief("state", None, None, False, ((record, at),) if said else (), signals=(said,) if said else ())
 
 
 def _times(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -201,6 +282,7 @@ BINDING = Binding(
     parts=_parts,
     frame=_frame,
     times=_times,
+    briefs=_briefs,
     clock=Clock("at", 1),
     unit_lane="vin",
 )

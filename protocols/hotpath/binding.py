@@ -18,7 +18,8 @@ Values = tuple[Any, ...]
 
 class Brief(NamedTuple):
     """What is wanted of every frame of reports: its Frame in short. `records` are those of its reports, and when each was
-    captured; `answer` is what Protocol.answer says where all of them are held, None if nothing."""
+    captured; `answer` is what Protocol.answer says where all of them are held, None if nothing. `signals` are those of each
+    report, where the lanes of the rows are not."""
 
     kind: str
     sequence: int | None
@@ -26,13 +27,15 @@ class Brief(NamedTuple):
     clock_unsynchronised: bool
     records: Sequence[tuple[bytes, int]]
     answer: bytes | None = None
+    signals: Sequence[Mapping[str, Any]] | None = None
 
 
 class Stretches(NamedTuple):
-    """Where the rows of frames are: those of frame i are `starts[i]` to `starts[i + 1]`, each a part of so many bytes."""
+    """Where the rows of frames are: those of frame i are `starts[i]` to `starts[i + 1]`, or at i where that is empty. `plans` are
+    the rows' plans, None where nothing is vouched for."""
 
     starts: Sequence[int]
-    sizes: Sequence[int]
+    plans: Sequence[Plan | None]
 
 
 class Clock(NamedTuple):
@@ -51,8 +54,8 @@ class Binding:
     the parses that it came from; None: this kind of frame always goes the slow way. `frame` makes the Frame that Protocol.decode
     gives, from each part's plan and values and the frame's bytes. `times` are the rows' capture times in Unix ms; `clock` says
     them too where they are a sum of lanes. `briefs` says in short what each Frame says; of frames that are not vouched for they
-    mean nothing. `lanes_for` gives rows that hold these signals, where there are more signals than
-    anyone wants lanes for. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
+    mean nothing, and None is where it takes the Frame to tell. `lanes_for` gives rows that hold these signals, where there are
+    more signals than anyone wants lanes for. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
     """
 
     protocol: Protocol
@@ -64,7 +67,7 @@ class Binding:
     frame: Callable[[Sequence[Plan], Sequence[Values], bytes], Frame]
     times: Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
     clock: Clock | None = None
-    briefs: Callable[[npt.NDArray[Any], Sequence[bytes], Stretches], list[Brief]] | None = None
+    briefs: Callable[[npt.NDArray[Any], Sequence[bytes], Stretches], Sequence[Brief | None]] | None = None
     lanes_for: Callable[[Collection[str]], RowForm] | None = None
     unit_lane: str = ""
     unit_bytes: Callable[[str], bytes] = str.encode

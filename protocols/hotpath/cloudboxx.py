@@ -76,7 +76,7 @@ def _times(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return at
 
 
-def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], _: Stretches) -> list[Brief]:
+def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], _: Stretches) -> Sequence[Brief | None]:
     present = rows["present"].reshape(len(rows), -1)[:, 0]
     oldest, has_oldest = rows["oldest_sequence"].tolist(), (present >> FORM.bits["oldest_sequence"] & 1).tolist()
     flags, sequences, times = rows["flags"].tolist(), rows["sequence"].tolist(), _times(rows).tolist()

@@ -74,15 +74,16 @@ class Rows:
             return np.arange(len(self.data), dtype=np.int32)
         return np.repeat(np.arange(len(self.frames), dtype=np.int32), (self.starts[1:] - self.starts[:-1]).astype(np.int64))
 
-    def briefs(self) -> list[Brief] | None:
+    def briefs(self) -> Sequence[Brief | None] | None:
         """What each frame's Frame says in short; of those that are not vouched for it means nothing. None: no protocol's way."""
         briefs = self.decoder.binding.briefs
         if briefs is None:
             return None
-        if self.starts is None:
-            return briefs(self.lanes, self.frames, Stretches((), ()))
-        sizes = [0 if (each := self.known[number]) is None else each.size_bytes for number in self.plans.tolist()]
-        return briefs(self.lanes, self.frames, Stretches(self.starts.tolist(), sizes))
+        known, numbers = self.known, self.plans.tolist()
+        if self.starts is not None:
+            return briefs(self.lanes, self.frames, Stretches(self.starts.tolist(), [known[number] for number in numbers]))
+        vouched = zip(numbers, self.status.tolist(), strict=True)
+        return briefs(self.lanes, self.frames, Stretches((), [None if status else known[number] for number, status in vouched]))
 
     def outcome(self, at: int) -> Outcome:
         """What Protocol.decode gives for frame `at`, or the error that it raises."""

@@ -134,11 +134,11 @@ def _frame(plans: Sequence[Plan], values: Sequence[Values], data: bytes) -> Fram
     return Frame(KINDS[command], unit, None, at, (Report(content, at, signals(body["items"], 2016)),), facts)
 
 
-def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], _: Stretches) -> list[Brief]:
+def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], _: Stretches) -> Sequence[Brief | None]:
     return [
         Brief(KINDS.get(data[2], ""), None, None, False, ((data[HEADER_SIZE_BYTES:-1], at),), _answer(data))
         if len(data) > HEADER_SIZE_BYTES
-        else _NO_BRIEF
+        else None
         for data, at in zip(frames, _times(rows).tolist(), strict=True)
     ]
 
@@ -148,9 +148,6 @@ def _answer(data: bytes) -> bytes:
     time = data[HEADER_SIZE_BYTES : HEADER_SIZE_BYTES + len(TIME)]
     said = b"%b%c%b%c%b%b" % (data[2:3], OK, data[4 : 4 + VIN_SIZE_BYTES], PLAIN, len(time).to_bytes(2, "big"), time)
     return b"%b%b%c" % (data[:2], said, bcc(said))
-
-
-_NO_BRIEF = Brief("", None, None, False, ())
 
 
 def _times(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -115,8 +115,9 @@ def _frame(plans: Sequence[Plan], values: Sequence[Values], data: bytes) -> Fram
     return Frame("state", captured_at=reports[-1].captured_at, reports=reports, facts=facts)
 
 
-def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], stretches: Stretches) -> list[Brief]:
-    times, sizes = _times(rows).tolist(), stretches.sizes
+def _briefs(rows: npt.NDArray[Any], frames: Sequence[bytes], stretches: Stretches) -> Sequence[Brief | None]:
+    times = _times(rows).tolist()
+    sizes = [0 if plan is None else plan.size_bytes for plan in stretches.plans]
     found = []
     for data, (begin, end) in zip(frames, pairwise(stretches.starts), strict=True):
         at, records = RECORDS_AT, []
