@@ -38,7 +38,7 @@ from gateway.registry import Registry
 from gateway.registry.fleets import DEFAULT_FLEET
 from gateway.registry.vehicles import NewVehicle
 from gateway.relay import Relay
-from gateway.service import Service
+from gateway.service import BATCH_LIMIT, Service
 from gateway.store import Store
 from gateway.store.tables import quarantine
 from gateway.uplink import Refused
@@ -57,7 +57,7 @@ LOOK_SELDOM_S = 3600.0
 QUIET_LOOKS = 24 * 60
 ACK_LOOK_S = 1.05
 WILL_LOOK_S = 5.05
-"""When the gateway has something to look after: a second after frames, five after a Last Will, and every minute for silence.
+"""When the gateway has something to look after: a second after Acks that wait, five after a Last Will, each minute for silence.
 
 After a day without a frame everybody is known to be silent.
 """
@@ -124,6 +124,29 @@ class LazyRegistry(Registry):
             await super().remember(waiting)
 
 
+class PromptService(Service):
+    """Takes each batch through all stages before it looks at the next one: where nothing waits, they cannot overlap."""
+
+    def __init__(self, registry: LazyRegistry, relay: Relay, pen: Pen, *given: Any) -> None:
+        super().__init__(registry, relay, pen, *given)
+        self._pen, self.few = pen, BATCH_LIMIT  # so few units show so many layouts that learning them costs more than it saves
+        self.when_acks_wait: Callable[[], None] = _nothing
+
+    async def run(self, *, looks: bool = False) -> None:
+        """See Service; somebody else looks."""
+        while True:
+            await self._wakeup.wait()
+            if self.gather_s:
+                await asyncio.sleep(self.gather_s)
+            batch = self._next_batch()
+            await self._decide_on(batch)
+            await self._flush()
+            await self._pen.publish(batch.events)
+            await self._remember([batch])
+            if self._pacer.waits:
+                self.when_acks_wait()
+
+
 @dataclass
 class Rig:
     """One gateway core, and the units that reach it by `air`. `records` are the vehicles that were added."""
@@ -131,7 +154,7 @@ class Rig:
     clock: VirtualClock | ScaledClock
     store: Store
     registry: LazyRegistry
-    service: Service
+    service: PromptService
     commands: Commands
     pen: Pen
     metrics: Metrics
@@ -235,14 +258,14 @@ async def rig(
         await registry.fleets.ensure()
         pen, live, metrics = Pen(), Live(), Metrics()
         relay = Relay(registry.outbox, pen, live, metrics)
-        service = Service(registry, relay, pen, live, metrics, clock.now_ms, {"cloudboxx": QUICK})
+        service = PromptService(registry, relay, pen, live, metrics, clock.now_ms, {"cloudboxx": QUICK})
         service.gather_s = gather_s
         looks = _Looks(service, registry)
         air = Air(registry.login, looks.arrived, looks.present)
         commands = Commands(registry, air, clock.now_ms, lambda: True)
         service.attach(air, commands)
         for work in (
-            service.run(looks=False),
+            service.run(),
             relay.run(),
             looks.run(),
             Housekeeping(registry, PURGE_EVERY_S).run(),
@@ -255,8 +278,9 @@ async def rig(
 class _Looks:
     """Has the gateway look when there is something to look after, and not five times a second for a week."""
 
-    def __init__(self, service: Service, registry: LazyRegistry) -> None:
+    def __init__(self, service: PromptService, registry: LazyRegistry) -> None:
         self._service, self._registry = service, registry
+        service.when_acks_wait = lambda: self._look_in(ACK_LOOK_S)
         self._busy, self._quiet, self._looks = False, 0, itertools.count(1)
         self._asked: dict[float, float] = {}
         self._looking: set[asyncio.Task[None]] = set()
@@ -264,11 +288,11 @@ class _Looks:
     def arrived(self, unit: UnitId, payload: bytes) -> None:
         self._busy = True
         self._service.arrived(unit, payload, _nothing)
-        self._look_in(ACK_LOOK_S)
 
     def present(self, unit: UnitId, online: bool) -> None:
         self._service.presence(unit, online)
-        self._look_in(WILL_LOOK_S)
+        if not online:
+            self._look_in(WILL_LOOK_S)
 
     async def run(self) -> None:
         while True:
@@ -299,7 +323,7 @@ class _Looks:
 
 
 def _nothing() -> None:
-    """An MQTT acknowledgement that nobody waits for."""
+    """What nobody waits for: an MQTT acknowledgement."""
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

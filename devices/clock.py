@@ -79,16 +79,22 @@ def clock_named(said: str) -> ScaledClock | VirtualClock:
         raise ValueError(f"time is real, virtual, or x10 for ten times as fast, not {said!r}") from None
 
 
+POLL_EVERY = 64
+"""Turns of a virtual loop between two looks at the outside, where only an interrupt can come from."""
+
+
 class _VirtualSelector(selectors.DefaultSelector):
     """Waits by moving the clock."""
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
         self._clock = clock
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> Any:
         """What is ready now; if nothing is, the time is over at once."""
-        ready = super().select(0) if timeout is None or timeout > 0 else ()
+        self._turns += 1
+        ready = super().select(0) if timeout is None or self._turns % POLL_EVERY == 0 else ()
         if not ready and timeout is None:
             raise RuntimeError("everybody waits for somebody, and no time is set: virtual time cannot go on")
         if not ready and timeout is not None and timeout > 0:

@@ -18,6 +18,9 @@ FULL_PERCENT = 99.9
 RENTALS_A_DAY = 3.0
 DAY_S = 86_400.0
 
+WEAK_CHARGE = 0.7
+"""Of the low-voltage battery: with so much the smallest lasts another two days in a parked vehicle."""
+
 FAR_M = 20_000.0
 """Further from any road than this, a vehicle is not of this town."""
 
@@ -38,13 +41,19 @@ def moving(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
 
 
 def shared(vehicle: Vehicle, rng: random.Random) -> Iterator[float]:
-    """A shared vehicle over days: three short rentals a day on average, and else it stands."""
+    """A shared vehicle over days: three short rentals a day on average, and else it stands.
+
+    Short trips do not fill a small low-voltage battery again: before it is empty somebody comes and charges it.
+    """
     yield rng.uniform(0, 0.5 * DAY_S / RENTALS_A_DAY)
     while True:
         yield from _set_off(vehicle, rng)
         if vehicle.ignition:
             yield from _drive(vehicle, rng)
             yield from _arrive(vehicle, rng)
+        if vehicle.low_battery_charge < WEAK_CHARGE:
+            yield rng.uniform(600, 3600)
+            vehicle.low_battery_charge = 1.0
         if vehicle.energy_percent < LOW_ENERGY_PERCENT:
             yield from _stand(vehicle, rng)
         yield rng.expovariate(RENTALS_A_DAY / DAY_S)

@@ -31,6 +31,11 @@ class AckPacer:
         self._waiting.add(unit)
         return False
 
+    @property
+    def waits(self) -> bool:
+        """Whether any unit's Ack waits for its second to be over."""
+        return bool(self._waiting)
+
     def due(self, now: int) -> list[UnitId]:
         """The units whose second is over; their Acks count as sent."""
         due = [unit for unit in self._waiting if now - self._paces[unit].sent_at >= INTERVAL_MS]

@@ -26,15 +26,19 @@ def _name_space(vehicle_id: str) -> bytes:
 
 def recorded_id(vehicle_id: str, record: bytes) -> str:
     """The id of the event that a captured record becomes: uuid5 (RFC 9562 section 5.5) of the vehicle and the record's bytes."""
-    said = sha1(_name_space(vehicle_id) + record, usedforsecurity=False).digest()
-    text = b"%b%c%c%c%b" % (said[:6], said[6] & 0x0F | 0x50, said[7], said[8] & 0x3F | 0x80, said[9:16])
-    digits = text.hex()  # uuid.UUID says the same, in five times the time
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return _uuid5(_name_space(vehicle_id), record)
 
 
 def derived_id(parent: str, event_type: str) -> str:
-    """The id of an event that follows from another one."""
-    return str(uuid.uuid5(uuid.UUID(parent), event_type))
+    """The id of an event that follows from another one: uuid5 of its id and the type."""
+    return _uuid5(bytes.fromhex(parent.replace("-", "")), event_type.encode())
+
+
+def _uuid5(space: bytes, name: bytes) -> str:
+    said = sha1(space + name, usedforsecurity=False).digest()
+    text = b"%b%c%c%c%b" % (said[:6], said[6] & 0x0F | 0x50, said[7], said[8] & 0x3F | 0x80, said[9:16])
+    digits = text.hex()  # uuid.UUID says the same, in five times the time
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @lru_cache(maxsize=8192)

@@ -108,7 +108,8 @@ def _newer(remembered: Memory, decided: Memory | None) -> Memory:
 class Service:
     """Takes what the line hears through to confirmed events. One a gateway; `run` is its whole life.
 
-    With `gather_s`, what arrives within so long of the first payload is always worked on together with it.
+    With `gather_s`, what arrives within so long of the first payload is always worked on together with it; up to `few` payloads
+    are read frame by frame where the protocol has a quick way for that.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Service:
         self._paused = False
         self.storing = True
         self.gather_s = 0.0
+        self.few = FEW
 
     def attach(self, line: Path, commands: Commands, hears: Callable[[], bool] = lambda: True) -> None:
         """Say by which line the units are reached, who waits for what they answer to commands, and whether units are heard."""
@@ -306,7 +308,7 @@ class Service:
                 telegram = arrival.telegram
                 if self._throttle.allows(telegram.unit, telegram.at):
                     heard[at] = Said(telegram, vehicle)
-        if len(heard) <= FEW and all(self._is_quick(each.vehicle) for each in heard.values()):
+        if len(heard) <= self.few and all(self._is_quick(each.vehicle) for each in heard.values()):
             self._metrics.decode(0, len(heard))
             return dict.fromkeys(heard)
         pieces = self.reader.read(list(heard.values()))

@@ -51,6 +51,7 @@ _FLAT = {
     CODES[kind]: (struct.Struct("<" + _codes(body)), tuple(field.name for field in body.subcons))
     for kind, body in (("ack", ACK), ("heartbeat", HEARTBEAT), ("time", TIME))
 }
+_ACK_FORM = _FLAT[_ACK_CODE][0]
 HEARTBEAT_BODY = _FLAT[CODES["heartbeat"]][0]
 """A heartbeat's body: uptime in seconds, supply in millivolts, oldest sequence."""
 
@@ -80,6 +81,20 @@ class QuickCloudBoxx(CloudBoxx):
         except (struct.error, KeyError, TypeError, ValueError, ProtocolError):
             said = None
         return super().encode(frame, key) if said is None else said
+
+    def acknowledge(self, unit: str, cumulative: int, bitmap: int, now: int, key: bytes) -> bytes:
+        """See CloudBoxx."""
+        try:
+            qnr = bytes.fromhex(unit)
+            seconds, milliseconds = divmod(now, 1000)
+            head = _HEADER.pack(SYNC, _ACK_CODE, 0, qnr, 0, seconds, milliseconds, _ACK_BODY_BYTES)
+            sealed = head + _ACK_FORM.pack(cumulative, bitmap)
+        except (struct.error, ValueError):
+            return super().acknowledge(unit, cumulative, bitmap, now, key)
+        if len(qnr) != QNR_BYTES:
+            return super().acknowledge(unit, cumulative, bitmap, now, key)
+        sealed += sealer(key).seal(sealed)
+        return sealed + crc16_ccitt_false(sealed).to_bytes(CRC_SIZE_BYTES, "little")
 
 
 def _read(data: bytes, peer: Peer | None) -> Frame | None:

@@ -1,6 +1,7 @@
 """Every property whose values are words has its `...Changed`: told once, in order, and never for what is late or repeated."""
 
 import random
+import uuid
 from dataclasses import replace
 from itertools import pairwise
 
@@ -143,3 +144,9 @@ def test_what_is_late_or_repeated_makes_no_false_change(values, seed, repeats):
     assert len({event.id for event in events}) == len(events)
     in_order = unit.heard(frames)
     assert of_type(in_order, "CentralLockChanged") == [(was, now) for was, now in pairwise(values) if was != now]
+
+
+def test_the_id_of_what_follows_is_a_version_5_uuid_of_what_it_follows_from() -> None:
+    assert derived_id(PARENT, "CentralLockChanged") == str(uuid.uuid5(uuid.UUID(PARENT), "CentralLockChanged"))
+    with pytest.raises(ValueError):
+        derived_id("no id", "CentralLockChanged")

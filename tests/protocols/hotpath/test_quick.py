@@ -45,6 +45,20 @@ def test_every_frame_is_read_as_declared_and_said_again():
         assert QUICK.encode(frame, KEY) == PROTOCOL.encode(frame, KEY) == data
 
 
+@pytest.mark.parametrize("unit", [QNR, QNR.lower(), "no hex", "FF"])
+@pytest.mark.parametrize(
+    ("cumulative", "bitmap", "now"), [(0, 0, AT), (9, 0x80000001, 0), (1 << 32, 0, AT), (1, -1, AT), (1, 1, 1 << 60)]
+)
+def test_an_ack_is_said_or_refused_as_declared(unit, cumulative, bitmap, now):
+    def acknowledged(protocol):
+        try:
+            return protocol.acknowledge(unit, cumulative, bitmap, now, KEY)
+        except ProtocolError as error:
+            return named(error)
+
+    assert acknowledged(QUICK) == acknowledged(PROTOCOL)
+
+
 def test_what_is_wrong_is_refused_in_the_same_words():
     rng = random.Random(5)
     for data in frames():
