@@ -8,6 +8,7 @@ from typing import Any
 
 from modeldb.brand import Brand
 from modeldb.inverse import Writer, inverse
+from modeldb.reading import reading
 from modeldb.rule import Raw, Rule
 from modeldb.saying import Saying, saying
 from modeldb.signals import Signal, SignalTable
@@ -50,6 +51,7 @@ class Translation:
         self.brand, self.rules, self.examples, self.family = brand, rules, examples, family
         self.table = brand.table if table is None else table
         self.signals = _signals(self.table, rules)
+        self._reads = tuple((rule.key, reading(rule)) for rule in rules)
         self.state_keys = tuple(rule.key for rule in rules)
         self.commands = tuple(commands)
         self._rendered = dict(commands)
@@ -61,10 +63,10 @@ class Translation:
     def translate(self, signals: Mapping[str, Any]) -> dict[str, Value]:
         """The properties that the raw `signals` speak of. Unknown signals and senseless values say nothing; never raises."""
         state: dict[str, Value] = {}
-        for rule in self.rules:
-            value = rule.read(signals)
+        for key, read in self._reads:
+            value = read(signals)
             if value is not None:
-                state[rule.key] = value
+                state[key] = value
         return state
 
     def invert(self, state: Mapping[str, Any]) -> dict[str, Raw]:
