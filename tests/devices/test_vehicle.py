@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devices.life import moving
+from devices.life import moving, shared
 from devices.vehicle import Vehicle
 from lab.firmware import DEV_KIT, MODELS, UNIT
 from modeldb.model import VehicleModel
@@ -134,3 +134,14 @@ def test_charging_fills_the_battery_and_stops_by_itself() -> None:
             break
     assert charged
     assert ours.energy_percent == pytest.approx(100.0, abs=1.0)
+
+
+def test_a_shared_vehicle_with_the_smallest_battery_starts_for_a_week() -> None:
+    scooter = vehicle(kind_of("KICK_SCOOTER"), life=shared)
+    for hour in range(7 * 24):
+        scooter.advance(hour * HOUR_S * 1000)
+        assert scooter.can_start
+
+
+def kind_of(kind: str) -> VehicleModel:
+    return next(model for model in MODELS if model.type == kind)
