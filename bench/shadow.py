@@ -114,6 +114,7 @@ class Shadow:
         self._brands = {**new.brands, **old.brands}
         self._pairs: dict[str, _Pair] = {}
         self._lanes: dict[str, _Lanes | None] = {}
+        self._decoders: dict[str, Decoder] = {}
         self.found = Comparison()
 
     def run(self, recording: Recording, only: Sequence[UnitId] = ()) -> Iterator[int]:
@@ -146,8 +147,8 @@ class Shadow:
         lanes = self._lanes[brand]
         protocol = self._protocols[self._brands[brand].protocol]
         if lanes is None:
-            for record, data in batch:
-                self._one_by_one(pair, record, _frame(protocol, data))
+            for (record, _), frame in zip(batch, self._frames(protocol, [data for _, data in batch]), strict=True):
+                self._one_by_one(pair, record, frame)
             return
         rows = lanes.decoder.decode([data for _, data in batch])
         slow = np.flatnonzero(rows.status)
@@ -155,6 +156,17 @@ class Shadow:
             outcome = rows.outcome(at)
             self._one_by_one(pair, batch[at][0], outcome if isinstance(outcome, Frame) else None)
         self._in_bulk(pair, lanes, rows, [record for record, _ in batch])
+
+    def _frames(self, protocol: Protocol, frames: list[bytes]) -> Iterator[Frame | None]:
+        """What each of these is, None if it is no frame: decoded in bulk where there is a way."""
+        binding = BINDINGS.get(protocol.name)
+        if binding is None:
+            yield from (_frame(protocol, data) for data in frames)
+            return
+        if protocol.name not in self._decoders:
+            self._decoders[protocol.name] = Decoder(binding, trusting=True)
+        for outcome in self._decoders[protocol.name].decode(frames).outcomes():
+            yield outcome if isinstance(outcome, Frame) else None
 
     def _in_bulk(self, pair: _Pair, lanes: "_Lanes", rows: Rows, records: list[Record]) -> None:
         owners = rows.owners if rows.starts is not None else np.flatnonzero(rows.status == 0).astype(np.int32)
@@ -236,7 +248,8 @@ class _Lanes:
         binding = BINDINGS.get(protocol)
         if binding is None or not pair.ids:
             return None
-        decoder = Decoder(binding, trusting=True)
+        read = {columns.signals[each] for columns in pair.columns for each in columns.source[columns.kind != 0].tolist()}
+        decoder = Decoder(binding.reading(read), trusting=True)
         whole = pair.columns[0].complete & pair.columns[1].complete
         lanes = cls(decoder, pair.columns, np.flatnonzero(whole).tolist(), pair.ids)
         if any(each.unplaced for each in lanes._translators):

@@ -1,6 +1,7 @@
 """A shadow run finds what a change of rules changes, and nothing else, on the bulk path as one by one."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,13 @@ from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
 from devices.switch import switch_on
 from devices.vehicle import Vehicle
+from lab import avl_records
 from modeldb.model import VehicleModel
 from protocols.codec import UnitId
 from protocols.keys import brand_key, unit_keys
 from protocols.recording import Record, block, header
+from protocols.teltonika import PROTOCOL
+from protocols.teltonika_session import avl
 
 NOW = 1_795_446_000_000
 REPORTS = 30
@@ -131,6 +135,28 @@ def test_units_of_every_brand_are_compared(tmp_path: Path, brand: str) -> None:
     assert said.found.reports[GOLF.id] >= REPORTS
     assert said.found.unreadable == 0
     assert not said.found.differences
+
+
+def test_avl_records_are_compared_in_bulk_as_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit, model = UnitId("TELTONIKA", "352093081452251"), model_of("TELTONIKA")
+    rng, path = random.Random(3), tmp_path / "a.rec"
+    names = sorted({name for rule in model.units["TELTONIKA"].rules for name in rule.signals})
+    records = []
+    for layout in avl_records.layouts(names, REPORTS, rng) * 5:
+        said = [avl_records.said(layout, NOW + len(records), rng) for _ in range(rng.randrange(1, 4))]
+        records.append(Record(1000 * NOW, f"v1/{unit}/up", PROTOCOL.encode(avl(layout.codec, said))))
+    path.write_bytes(header({}) + block(records))
+    new = revised(tmp_path / "new.toml", model, 'map = { 0 = "UNLOCKED", 1 = "LOCKED" }', 'map = { 0 = "UNLOCKED" }')
+    found = []
+    for in_bulk in (True, False):
+        if not in_bulk:
+            monkeypatch.setattr(bench.shadow._Lanes, "of", classmethod(lambda *_: None))
+        run = Shadow(rules(None), rules(new), Models({unit: model.id}, None, {}))
+        list(run.run(_recording(path)))
+        assert (run._lanes["TELTONIKA"] is not None) == in_bulk
+        found.append(bench.shadow.as_document(run.found, DATABASE.models))
+    assert found[0] == found[1]
+    assert found[0]["different"] > 0
 
 
 def test_a_model_is_known_by_option_or_left_out_aloud(tmp_path: Path) -> None:
