@@ -135,10 +135,10 @@ def _() -> None:
 
 @mutant("the Ack is ahead of what arrived", "CBX-GW-008")
 def _() -> None:
-    from protocols.cloudboxx import CloudBoxx
+    from protocols.hotpath.quick import QuickCloudBoxx
 
     _wrap(
-        CloudBoxx,
+        QuickCloudBoxx,
         "acknowledge",
         lambda kept, self, unit, cumulative, bitmap, now, key: kept(self, unit, cumulative + 3, 0, now, key),
     )
