@@ -19,6 +19,9 @@ PACKET_LIMIT_BYTES = 1 << 20
 LENGTH_BYTES = 4
 """Of the remaining length, at most (section 2.2.3)."""
 
+PUBACK_HEAD = bytes((PUBACK << 4, 2))
+"""Then comes the packet identifier."""
+
 PING = bytes((PINGREQ << 4, 0))
 BYE = bytes((DISCONNECT << 4, 0))
 
@@ -74,7 +77,7 @@ def publish(topic: bytes, identifier: int, payload: bytes, *, retain: bool = Fal
 
 def acknowledge(identifier: bytes) -> bytes:
     """PUBACK of a packet identifier, as it was said."""
-    return b"\x40\x02" + identifier
+    return PUBACK_HEAD + identifier
 
 
 def next_packet(data: bytes, at: int) -> tuple[int, int] | None:
