@@ -77,6 +77,7 @@ def bench(request: pytest.FixtureRequest, _servers: "Servers") -> "Iterator[Stan
         pytest.fail(str(error), pytrace=False)
     try:
         yield up
+        _compare(request, up)
     finally:
         made.__exit__(None, None, None)
 
@@ -140,6 +141,29 @@ def command(bench: "Stand") -> "Callable[..., Answer]":
 def pytest_configure(config: pytest.Config) -> None:
     """The marker that a test overrides options with."""
     config.addinivalue_line("markers", "stand(**options): options of the teleloop stand for this test, as on the command line")
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Notes which tests have failed: their vehicles are not compared with the truth any more."""
+    report = yield
+    if report.failed or report.skipped:
+        item.stash[_FAILED] = True
+    return report
+
+
+def _compare(request: pytest.FixtureRequest, up: "Stand") -> None:
+    """The truth check at the end of a test: every supported property of the simulated vehicle; zero differences pass."""
+    if not up.truth or request.node.stash.get(_FAILED, False):
+        return
+    differences = up.differences()
+    if differences:
+        lines = "; ".join(each.text for each in differences)
+        told = up.story.told("the gateway's state to be what the vehicle is, when the test is over", lines)
+        pytest.fail(told + "\nA test that leaves it so on purpose: @pytest.mark.stand(truth=False)", pytrace=False)
 
 
 def _operator(config: pytest.Config) -> Callable[[str], None]:

@@ -3,7 +3,7 @@
 import secrets
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from bench.stand.simulated import SimulatedUnit, SimulatedVehicle, VehicleOnBus
 from bench.stand.stage import RealStage, Stage, VirtualStage, sleep, wait_until
 from bench.stand.story import Story
 from bench.stand.views import GatewayView
+from bench.truth import Difference, check
 from devices.can import CanError
 from devices.can import models as bus_models
 from devices.mqtt import Line
@@ -33,13 +34,15 @@ PACE = 10.0
 """How much faster than real time a simulated unit on real brokers lives while it has time in hand (see stage.HAND_S)."""
 
 ONLINE_WITHIN_S = 60.0
+TRUTH_WITHIN_S, TRUTH_AGAIN_S = 120.0, 0.5
 VIN_LETTERS = "0123456789ABCDEFGHJKLMNPRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the command line says. `unit`: simulated, mqtt:BRAND/ID@host:port or tcp:BRAND/ID@host:port. `gateway`: virtual,
-    parts of a laboratory (embedded, mosquitto+rabbitmq), or a URL. `broker` is the units' broker of a gateway by URL."""
+    parts of a laboratory (embedded, mosquitto+rabbitmq), or a URL. `broker` is the units' broker of a gateway by URL. `truth`:
+    a simulated vehicle is compared with the gateway's state when its test is over."""
 
     unit: str = "simulated"
     gateway: str | None = None
@@ -53,6 +56,7 @@ class Options:
     can: str | None = None
     control: str | None = None
     seed: int = 1
+    truth: bool = True
 
     @property
     def is_simulated(self) -> bool:
@@ -98,6 +102,7 @@ class Stand:
     vehicle: Any
     model: VehicleModel
     bus: VehicleBus | None = None
+    truth: bool = True
 
     @property
     def can(self) -> VehicleBus:
@@ -119,6 +124,24 @@ class Stand:
     def wait_until(self, condition: Callable[[], bool], within_s: float = 30.0) -> bool:
         """Whether the condition comes true in time."""
         return wait_until(self.stage, condition, within_s)
+
+    def differences(self, within_s: float = TRUTH_WITHIN_S) -> Sequence[Difference]:
+        """What the gateway has otherwise than the simulated vehicle is, once what the unit has to say has arrived, or after so
+        long. Of a vehicle on a CAN bus only what the gateway knows at all: the bus does not carry everything.
+
+        None of a real unit, whose vehicle is not known.
+        """
+        if not isinstance(self.unit, SimulatedUnit):
+            return ()
+        terminal, gives_up_ms = self.unit.terminal, self.now_ms + 1000 * within_s
+        self.unit.find_coverage()
+        while True:
+            shown = self.gateway.state
+            told = check(terminal, shown, self.model.units[self.unit.id.brand]).differences
+            found = [each for each in told if self.bus is None or each.key in shown]
+            if not (found or self.unit.waiting) or self.now_ms >= gives_up_ms:
+                return found
+            sleep(self.stage, TRUTH_AGAIN_S)
 
 
 class Servers:
@@ -191,7 +214,7 @@ def stand(options: Options, servers: Servers, operator: Operator) -> Iterator[St
             stage.run(device.switch_on())
         if not wait_until(stage, lambda: under_test.online(unit), ONLINE_WITHIN_S):
             raise StandError(story.told(f"{unit} to be online within {ONLINE_WITHIN_S:g} s", "it is not"))
-        yield Stand(stage, story, view, device, vehicle, model, bus)
+        yield Stand(stage, story, view, device, vehicle, model, bus, options.truth)
 
 
 def _bus(options: Options, model: VehicleModel, stage: Stage) -> VehicleBus | None:

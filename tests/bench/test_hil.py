@@ -270,7 +270,7 @@ def pytester_config(request: pytest.FixtureRequest) -> pytest.Config:
 def test_every_option_of_a_stand_can_be_said_on_the_command_line(pytester_config: pytest.Config) -> None:
     said = {name: pytester_config.getoption(name) for name in OPTIONS}
     assert Options(**said) == Options()
-    assert set(Options.__dataclass_fields__) - set(OPTIONS) == {"token", "seed"}
+    assert set(Options.__dataclass_fields__) - set(OPTIONS) == {"token", "seed", "truth"}
 
 
 def test_who_does_not_use_the_plugin_imports_nothing_of_it(tmp_path: Path) -> None:
@@ -301,3 +301,38 @@ def test_a_virtual_run_is_the_same_every_time() -> None:
             told.append(json.dumps([event.body for event in up.gateway.events]))
     assert told[0] == told[1]
     assert told[0] != told[2]
+
+
+def test_a_test_that_leaves_the_gateway_wrong_about_the_vehicle_fails_unless_it_says_so(tmp_path: Path):
+    a_test(
+        tmp_path,
+        """
+import pytest
+
+def deaf(gateway):  # a gateway that shows the ignition otherwise than it is
+    under_test, state = gateway._under_test, gateway._under_test.state
+    async def wrong(unit):
+        return {**await state(unit), "ignition": "ON"}
+    under_test.state = wrong
+
+def test_right(vehicle, unit):
+    vehicle.open("front_left")
+    unit.lose_coverage()
+    vehicle.close("front_left")
+
+def test_wrong(gateway, vehicle):
+    deaf(gateway)
+
+@pytest.mark.stand(truth=False)
+def test_wrong_on_purpose(gateway, vehicle):
+    deaf(gateway)
+
+def test_that_has_failed_is_not_compared(gateway, vehicle):
+    deaf(gateway)
+    assert False
+""",
+    )
+    outcomes, said = ran(tmp_path)
+    assert outcomes == {"passed": 3, "failed": 1, "error": 1}
+    assert "ignition is 'OFF', and the gateway says 'ON'" in said
+    assert "@pytest.mark.stand(truth=False)" in said
