@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -63,7 +65,8 @@ class Server:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> None:
-        """Start it; it may take a while until it listens."""
+        """Start it; it may take a while until it listens. From now on SIGTERM ends this process as Ctrl-C does."""
+        _end_in_good_order()
         with (self.folder / "output.log").open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -117,3 +120,10 @@ class Server:
     def thaw(self) -> None:
         """SIGCONT."""
         self.send(signal.SIGCONT)
+
+
+def _end_in_good_order() -> None:
+    """What SIGTERM ends at once leaves its servers behind. Whoever listens to the signal already knows what to do."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

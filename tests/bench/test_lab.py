@@ -1,5 +1,9 @@
 """A laboratory is a broker, a RabbitMQ and a gateway that work together, and nothing of it is left behind."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
@@ -7,6 +11,8 @@ import pytest
 
 from bench import lab
 from bench.lab import LabError, laboratory, listens, programs
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_an_embedded_laboratory_is_ready_and_gone_afterwards(tmp_path: Path) -> None:
@@ -16,6 +22,25 @@ def test_an_embedded_laboratory_is_ready_and_gone_afterwards(tmp_path: Path) -> 
         port = int(whole.units_broker.rsplit(":", 1)[1])
         assert listens(port)
     assert not listens(port)
+
+
+def test_sigterm_leaves_nothing_behind_either(tmp_path: Path) -> None:
+    work = f"""
+import time
+from pathlib import Path
+from bench.lab import laboratory
+with laboratory(Path({str(tmp_path / "lab")!r}), "embedded") as whole:
+    print(whole.gateway.pid, flush=True)
+    time.sleep(100)
+"""
+    with subprocess.Popen([sys.executable, "-c", work], cwd=ROOT, stdout=subprocess.PIPE, text=True) as bench:
+        assert bench.stdout is not None
+        pid = int(bench.stdout.readline())
+        os.kill(pid, 0)
+        bench.terminate()
+        assert bench.wait(30) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_what_is_not_installed_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
