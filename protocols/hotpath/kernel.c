@@ -138,6 +138,9 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         crc_declare(&t->crc, (int)f->crc_width, (uint32_t)f->crc_poly, (uint32_t)f->crc_init, (int)f->crc_reflected, (uint32_t)f->crc_xorout);
     fold_declare(&t->fold, &t->crc);
     t->summed_by_four = f->sum_kind == SUM_CRC && f->least >= f->sum_from + f->sum_trail + 16;
+    t->plain = !f->parts && !f->context_mask;
+    for (uint32_t i = 0; i < t->windows; i++)
+        t->plain = t->plain && t->window[i].context < 0 && t->window[i].at + 8 <= f->least;
     t->at.from = t->row_size, t->at.present = t->at.from + (t->row_size / 8 + 7) / 8 * 8;
     t->at.check = (t->at.present + t->present_size + 31 + 63) / 64 * 64; /* the bitmap can be read 32 bytes at a time */
     t->bounded = bounds(t);
@@ -441,7 +444,37 @@ static int parts_of(table_t *t, walk_t *w, const uint8_t *p, size_t n) {
     return walk_parts_portably(t, p, n, rows, ids, left, &w->last);
 }
 
-static void put(const table_t *t, const walk_t *w, tile_t *tile, size_t place, const uint8_t *p, size_t n) {
+typedef struct { PyObject **list; const uint8_t *data; const uint32_t *offsets; size_t n; } frames_t; /* a list, or a buffer */
+
+static inline const uint8_t *frame_at(const frames_t *f, size_t i, size_t *size) {
+    if (f->list)
+        return *size = (size_t)PyBytes_GET_SIZE(f->list[i]), (const uint8_t *)PyBytes_AS_STRING(f->list[i]);
+    return *size = f->offsets[i + 1] - f->offsets[i], f->data + f->offsets[i];
+}
+
+/* Objects lie anywhere: they are fetched while others are worked on. `like`: the size of the frame before. */
+static inline void fetch_ahead(const frames_t *f, size_t i, size_t like) {
+    if (!f->list || i + TILE >= f->n)
+        return;
+    const char *each = (const char *)f->list[i + TILE];
+    like += offsetof(PyBytesObject, ob_sval) + 48;             /* wherever its first cache line begins */
+    fetch(each, 1);
+    if (like > 64)
+        fetch(each + 64, 1);
+    if (like > 128)
+        fetch(each + 128, 1);
+    if (like > 192)
+        fetch(each + 192, (like < 1024 ? like : 1024) - 192);
+}
+
+static inline int is_frame(const frames_t *f, size_t i) {
+    if (!f->list || PyBytes_CheckExact(f->list[i]) || PyBytes_Check(f->list[i]))
+        return 1;
+    PyErr_SetString(PyExc_TypeError, "a list of bytes");
+    return 0;
+}
+
+static inline void put(const table_t *t, const walk_t *w, tile_t *tile, size_t place, const uint8_t *p, size_t n) {
     tile->frame[tile->n] = p, tile->size[tile->n] = n;
     tile->place[tile->n] = (uint32_t)place, tile->row[tile->n++] = w->rows + place * t->row_size;
 }
@@ -461,83 +494,138 @@ static void walk_tile(table_t *t, walk_t *w, tile_t *tile, plan_t **last) {
     w->troubled += tile->n - vouched, tile->n = 0;
 }
 
-/* Frames that follow each other, from the one at `at` on. */
-#define BLOCK 1024
-typedef struct { const uint8_t *frame[BLOCK]; size_t size[BLOCK], n; } block_t;
-
-/* Those of several parts one by one, the others side by side. */
-static void in_order(table_t *t, walk_t *w, size_t at, const block_t *b) {
-    if (!t->framing.parts) {
-        tile_t tile = {.n = 0};
-        for (size_t i = 0; i < b->n; i++) {
-            put(t, w, &tile, at + i, b->frame[i], b->size[i]);
-            if (tile.n == TILE)
-                walk_tile(t, w, &tile, &w->last);
-        }
-        if (tile.n)
-            walk_tile(t, w, &tile, &w->last);
-        return;
+/* The next frames in order, side by side; how many, 0 with an error. */
+static size_t in_order(table_t *t, walk_t *w, const frames_t *f, size_t at) {
+    const size_t n = f->n - at < TILE ? f->n - at : TILE;
+    size_t size = 128;
+    tile_t tile;                                               /* not made zeros: that takes as long as a frame */
+    tile.n = 0;
+    for (size_t i = at; i < at + n; i++) {
+        fetch_ahead(f, i, size);
+        if (!is_frame(f, i))
+            return 0;
+        const uint8_t *p = frame_at(f, i, &size);
+        put(t, w, &tile, i, p, size);
     }
-    for (size_t i = 0; i < b->n; i++) {
-        if (w->starts)
-            w->starts[at + i] = (uint32_t)w->written;
-        w->status[at + i] = (uint8_t)parts_of(t, w, b->frame[i], b->size[i]);
-        if (w->status[at + i] != VOUCHED)
-            w->troubled++;
-        else
-            w->written += b->frame[i][t->framing.count_at];
-    }
+    walk_tile(t, w, &tile, &w->last);
+    return n;
 }
 
-/* Where frames are of many layouts, those of one are worked on side by side; the others, and those of few, as they come. */
-static void by_layout(table_t *t, walk_t *w, size_t at, const block_t *b) {
-    enum { SLOTS = 256 };                                      /* of plans by their numbers; that two share one is slow, not wrong */
-    uint16_t slot[BLOCK], order[BLOCK], begins[SLOTS + 2] = {0};
-    plan_t *plan[BLOCK];
+enum { SLOTS = 256, CROWD = 128, WINDOW = 2048 };
+typedef struct { uint64_t key; const family_t *family; uint32_t group, n; } slot_t;
+typedef struct { /* frames that wait until there are enough of one layout */
+    slot_t slot[SLOTS + 1];                                    /* by their keys; the last one: of no layout, or of one too many */
+    uint32_t slots, groups;
+    uint16_t waiting[CROWD + 1][TILE];
+} crowd_t;
+
+/* Where this key stands, or is to stand. */
+static inline slot_t *slot_of(crowd_t *c, uint64_t key) {
+    slot_t *slot = &c->slot[key >> 8 & (SLOTS - 1)];
+    while (slot->key != key && slot->key)
+        slot = slot == &c->slot[SLOTS - 1] ? c->slot : slot + 1;
+    return slot;
+}
+
+/* A new key, unless there are too many. `family`: its layouts are told from each other by another hash. */
+static __attribute__((noinline)) slot_t *begin_slot(crowd_t *c, slot_t *slot, uint64_t key, const family_t *family, int known) {
+    if (c->slots == SLOTS - 1 || c->groups == CROWD)
+        return &c->slot[SLOTS];
+    *slot = (slot_t){key, family, known && !family ? c->groups++ : CROWD, 0};
+    c->slots++;
+    return slot;
+}
+
+/* Those of a frame's layout that wait. What it is, is made sure of later. */
+static inline slot_t *waiting_for(const table_t *t, crowd_t *c, const uint8_t *p, size_t n) {
+    const uint64_t key = key_of(t, p, n, context_of(t, p));
+    slot_t *slot = slot_of(c, key | 1);
+    if (!slot->key) {
+        const family_t *family = family_of(t, key);
+        slot = begin_slot(c, slot, key | 1, family && family->first->rest->sibling ? family : NULL, family != NULL);
+    }
+    if (slot->family && slot->family->least <= n) {
+        const uint64_t hash = hash_of(slot->family, p) | 1;
+        slot = slot_of(c, hash);
+        if (!slot->key)
+            slot = begin_slot(c, slot, hash, NULL, 1);
+    }
+    return slot->group == CROWD ? &c->slot[SLOTS] : slot;
+}
+
+/* The frames that wait in a slot, side by side. */
+static void let_go(table_t *t, walk_t *w, const frames_t *f, size_t at, crowd_t *c, slot_t *slot) {
+    tile_t tile;                                               /* not made zeros: that takes as long as a frame */
+    tile.n = 0;
+    for (uint32_t k = 0; k < slot->n; k++) {
+        size_t size, i = at + c->waiting[slot->group][k];
+        const uint8_t *p = frame_at(f, i, &size);
+        put(t, w, &tile, i, p, size);
+    }
+    const int run = slot->group < CROWD && tile.n >= FEW;
+    plan_t *of = run ? likely(t, tile.frame[0], tile.size[0], context_of(t, tile.frame[0])) : NULL;
+    slot->n = 0;
+    walk_tile(t, w, &tile, &of);
+}
+
+static inline void await(table_t *t, walk_t *w, const frames_t *f, size_t at, crowd_t *c, slot_t *slot, size_t i) {
+    c->waiting[slot->group][slot->n++] = (uint16_t)i;
+    if (slot->n == TILE)
+        let_go(t, w, f, at, c, slot);
+}
+
+/* The next frames where they are of many layouts: those of one are worked on side by side. How many; 0 with an error. */
+static size_t by_layout(table_t *t, walk_t *w, const frames_t *f, size_t at) {
+    const size_t all = f->n - at < WINDOW ? f->n - at : WINDOW;
+    size_t size = 128;
     uint32_t changes = 0;
-    for (size_t i = 0; i < b->n; i++) {
-        const uint8_t *p = b->frame[i];
-        const int whole = b->size[i] >= (size_t)t->framing.least;
-        plan[i] = whole ? likely(t, p, b->size[i], load64(p + t->framing.context_at) & (uint64_t)t->framing.context_mask) : NULL;
-        slot[i] = plan[i] ? plan[i]->id % SLOTS : SLOTS;
-        changes += i && slot[i] != slot[i - 1], begins[slot[i] + 1]++;
+    crowd_t c;
+    memset(&c, 0, offsetof(crowd_t, waiting));
+    slot_t *before = NULL, *none = &c.slot[SLOTS];
+    none->group = CROWD;
+    for (size_t i = 0; i < all; i++) {
+        fetch_ahead(f, at + i, size);
+        if (!is_frame(f, at + i))
+            return 0;
+        const uint8_t *p = frame_at(f, at + i, &size);
+        slot_t *slot = size < (size_t)t->framing.least ? none : waiting_for(t, &c, p, size);
+        changes += slot != before, before = slot;
+        await(t, w, f, at, &c, slot, i);
     }
-    t->mixed = changes * 8 > b->n;
-    for (uint32_t k = 1; k < SLOTS + 2; k++)
-        begins[k] = (uint16_t)(begins[k] + begins[k - 1]);
-    for (size_t i = 0; i < b->n; i++)
-        order[begins[slot[i]]++] = (uint16_t)i;
-    tile_t tile = {.n = 0}, rest = {.n = 0};
-    for (size_t i = 0, n; i < b->n; i += n) {
-        plan_t *of = plan[order[i]], *none = NULL;
-        for (n = 1; i + n < b->n && plan[order[i + n]] == of;)
-            n++;
-        const size_t tiles = (n + TILE - 1) / TILE, each = ((n + tiles - 1) / tiles + 3) / 4 * 4;
-        const int run = of && n >= FEW;
-        for (size_t k = 0; k < n; k++) {
-            tile_t *to = run ? &tile : &rest;
-            put(t, w, to, at + order[i + k], b->frame[order[i + k]], b->size[order[i + k]]);
-            if (run ? tile.n == each || k + 1 == n : rest.n == TILE)
-                walk_tile(t, w, to, run ? &of : &none);
+    t->mixed = changes * 8 > all;
+    for (slot_t *slot = c.slot; slot < none; slot++)
+        if (slot->n >= FEW)
+            let_go(t, w, f, at, &c, slot);
+        else                                                   /* with others that are few, as they come */
+            for (uint32_t k = 0; k < slot->n; k++)
+                await(t, w, f, at, &c, none, c.waiting[slot->group][k]);
+    let_go(t, w, f, at, &c, none);
+    return all;
+}
+
+/* All frames, one by one where they are of several parts; 0 with an error at one of a list that is no bytes. */
+static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
+    for (size_t at = 0, n; !t->framing.parts && at < f->n; at += n)
+        if (!(n = t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at) : in_order(t, w, f, at)))
+            return 0;
+    size_t size = 128;
+    for (size_t i = 0; i < f->n && (t->framing.parts || w->starts); i++) {
+        if (w->starts)
+            w->starts[i] = (uint32_t)w->written;
+        if (!t->framing.parts) {
+            w->written += w->status[i] == VOUCHED;
+            continue;
         }
+        fetch_ahead(f, i, size);
+        if (!is_frame(f, i))
+            return 0;
+        const uint8_t *p = frame_at(f, i, &size);
+        if ((w->status[i] = (uint8_t)parts_of(t, w, p, size)) == VOUCHED)
+            w->written += p[t->framing.count_at];
+        else
+            w->troubled++;
     }
-    if (rest.n)
-        walk_tile(t, w, &rest, &(plan_t *){NULL});
-}
-
-static void walk_block(table_t *t, walk_t *w, size_t at, const block_t *b) {
-    if (t->mixed && b->n >= 2 * TILE)
-        by_layout(t, w, at, b);
-    else
-        in_order(t, w, at, b);
-    for (size_t i = 0; !t->framing.parts && w->starts && i < b->n; i++)
-        w->starts[at + i] = (uint32_t)w->written, w->written += w->status[at + i] == VOUCHED;
-}
-
-/* How many frames are taken together of those that are left: few stay in the first cache. */
-static size_t together(const table_t *t, size_t left) {
-    const size_t most = t->mixed ? BLOCK : TILE;
-    return left < most ? left : most;
+    return 1;
 }
 
 static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssize_t n, walk_t *w) {
@@ -552,27 +640,8 @@ static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssi
     return 1;
 }
 
-/* The frames of a list; 0 with an error at one that is no bytes. */
 static int walk_list(table_t *t, walk_t *w, PyObject *list, Py_ssize_t n) {
-    PyObject **frame = ((PyListObject *)list)->ob_item;
-    size_t like = 128; /* how much of an object is wanted: as of the one before, wherever its first cache line begins */
-    block_t b;
-    for (size_t at = 0; at < (size_t)n; at += b.n) {
-        b.n = together(t, (size_t)n - at);
-        for (size_t i = 0; i < b.n; i++) {
-            PyObject *each = frame[at + i];
-            if (at + i + TILE < (size_t)n) /* the objects lie anywhere: they are fetched while others are worked on */
-                fetch(frame[at + i + TILE], like < 1024 ? like : 1024);
-            if (!PyBytes_Check(each)) {
-                PyErr_SetString(PyExc_TypeError, "a list of bytes");
-                return 0;
-            }
-            b.frame[i] = (const uint8_t *)PyBytes_AS_STRING(each), b.size[i] = (size_t)PyBytes_GET_SIZE(each);
-            like = b.size[i] + offsetof(PyBytesObject, ob_sval) + 48;
-        }
-        walk_block(t, w, at, &b);
-    }
-    return 1;
+    return walk_frames(t, w, &(frames_t){.list = ((PyListObject *)list)->ob_item, .n = (size_t)n});
 }
 
 /* walk(frames, rows, status, ids, starts or None): how many rows were written, how many frames are not vouched for. */
@@ -614,15 +683,7 @@ static PyObject *table_walk_buffer(PyObject *self, PyObject *const *args, Py_ssi
         }
     t->now++, t->busy++;
     Py_BEGIN_ALLOW_THREADS
-    block_t b;
-    for (size_t at = 0; at < (size_t)n; at += b.n) {
-        b.n = together(t, (size_t)n - at);
-        for (size_t i = 0; i < b.n; i++) {
-            const uint32_t *place = offsets + at + i;
-            b.frame[i] = data + place[0], b.size[i] = place[1] - place[0];
-        }
-        walk_block(t, &w, at, &b);
-    }
+    walk_frames(t, &w, &(frames_t){.data = data, .offsets = offsets, .n = (size_t)n});
     Py_END_ALLOW_THREADS
     t->busy--;
     if (w.starts)

@@ -96,6 +96,7 @@ typedef struct {
     fold_t fold;
     struct { uint32_t from, present, check; } at;              /* where a plan's data begin, from its order on */
     uint16_t checks, extras, duos;                             /* how many most plans have */
+    int plain;                                                 /* whole frames, whose windows are in all of them */
     int mixed;                                                 /* whether frames that follow each other are of many layouts */
     plan_t **plan;                                             /* by id */
     family_t *families[BUCKETS];
@@ -166,6 +167,12 @@ static inline uint64_t mixed(uint64_t sum) {
 }
 
 static inline uint64_t key_of(const table_t *t, const uint8_t *p, size_t left, uint64_t context) {
+    if (t->plain) {
+        uint64_t key = left * 0x9E3779B97F4A7C15ull;
+        for (uint32_t i = 0; i < t->windows; i++)
+            key += spread(load64(p + t->window[i].at) & t->window[i].mask, 1 + i);
+        return mixed(key);
+    }
     uint64_t key = spread(t->framing.parts ? 0 : left, 0) + spread(context, 1);
     for (uint32_t i = 0; i < t->windows; i++) {
         const window_t *w = &t->window[i];
@@ -182,14 +189,23 @@ static inline uint64_t hash_of(const family_t *f, const uint8_t *p) { /* unused 
     return mixed(hash);
 }
 
+static inline uint64_t context_of(const table_t *t, const uint8_t *p) {
+    return t->plain ? 0 : load64(p + t->framing.context_at) & (uint64_t)t->framing.context_mask;
+}
+
+static inline const family_t *family_of(const table_t *t, uint64_t key) {
+    const family_t *family = t->families[key % BUCKETS];
+    while (family && family->key != key)
+        family = family->next;
+    return family;
+}
+
 /* The plan that a part most likely is of; the first of its hash. */
 static inline plan_t *likely(const table_t *t, const uint8_t *p, size_t left, uint64_t context) {
     uint64_t key = key_of(t, p, left, context);
     if (t->quick[key % QUICK].key == key && t->quick[key % QUICK].plan)
         return t->quick[key % QUICK].plan;
-    const family_t *family = t->families[key % BUCKETS];
-    while (family && family->key != key)
-        family = family->next;
+    const family_t *family = family_of(t, key);
     if (!family || family->least > left)
         return NULL;
     uint64_t hash = hash_of(family, p);

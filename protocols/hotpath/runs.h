@@ -7,6 +7,7 @@
 /* Whether all frames of a tile are of this plan. */
 TARGET_WIDE INLINE int all_agree(const table_t *t, const plan_t *plan, const tile_t *tile) {
     size_t other = 0;
+#pragma GCC unroll 4
     for (uint32_t i = 0; i < tile->n; i++)
         other |= tile->size[i] ^ plan->size;
     if (other)
@@ -25,6 +26,7 @@ TARGET_WIDE INLINE int all_agree(const table_t *t, const plan_t *plan, const til
     for (uint32_t k = 0; k < plan->rest->checks; k++) {
         const __m256i mask = wide_at(check[k].mask), value = wide_at(check[k].value);
         const size_t at = place[k];
+#pragma GCC unroll 4
         for (uint32_t i = 0; i < tile->n; i++)
             wrong = _mm256_or_si256(wrong, _mm256_and_si256(mask, _mm256_xor_si256(value, wide_at(tile->frame[i] + at))));
     }
@@ -105,7 +107,17 @@ TARGET_WIDE INLINE void fill_all(const table_t *t, const plan_t *plan, const til
         if (onto == NO_DATA)
             for (uint32_t i = 0; i < n; i++)
                 _mm256_storeu_si256((__m256i *)(tile->row[i] + to), present);
-        else if (!onto)
+        else if (!onto && to >= t->present_size && k + 1 < pairs && !plan->rest->onto[k + 1]) { /* and the next two with them */
+            const uint32_t next = pair_at(t, ++k), c = at[next / 16], d = at[next / 16 + 1];
+            const __m256i other = wide_at(plan->order + next);
+#pragma GCC unroll 2
+            for (uint32_t i = 0; i < n; i++) {
+                const uint8_t *p = tile->frame[i];
+                uint8_t *row = tile->row[i];
+                _mm256_storeu_si256((__m256i *)(row + to), both_from(p, a, b, order));
+                _mm256_storeu_si256((__m256i *)(row + next), both_from(p, c, d, other));
+            }
+        } else if (!onto)
             for (uint32_t i = 0; i < n; i++)
                 _mm256_storeu_si256((__m256i *)(tile->row[i] + to), _mm256_or_si256(present, both_from(tile->frame[i], a, b, order)));
         else {

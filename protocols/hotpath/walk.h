@@ -17,9 +17,7 @@ TARGET static __attribute__((noinline)) plan_t *NAMED(found)(const table_t *t, c
     plan_t *only = t->quick[key % QUICK].plan;
     if (only && t->quick[key % QUICK].key == key && (parts ? only->size <= left : only->size == left) && NAMED(fits)(t, only, p, context))
         return only;
-    const family_t *family = t->families[key % BUCKETS];
-    while (family && family->key != key)
-        family = family->next;
+    const family_t *family = family_of(t, key);
     if (!family || family->least > left)
         return NULL;
     uint64_t hash = hash_of(family, p);
@@ -148,7 +146,7 @@ TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t 
         const size_t n = tile->size[i];
         if (n < (size_t)t->framing.least)
             continue;
-        const uint64_t context = load64(p + t->framing.context_at) & (uint64_t)t->framing.context_mask;
+        const uint64_t context = context_of(t, p);
         if (alike && guess && guess->size == n && NAMED(fits)(t, guess, p, context)) {
             plan[i] = guess;
             framing |= 1u << i, known |= 1u << i;
@@ -169,7 +167,7 @@ TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t 
     for (; likelies; likelies &= likelies - 1) {
         const uint32_t i = (uint32_t)__builtin_ctz(likelies);
         const uint8_t *p = tile->frame[i];
-        const uint64_t context = load64(p + t->framing.context_at) & (uint64_t)t->framing.context_mask;
+        const uint64_t context = context_of(t, p);
         if (plan[i]->size == tile->size[i] && NAMED(fits)(t, plan[i], p, context))
             known |= 1u << i;
         else if ((plan[i] = NAMED(found)(t, p, tile->size[i], context)))
@@ -207,7 +205,7 @@ TARGET static int NAMED(walk_parts)(table_t *t, const uint8_t *p, size_t n, uint
         return UNFRAMED;
     if (!NAMED(summed)(t, p, n))
         return CHECKSUM;
-    const uint64_t context = load64(p + f->context_at) & (uint64_t)f->context_mask;
+    const uint64_t context = context_of(t, p);
     const size_t count = p[f->count_at], end = n - (size_t)f->parts_trail;
     size_t at = (size_t)f->parts_from;
     if (!count || p[n - f->again_at] != count || count > room)
