@@ -205,6 +205,31 @@ TARGET_WIDE INLINE uint8_t xor_wide(const uint8_t *p, size_t n) {
     u ^= u >> 32, u ^= u >> 16, u ^= u >> 8;
     return (uint8_t)u;
 }
+
+/* The XORs of all bytes of four messages of n bytes each, at least 16. */
+TARGET_WIDE INLINE void xors_of_four(const uint8_t *const p[4], size_t n, uint64_t sums[4]) {
+    const size_t head = (n - 1) % 16 + 1;
+    const __m128i first = _mm_cmplt_epi8(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm_set1_epi8((char)head));
+    __m128i folded[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        const uint8_t *at = p[k] + head, *end = p[k] + n;
+        __m128i v = _mm_and_si128(_mm_loadu_si128((const __m128i *)p[k]), first);
+        if ((n - head) & 16)
+            v = _mm_xor_si128(v, _mm_loadu_si128((const __m128i *)at)), at += 16;
+        __m256i w = _mm256_inserti128_si256(_mm256_setzero_si256(), v, 0);
+        for (; at < end; at += 32)
+            w = _mm256_xor_si256(w, _mm256_loadu_si256((const __m256i *)at));
+        folded[k] = _mm_xor_si128(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+    }
+    const __m128i a = _mm_xor_si128(_mm_unpacklo_epi64(folded[0], folded[1]), _mm_unpackhi_epi64(folded[0], folded[1]));
+    const __m128i b = _mm_xor_si128(_mm_unpacklo_epi64(folded[2], folded[3]), _mm_unpackhi_epi64(folded[2], folded[3]));
+    __m256i v = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+    v = _mm256_xor_si256(v, _mm256_srli_epi64(v, 32));
+    v = _mm256_xor_si256(v, _mm256_srli_epi64(v, 16));
+    v = _mm256_xor_si256(v, _mm256_srli_epi64(v, 8));
+    _mm256_storeu_si256((__m256i *)sums, _mm256_and_si256(v, _mm256_set1_epi64x(255)));
+}
 #endif
 
 #endif

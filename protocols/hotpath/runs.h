@@ -33,30 +33,6 @@ TARGET_WIDE INLINE int all_agree(const table_t *t, const plan_t *plan, const til
     return !strange && _mm256_testz_si256(wrong, wrong);
 }
 
-/* The XOR of all bytes of four messages of n bytes each, at least 16, in the lowest byte of each word. */
-TARGET_WIDE INLINE __m256i xor_four(const uint8_t *const p[4], size_t n) {
-    const size_t head = (n - 1) % 16 + 1;
-    const __m128i first = _mm_cmplt_epi8(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm_set1_epi8((char)head));
-    __m128i folded[4];
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) {
-        const uint8_t *at = p[k] + head, *end = p[k] + n;
-        __m128i v = _mm_and_si128(_mm_loadu_si128((const __m128i *)p[k]), first);
-        if ((n - head) & 16)
-            v = _mm_xor_si128(v, _mm_loadu_si128((const __m128i *)at)), at += 16;
-        __m256i w = _mm256_inserti128_si256(_mm256_setzero_si256(), v, 0);
-        for (; at < end; at += 32)
-            w = _mm256_xor_si256(w, wide_at(at));
-        folded[k] = _mm_xor_si128(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
-    }
-    const __m128i a = _mm_xor_si128(_mm_unpacklo_epi64(folded[0], folded[1]), _mm_unpackhi_epi64(folded[0], folded[1]));
-    const __m128i b = _mm_xor_si128(_mm_unpacklo_epi64(folded[2], folded[3]), _mm_unpackhi_epi64(folded[2], folded[3]));
-    __m256i v = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
-    v = _mm256_xor_si256(v, _mm256_srli_epi64(v, 32));
-    v = _mm256_xor_si256(v, _mm256_srli_epi64(v, 16));
-    return _mm256_xor_si256(v, _mm256_srli_epi64(v, 8));
-}
-
 /* Whether the XORs of a tile of frames of one size, from 16 bytes on, are what the frames say. */
 TARGET_WIDE INLINE int all_xors_hold(const table_t *t, const tile_t *tile) {
     const size_t from = (size_t)t->framing.sum_from, n = tile->size[0] - from - (size_t)t->framing.sum_trail;
@@ -68,7 +44,7 @@ TARGET_WIDE INLINE int all_xors_hold(const table_t *t, const tile_t *tile) {
             const uint32_t i = done + k < tile->n ? done + k : tile->n - 1;
             p[k] = tile->frame[i] + from, said[k] = said_sum(t, tile->frame[i], tile->size[0]);
         }
-        _mm256_storeu_si256((__m256i *)sum, _mm256_and_si256(xor_four(p, n), _mm256_set1_epi64x(255)));
+        xors_of_four(p, n, sum);
         for (uint32_t k = 0; k < 4; k++)
             wrong |= sum[k] ^ said[k];
     }

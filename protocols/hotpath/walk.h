@@ -197,7 +197,8 @@ TARGET static uint32_t NAMED(walk_tile)(table_t *t, const tile_t *tile, uint8_t 
     return (uint32_t)__builtin_popcount(vouched);
 }
 
-/* The rows of a frame of several parts, and the plans that they were made by. `room` rows are there; a frame has at most 255. */
+/* The rows of a frame of several parts, and the plans that they were made by. `room` rows are there; a frame has at most 255.
+ * `last` is what the frame before began with. */
 TARGET static int NAMED(walk_parts)(table_t *t, const uint8_t *p, size_t n, uint8_t *rows, int32_t *ids, size_t room,
                                     plan_t **last) {
     const framing_t *f = &t->framing;
@@ -210,15 +211,18 @@ TARGET static int NAMED(walk_parts)(table_t *t, const uint8_t *p, size_t n, uint
     size_t at = (size_t)f->parts_from;
     if (!count || p[n - f->again_at] != count || count > room)
         return UNKNOWN;
+    plan_t *before = NULL;                                     /* packets follow each other by chance, their records do not */
     for (size_t i = 0; i < count; i++) {
-        plan_t *before = *last, *plan = before ? before->then : NULL;
+        plan_t *plan = before ? before->then : *last;
         if (!(plan && plan->size <= end - at && NAMED(fits)(t, plan, p + at, context))) {
             if (!(plan = NAMED(found)(t, p + at, end - at, context)))
                 return UNKNOWN;
             if (before)
                 before->then = plan;
         }
-        *last = plan;
+        if (!before)
+            *last = plan;
+        before = plan;
         plan->used = t->now;
         NAMED(row)(t, plan, p + at, rows + i * t->row_size);
         ids[i] = (int32_t)plan->id;

@@ -85,6 +85,27 @@ def test_whole_tiles_of_one_layout_give_the_same_rows(dispatched):
             assert np.array_equal(ours.status, theirs.status)
 
 
+@in_c
+def test_frames_of_many_layouts_give_the_rows_that_each_gives_alone(dispatched):
+    rng = random.Random(4)
+    for corpus in CORPORA.values():
+        frames = corpus.made(60) * 6
+        rng.shuffle(frames)
+        frames[::17] = [corpus.mutant(frame, rng) for frame in frames[::17]]
+        decoder = Decoder(corpus.binding, path="c", trusting=True)
+        decoder.decode(frames)
+        alone = [decoder.walk([frame]) for frame in frames]
+        data = np.concatenate([rows.data for rows in alone])
+        offsets = np.cumsum([0, *map(len, frames)]).astype(np.uint32)
+        for _ in range(2):
+            for rows in (decoder.walk(frames), decoder.walk_buffer(b"".join(frames), offsets)):
+                assert np.array_equal(rows.data, data)
+                assert np.array_equal(rows.plans, np.concatenate([each.plans for each in alone]))
+                assert rows.status.tolist() == [each.status[0] for each in alone]
+        with pytest.raises(TypeError, match="bytes"):
+            decoder.walk([*frames, "no bytes"])
+
+
 def test_rows_that_somebody_has_stay_as_they_are(path: str):
     for corpus in CORPORA.values():
         frames = corpus.made(60)
