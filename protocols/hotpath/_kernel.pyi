@@ -40,6 +40,23 @@ def check_seals(frames: list[bytes], keys: Any, which: Any, tag_size: int, trail
 def check_seals_buffer(
     buffer: Buffer, offsets: Offsets, keys: Any, which: Any, tag_size: int, trail: int, holds: Any, /
 ) -> None: ...
+def distrust(
+    frames: list[bytes],
+    speakers: Any,
+    rows: Any,
+    row_size: int,
+    status: Any,
+    unit_at: int,
+    unit_size: int,
+    ids: Any,
+    id_size: int,
+    schedules: Any,
+    has: Any,
+    tag_size: int,
+    trail: int,
+    keys: Any,
+    /,
+) -> int: ...
 def times(rows: Any, row_size: int, at: int, width: int, further: int, factor: int, times: Any, /) -> None: ...
 def diff(values: Any, vehicles: Any, shadow: Any, moves: Any, changed: Any, /) -> None: ...
 def records(values: Any, changed: Any, vehicles: Any, times: Any, out: Any, /) -> int: ...

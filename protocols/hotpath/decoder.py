@@ -33,6 +33,8 @@ FIRST_LESSONS = 8
 REFERENCES = 2
 """To the memory of rows that nobody else has: the array's own, and the one to the question."""
 
+NONE = np.empty(0, np.intp)
+
 Outcome = Frame | ProtocolError
 
 
@@ -109,6 +111,8 @@ class Decoder:
         self.keyring = Keyring(self.path, binding.unit_bytes)
         self.lessons = float(LEARN_BURST)
         self._rows = binding.form.empty(0)
+        lane = binding.unit_lane
+        self._unit = (binding.form.offsets[lane], binding.form.by_name[lane].size_bytes) if lane else (0, 0)
         self.known: list[Plan | None] = [None] * plans_limit
         self._structures: dict[tuple[int, bytes, bytes], int] = {}
         self._free = list(range(plans_limit - 1, -1, -1))
@@ -178,10 +182,14 @@ class Decoder:
     def _distrusted(self, rows: Rows, speakers: Ints) -> npt.NDArray[np.intp]:
         """Marks what is not its speaker's own. Where all speakers are known and right, nothing is left to do."""
         binding = self.binding
+        if self.keyring.path == "c" and rows.starts is None:
+            tag = (binding.framing.tag_size, binding.framing.tag_trail) if binding.protocol.sealed else (0, 0)
+            troubled, rows.keys = self.keyring.distrust(rows.frames, speakers, rows.data, rows.status, self._unit, tag)
+            return np.flatnonzero(rows.status) if troubled else NONE
         trusted = rows.status == Status.VOUCHED
         right = np.ones(len(rows.frames), np.bool_)
         if binding.unit_lane:
-            at, size = binding.form.offsets[binding.unit_lane], binding.form.by_name[binding.unit_lane].size_bytes
+            at, size = self._unit
             right &= (rows.data[:, at : at + size] == self.keyring.ids(size)[speakers]).all(axis=1) & (speakers >= 0)
         if binding.protocol.sealed:
             framing = binding.framing

@@ -900,7 +900,7 @@ static PyObject *check_seals(PyObject *module, PyObject *const *args, Py_ssize_t
     uint8_t *holds = which ? taken(&b, args[5], 1, n) : NULL;
     if (!holds || size > 32 || trail > 1024)
         return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no such tag");
-    claims_t claims = {.tag_size = size};
+    claims_t claims = {.tag_size = size, .says = 1};
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *frame = PyList_GET_ITEM(args[0], i);
         check_seal(&claims, keys, keys_n, which[i], (const uint8_t *)PyBytes_AS_STRING(frame), (size_t)PyBytes_GET_SIZE(frame), trail, holds + i);
@@ -927,7 +927,7 @@ static PyObject *check_seals_buffer(PyObject *module, PyObject *const *args, Py_
     if (!holds || size > 32 || trail > 1024)
         return release(&b), PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no such tag");
     Py_BEGIN_ALLOW_THREADS
-    claims_t claims = {.tag_size = size};
+    claims_t claims = {.tag_size = size, .says = 1};
     for (Py_ssize_t i = 0; i < n; i++)
         if (offsets[i] <= offsets[i + 1] && offsets[i + 1] <= total)
             check_seal(&claims, keys, keys_n, which[i], data + offsets[i], offsets[i + 1] - offsets[i], trail, holds + i);
@@ -935,6 +935,78 @@ static PyObject *check_seals_buffer(PyObject *module, PyObject *const *args, Py_
     Py_END_ALLOW_THREADS
     release(&b);
     Py_RETURN_NONE;
+}
+
+/* Frames of one row each and who is said to have sent them. */
+typedef struct {
+    PyObject *frames;
+    const int32_t *speakers;
+    const uint8_t *rows, *ids, *has;
+    const schedule_t *schedules;
+    uint8_t *status, *keys;
+    size_t n, row_size, unit_at, unit_size, id_size, units, generations, tag_size, trail;
+} senders_t;
+
+/* Notes for each frame by which key of its speaker it is sealed, counted from 1; 0: by none. */
+static void note_keys(const senders_t *s) {
+    memset(s->keys, 0, s->n);
+    for (size_t each = 0; each < s->generations; each++) {
+        claims_t claims = {.tag_size = s->tag_size, .says = (uint8_t)(each + 1)};
+        for (size_t i = 0; i < s->n; i++) {
+            const size_t key = (size_t)s->speakers[i] * s->generations + each;
+            if (s->speakers[i] < 0 || (size_t)s->speakers[i] >= s->units || !s->has[key])
+                continue;
+            PyObject *frame = PyList_GET_ITEM(s->frames, (Py_ssize_t)i);
+            check_seal(&claims, s->schedules, s->units * s->generations, (int32_t)key, (const uint8_t *)PyBytes_AS_STRING(frame),
+                       (size_t)PyBytes_GET_SIZE(frame), s->trail, s->keys + i);
+        }
+        settle(&claims);
+    }
+}
+
+/* Marks what is not its speaker's own; how many frames are not vouched for then. */
+static size_t distrusted(const senders_t *s) {
+    size_t troubled = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        const int32_t who = s->speakers[i];
+        int right = !s->keys || s->keys[i];
+        if (s->unit_size)
+            right = right && who >= 0 && (size_t)who < s->units &&
+                    !memcmp(s->rows + i * s->row_size + s->unit_at, s->ids + (size_t)who * s->id_size, s->unit_size);
+        if (s->status[i] == VOUCHED && !right)
+            s->status[i] = DISTRUSTED;
+        troubled += s->status[i] != VOUCHED;
+    }
+    return troubled;
+}
+
+/* distrust(frames, speakers, rows, row size, status, unit at, unit size, ids, id size, schedules, has, tag size, trail, keys out or
+ * None): how many frames are not vouched for, or not their speaker's own, which is marked in `status`. */
+static PyObject *distrust(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 14) || !all_bytes(args[0]) || (args[13] != Py_None && !can_seal()))
+        return NULL;
+    senders_t s = {.frames = args[0], .n = (size_t)PyList_GET_SIZE(args[0]), .row_size = PyLong_AsSize_t(args[3])};
+    s.unit_at = PyLong_AsSize_t(args[5]), s.unit_size = PyLong_AsSize_t(args[6]), s.id_size = PyLong_AsSize_t(args[8]);
+    s.tag_size = PyLong_AsSize_t(args[11]), s.trail = PyLong_AsSize_t(args[12]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (s.row_size < 1 || s.row_size > 1 << 16 || s.unit_at > s.row_size || s.unit_size > s.row_size - s.unit_at || s.id_size < 1 ||
+        s.id_size > 256 || s.unit_size > s.id_size || s.tag_size > 32 || s.trail > 1024)
+        return PyErr_Format(PyExc_ValueError, "a unit's id or a tag that the frames do not have");
+    const Py_ssize_t n = (Py_ssize_t)s.n;
+    int right = (s.speakers = taken(&b, args[1], 0, n * 4)) && (s.rows = taken(&b, args[2], 0, n * (Py_ssize_t)s.row_size)) &&
+                (s.status = taken(&b, args[4], 1, n)) && (s.ids = taken(&b, args[7], 0, 0));
+    s.units = right ? (size_t)last_size(&b) / s.id_size : 0;
+    right = right && (s.schedules = taken(&b, args[9], 0, 0));
+    s.generations = right && s.units ? (size_t)last_size(&b) / sizeof *s.schedules / s.units : 0;
+    right = right && (s.has = taken(&b, args[10], 0, (Py_ssize_t)(s.units * s.generations)));
+    right = right && (args[13] == Py_None || (s.keys = taken(&b, args[13], 1, n)));
+    if (right && s.keys)
+        note_keys(&s);
+    const size_t troubled = right ? distrusted(&s) : 0;
+    release(&b);
+    return right ? PyLong_FromSize_t(troubled) : NULL;
 }
 
 /* Rows to values, changes and text ------------------------------------------------------------------------------------------ */
@@ -1246,6 +1318,7 @@ static PyMethodDef methods[] = {
     {"key_schedule", key_schedule, METH_O, NULL},
     {"check_seals", (PyCFunction)(void (*)(void))check_seals, METH_FASTCALL, NULL},
     {"check_seals_buffer", (PyCFunction)(void (*)(void))check_seals_buffer, METH_FASTCALL, NULL},
+    {"distrust", (PyCFunction)(void (*)(void))distrust, METH_FASTCALL, NULL},
     {"times", (PyCFunction)(void (*)(void))times, METH_FASTCALL, NULL},
     {"diff", (PyCFunction)(void (*)(void))diff, METH_FASTCALL, NULL},
     {"records", (PyCFunction)(void (*)(void))records, METH_FASTCALL, NULL},

@@ -127,6 +127,16 @@ class Keyring:
                 holds[(before == 0) & (holds != 0)] = generation + 1
         return holds
 
+    def distrust(
+        self, frames: list[bytes], speakers: Ints, rows: Bytes, status: Bytes, unit: tuple[int, int], tag: tuple[int, int]
+    ) -> tuple[int, Bytes | None]:
+        """In the C kernel, for frames of one row each: marks in `status` what is not its speaker's own. `unit` says where rows
+        have the unit's id and its size (0: nowhere), `tag` the seal's size (0: none) and what stands behind it. How many frames
+        are not vouched for then, and what `check` gives if there are seals."""
+        keys = np.empty(len(frames), np.uint8) if tag[0] else None
+        columns = (self._ids, self._ids.shape[1], self._schedules, self._has)
+        return self._kernel.distrust(frames, speakers, rows, rows.shape[1], status, *unit, *columns, *tag, keys), keys
+
     def _number(self, name: Hashable) -> int:
         """The place of a unit, made where it has none."""
         number = self.find(name)

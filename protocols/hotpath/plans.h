@@ -10,7 +10,7 @@
 #include "fold.h"
 #include "seal.h"
 
-enum { VOUCHED, UNFRAMED, CHECKSUM, UNKNOWN, DOUBTFUL };       /* what is known of a frame */
+enum { VOUCHED, UNFRAMED, CHECKSUM, UNKNOWN, DOUBTFUL, DISTRUSTED };       /* what is known of a frame */
 enum { SUM_NONE, SUM_CRC, SUM_XOR };
 enum { GUARD_RANGE, GUARD_TEXT, GUARD_DATE };
 #define WINDOWS 8

@@ -78,8 +78,8 @@ static void hmac(const schedule_t *s, const uint8_t *p, size_t n, uint8_t tag[32
 
 typedef struct { const schedule_t *key; const uint8_t *p; size_t n; const uint8_t *tag; uint8_t *holds; } claim_t;
 
-/* Seals that are to be checked, until there are two of them. */
-typedef struct { claim_t claim[2]; size_t n, tag_size; } claims_t;
+/* Seals that are to be checked, until there are two of them; where one holds, `says` is noted. */
+typedef struct { claim_t claim[2]; size_t n, tag_size; uint8_t says; } claims_t;
 
 static inline uint8_t same_tag(const uint8_t *right, const uint8_t *tag, size_t size) {
     uint8_t wrong = 0;
@@ -157,7 +157,7 @@ static void settle(claims_t *c) {
         for (size_t i = 0; i < c->n; i++)
             hmac(c->claim[i].key, c->claim[i].p, c->claim[i].n, tags[i]);
     for (size_t i = 0; i < c->n; i++)
-        *c->claim[i].holds = same_tag(tags[i], c->claim[i].tag, c->tag_size);
+        *c->claim[i].holds = same_tag(tags[i], c->claim[i].tag, c->tag_size) ? c->says : 0;
     c->n = 0;
 }
 
