@@ -173,7 +173,7 @@ static PyObject *told_row(const TellerObject *t, const told_model_t *of, const i
         memcpy(marks + 8 + 4 * i, &named, 4);
         if (steps == SILENT)
             continue;
-        *p++ = p == PyBytes_AS_STRING(json) ? '{' : ',';
+        *p = p == PyBytes_AS_STRING(json) ? '{' : ',', p++;
         memcpy(p, r->before, r->before_size), p += r->before_size;
         memcpy(p, stamp, stamp_size), p += stamp_size;
         memcpy(p, "\",\"value\":", 10), p += 10;
