@@ -274,7 +274,7 @@ def stage_loads(result: Result) -> dict[str, StageLoad]:
         queue = queues.get("gateway") if name == "decode" else None
         loads[name] = StageLoad(cpu_percent=round(part, 1), time_percent=round(shares.get(name, 0.0), 1), queue=queue)
     rabbitmq = parts["rabbitmq"].cpu_percent if "rabbitmq" in parts else 0.0
-    loads["AMQP"] = StageLoad(cpu_percent=rabbitmq, time_percent=round(shares.get("AMQP", 0.0), 1), queue=queues.get("under way"))
+    loads["AMQP"] = StageLoad(cpu_percent=rabbitmq, time_percent=round(shares.get("AMQP", 0.0), 1), queue=queues.get("rabbitmq"))
     return loads
 
 

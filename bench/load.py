@@ -211,7 +211,7 @@ class LoadRun:
             lasted_s = self.wall() - began
             self._gather(source, watcher)
             after = self._read(meters, watcher)
-            self._queues = await self._look_at_queues(account, source)
+            self._queues = await self._look_at_queues(account, source, watcher)
             in_stages = (len(self.ledger) - said_before, self._all_events)
             await commands.finish()
             await self._drain(source, watcher, stopping)
@@ -362,11 +362,13 @@ class LoadRun:
         if not watcher.alive:
             self._notes.append("the consumer lost its connection: what came after that is not in the ledger")
 
-    async def _look_at_queues(self, account: Account, source: Source) -> dict[str, float]:
+    async def _look_at_queues(self, account: Account, source: Source, watcher: Watcher) -> dict[str, float]:
         """What waits where, at the end of the stages."""
         metrics = await account.metrics()
         backlog = metrics.get("teleloop_backlog_payloads", 0.0)
-        return {"units": source.waiting, "gateway": backlog, "under way": len(self.ledger) - self._seen}
+        queues = {"units": source.waiting, "gateway": backlog, "under way": len(self.ledger) - self._seen}
+        in_queue = await watcher.waiting()
+        return queues if in_queue is None else {**queues, "rabbitmq": in_queue}
 
     async def _refused(self, account: Account, added: list[Added]) -> Counter[str]:
         try:

@@ -5,14 +5,17 @@ import contextlib
 import sys
 from typing import Any
 
+import aiormq
 import msgspec
 import numpy as np
+from aiormq.exceptions import AMQPError
 
 from bench.account import AccountError
 from bench.consumer import RECORD, Wanted
 
 READY_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 8.0
+ANSWER_TIMEOUT_S = 5.0
 READ_BYTES = 1 << 18
 
 
@@ -74,6 +77,22 @@ class Watcher:
         """What has come since the last time, an array of RECORD."""
         chunks, self._chunks = self._chunks, []
         return np.concatenate(chunks) if chunks else np.empty(0, dtype=RECORD)
+
+    async def waiting(self) -> int | None:
+        """Messages in its queue that RabbitMQ has not given to it yet; None where there is no RabbitMQ, or no answer."""
+        if self._wanted.amqp_url is None:
+            return None
+        connection = aiormq.Connection(self._wanted.amqp_url)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await connection.connect()
+                channel = await connection.channel()
+                declared = await channel.queue_declare(self._wanted.queue, passive=True)
+                return declared.message_count or 0
+        except (AMQPError, OSError, TimeoutError):
+            return None
+        finally:
+            await connection.close()
 
     async def stop(self) -> None:
         """End it; its queue goes with it."""

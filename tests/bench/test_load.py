@@ -16,11 +16,13 @@ from typer.testing import CliRunner
 
 import modeldb
 from bench.account import Added, made_up_id
+from bench.consumer import Wanted
 from bench.lab import Lab, laboratory
 from bench.lab.rabbitmq import RabbitMQNode
 from bench.ledger import Ledger
 from bench.load_cli import app
 from bench.stateful import StatefulFleet
+from bench.watcher import Watcher
 from devices.unitsfile import UnitRecord
 
 pytestmark = pytest.mark.timeout(600)
@@ -134,6 +136,20 @@ def run_queue(node: RabbitMQNode, vhost: str) -> tuple[str, str] | None:
     bindings = node.management("GET", f"/bindings/{quote(vhost, safe='')}")
     found = (each for each in bindings if each["source"] == "events" and each["destination"].startswith("load."))
     return next(((each["destination"], each["routing_key"]) for each in found), None)
+
+
+async def test_what_waits_in_the_consumers_queue_is_counted(rabbitmq_node: RabbitMQNode) -> None:
+    with rabbitmq_node.vhost() as vhost:
+        url = rabbitmq_node.url(vhost)
+        with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.queue_declare("of-the-run", durable=True, arguments={"x-queue-type": "quorum"})
+            for _ in range(3):
+                channel.basic_publish("", "of-the-run", b"{}")
+        assert await Watcher(Wanted(amqp_url=url, queue="of-the-run")).waiting() == 3
+        assert await Watcher(Wanted(amqp_url=url, queue="none")).waiting() is None
+    assert await Watcher(Wanted()).waiting() is None
 
 
 def test_the_truth_check_of_a_run_is_of_every_supported_property_of_every_vehicle() -> None:
