@@ -2,6 +2,9 @@
 
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
 
 import msgspec
 from sqlalchemy import Executable, select, update
@@ -37,12 +40,12 @@ def _upsert(row: "postgresql.Insert | sqlite.Insert") -> Executable:
 
 
 _LIVE = (
-    "SELECT vehicle_id, replacements FROM vehicles WHERE archived_at IS NULL AND vehicle_id IN (SELECT value FROM json_each(?))"
+    "SELECT json_group_object(vehicle_id, replacements) FROM vehicles "
+    "WHERE archived_at IS NULL AND vehicle_id IN (SELECT value FROM json_each(?))"
 )
-_KEEP = (
-    f"INSERT INTO memories (vehicle_id, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * (len(COLUMNS) + 1))}) "
-    f"ON CONFLICT (vehicle_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in COLUMNS)}"
-)
+ROWS_AT_ONCE = 64
+"""Rows in one statement: after each the store's thread waits for its turn with the loop's, which was most of its time."""
+
 _UPSERT = {"postgresql": _upsert(postgresql.insert(memories)), "sqlite": _upsert(sqlite.insert(memories))}
 
 
@@ -117,7 +120,9 @@ class Registry:
         """
         before = await self._attachments.by_vehicle(changes)
         if self.store.is_direct and not refused and _only_said_more(changes, before):
-            self._attachments.remember(await self.store.write_directly(lambda connection: _write_known(connection, changes)), ())
+            rows = {each: (each, *columns(memory).values()) for each, memory in changes.items()}
+            kept = await self.store.write_directly(lambda connection: _write_known(connection, changes, rows))
+            self._attachments.remember(kept, ())
             return
         async with self.store.writing() as connection:
             heard = await _live(connection, list(changes))
@@ -177,13 +182,27 @@ def _only_said_more(changes: Mapping[str, Memory], before: Mapping[str, Attached
     )
 
 
-def _write_known(connection: sqlite3.Connection, changes: Mapping[str, Memory]) -> dict[str, Memory]:
+def _write_known(
+    connection: sqlite3.Connection, changes: Mapping[str, Memory], rows: Mapping[str, tuple[Any, ...]]
+) -> dict[str, Memory]:
     """Write the memories of the vehicles that are not archived and have the unit that said it; those that were written."""
     wanted = msgspec.json.encode(list(changes)).decode()
-    live: dict[str, int] = dict(connection.execute(_LIVE, (wanted,)).fetchall())
+    live: dict[str, int] = msgspec.json.decode(connection.execute(_LIVE, (wanted,)).fetchone()[0])
     kept = {each: memory for each, memory in changes.items() if live.get(each) == memory.replacements}
-    connection.executemany(_KEEP, [(each, *columns(memory).values()) for each, memory in kept.items()])
+    writing = [rows[each] for each in kept]
+    for begin in range(0, len(writing), ROWS_AT_ONCE):
+        some = writing[begin : begin + ROWS_AT_ONCE]
+        connection.execute(_keep(len(some)), list(chain.from_iterable(some)))
     return kept
+
+
+@cache
+def _keep(count: int) -> str:
+    row = f"({', '.join('?' * (len(COLUMNS) + 1))})"
+    return (
+        f"INSERT INTO memories (vehicle_id, {', '.join(COLUMNS)}) VALUES {', '.join([row] * count)} "
+        f"ON CONFLICT (vehicle_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in COLUMNS)}"
+    )
 
 
 def _uses_newest_key(vehicle: Vehicle, memory: Memory) -> bool:

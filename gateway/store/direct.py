@@ -69,7 +69,8 @@ class Direct:
             connection = self._opened()
             connection.execute("BEGIN IMMEDIATE")
             try:
-                outcomes = [self._worked(connection, work) for work in works]
+                alone = len(works) == 1  # then the transaction is all the savepoint there need be
+                outcomes = [works[0](connection)] if alone else [self._worked(connection, work) for work in works]
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
