@@ -6,11 +6,13 @@ in another byte), coordinates in GCJ-02.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from protocols import gbt32960 as declared
 from protocols.checksums import bcc
 from protocols.codec import Frame, Report
 from protocols.gbt32960 import COMMAND, KINDS, OK, PLAIN, PROTOCOL, REISSUE, unix_ms
@@ -154,7 +156,8 @@ def _times(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Beijing time is UTC+8, without summer time since 1991."""
     years = (rows["year"].astype(np.int64) + 30).astype("datetime64[Y]")
     days = (years.astype("datetime64[M]") + (rows["month"].astype(np.int64) - 1)).astype("datetime64[D]").astype(np.int64)
-    hours = (days + rows["day"] - 1) * 24 + rows["hour"] - 8
+    ahead = (declared.BEIJING.utcoffset(None) or timedelta()) // timedelta(hours=1)
+    hours = (days + rows["day"] - 1) * 24 + rows["hour"] - ahead
     at: npt.NDArray[np.int64] = ((hours * 60 + rows["minute"]) * 60 + rows["second"]) * 1000
     return at
 
