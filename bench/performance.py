@@ -66,15 +66,20 @@ class Bench:
         self._added: list[Added] = []
         self._by_models: dict[int, list[Added]] = {}
 
-    async def vehicles(self, count: int, skip: int = 0) -> list[Added]:
-        """So many vehicles of all models, behind the first `skip`.
+    async def vehicles(self, count: int) -> list[Added]:
+        """So many vehicles of all models, for lean units: the same ones in each measurement, for these units go on counting."""
+        if len(self._added) < count:
+            self._added += await self.fresh(count - len(self._added))
+        return self._added[:count]
 
-        Lean units have the first ones and count up faster than a stateful unit, which starts at the time of day, would.
+    async def fresh(self, count: int) -> list[Added]:
+        """So many vehicles that nobody has spoken for yet.
+
+        A stateful unit starts counting at the time of day: had it, or another one in its place, said more than a frame a second
+        before, what it says now would be repeats.
         """
-        if len(self._added) < skip + count:
-            wanted = fleet_of(skip + count, {"CLOUDBOXX": 1.0}, None, ())[len(self._added) :]
-            self._added += await self.account.add(wanted, lambda done: None, True)
-        return self._added[skip : skip + count]
+        wanted = fleet_of(count, {"CLOUDBOXX": 1.0}, None, ())
+        return await self.account.add(wanted, lambda done: None, True)
 
     async def load(
         self, units: int, rate: float, seconds: float, *, lean: bool = True, added: list[Added] | None = None, **more: Any
@@ -87,7 +92,7 @@ class Bench:
         plan = Plan(
             units=units, rate=rate, stages=stages, lean=lean, drain_s=30.0, looks_per_s=1.0, connects_per_s=2_000.0, **more
         )
-        vehicles = added or await self.vehicles(units, 0 if lean else LEAN)
+        vehicles = added or await (self.vehicles(units) if lean else self.fresh(units))
         return await LoadRun(plan, self.target).with_vehicles(self.account, vehicles, asyncio.Event())
 
     async def ceiling(self) -> dict[str, Any]:
@@ -126,7 +131,7 @@ class Bench:
 
     async def simulator(self) -> dict[str, Any]:
         """`teleloop fleet` with 5,000 stateful units that report every second: its own memory and CPU."""
-        records = [each.record for each in await self.vehicles(5_000, LEAN)]
+        records = [each.record for each in await self.fresh(5_000)]
         arguments = ("--driving-interval", "1", "--parked-interval", "1")
         with fleet(self.folder / f"fleet-{time.time_ns()}", records, self.lab.units_broker, arguments) as process:
             give_up, said = time.monotonic() + 120, await self._frames()
