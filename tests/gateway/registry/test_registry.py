@@ -9,6 +9,7 @@ from gateway.memory import Memory, Recorded, Vehicle, Window
 from gateway.registry import Registry
 from gateway.registry.commands import AUDIT_KEPT_MS, KEY_KEPT_MS
 from gateway.registry.quarantine import DATA_LIMIT_BYTES, KEPT
+from gateway.registry.registry import ROWS_AT_ONCE
 from gateway.uplink import Refused
 from protocols.codec import UnitId
 from protocols.keys import brand_key, unit_keys
@@ -45,6 +46,17 @@ async def test_a_memory_survives_a_restart_whole(registry: Registry, reopened: C
     for each in (registry, reopened()):
         assert (await each.find([vehicle.unit]))[vehicle.unit][1] == WHOLE
     assert (await reopened().online())[vehicle.unit][1] == WHOLE
+
+
+async def test_more_memories_than_a_statement_holds_are_all_kept(registry: Registry, reopened: Callable[[], Registry]) -> None:
+    units = [unit(number) for number in range(2 * ROWS_AT_ONCE + 3)]
+    await registry.vehicles.add_all(FLEET, [a_vehicle(number) for number in range(len(units))], "")
+    attached = await registry.find(units)
+    for round_ in (1, 2):
+        said = {attached[each][0].vehicle_id: Memory(Window(1000 * round_ + at)) for at, each in enumerate(units)}
+        await registry.remember(said)
+        found = await reopened().find(units)
+        assert {vehicle.vehicle_id: memory for vehicle, memory in found.values()} == said
 
 
 async def test_many_units_are_found_at_once_and_strangers_are_not(registry: Registry, reopened: Callable[[], Registry]) -> None:
