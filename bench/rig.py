@@ -34,6 +34,7 @@ from gateway.housekeeping import Housekeeping
 from gateway.live import Live
 from gateway.memory import Memory, Vehicle
 from gateway.metrics import Metrics
+from gateway.receipts import Refused
 from gateway.registry import Registry
 from gateway.registry.fleets import DEFAULT_FLEET
 from gateway.registry.vehicles import NewVehicle
@@ -41,7 +42,6 @@ from gateway.relay import Relay
 from gateway.service import BATCH_LIMIT, Service
 from gateway.store import Store
 from gateway.store.tables import quarantine
-from gateway.uplink import Refused
 from modeldb.model import VehicleModel
 from protocols.codec import UnitId
 from protocols.hotpath.quick import QUICK

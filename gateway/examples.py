@@ -14,8 +14,9 @@ import msgspec
 from gateway.event_types import EVENT_TYPES
 from gateway.events import Event
 from gateway.memory import Memory, Vehicle
+from gateway.receipts import Telegram
 from gateway.registry.record import VehicleRecord, born, changed_event
-from gateway.uplink import Telegram, receive
+from gateway.uplink import receive
 from modeldb import Database, load
 from modeldb.model import VehicleModel
 from modeldb.vocabulary import PROPERTIES, Property, Value

@@ -8,7 +8,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from gateway.events import Event
-from gateway.uplink import Receipt
+from gateway.receipts import Receipt
 from protocols.codec import Reason
 from protocols.hotpath import path_in_use
 

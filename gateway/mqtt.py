@@ -2,7 +2,8 @@
 
 gmqtt 0.8 hands each QoS 1 message to `_handle_qos_1_publish_packet(mid, payload, topic, properties)` and would acknowledge it
 by itself; that one method is replaced, so that PUBACK goes out when the gateway says so, on the connection the message came by.
-Once the subscriptions stand, such messages do not even go as far: gmqtt's way to that method costs several times what is needed.
+Once the subscriptions stand, such messages do not even go as far: `_Inlet` takes them from the bytes that came, because gmqtt's
+way to that method costs several times what is needed.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import gmqtt
 import structlog
 from gmqtt.mqtt.constants import MQTTCommands, MQTTv311
+from gmqtt.mqtt.package import Package
 
 from protocols.codec import UnitId
 
@@ -24,12 +26,24 @@ RECONNECT_LIMIT_S = 15.0
 TOPIC_VERSION = "v1"
 PUBLISH_QOS_1, DUP, RETAIN = 0x32, 0x08, 0x01
 """The first byte of a PUBLISH (MQTT 3.1.1, section 3.3.1), and its flags."""
+PUBACK = b"\x40\x02"
+"""All of a PUBACK but the packet identifier (section 3.4)."""
+LENGTH_BYTES = 4
+"""A packet's remaining length has no more (section 2.2.3)."""
 
 log = structlog.get_logger(__name__)
 
 Acknowledge = Callable[[], None]
 OnPayload = Callable[[UnitId, bytes, Acknowledge], None]
 OnPresence = Callable[[UnitId, bool, bool], None]
+
+
+@lru_cache(maxsize=65536)
+def _parsed(topic: bytes) -> tuple[UnitId, str] | None:
+    try:
+        return parse_topic(topic.decode())
+    except UnicodeDecodeError:
+        return None
 
 
 @lru_cache(maxsize=65536)
@@ -56,6 +70,7 @@ class _Outlet:
         self._protocol = connection._protocol
         self._write: Callable[[bytes], None] = self._protocol.write_data
         self._waiting: list[bytes] = []
+        self._closed = False
 
     def open(self) -> None:
         """From now on."""
@@ -63,8 +78,14 @@ class _Outlet:
 
     def close(self) -> None:
         """Write what waits, and everything else at once."""
+        self._closed = True
         self._protocol.write_data = self._write
         self._flush()
+
+    def acknowledge(self, mid: int) -> None:
+        """Say PUBACK, if this connection is still the one that there is."""
+        if not self._closed:
+            self._add(PUBACK + mid.to_bytes(2))
 
     def _add(self, data: bytes) -> None:
         if not self._waiting:
@@ -75,6 +96,47 @@ class _Outlet:
         if self._waiting:
             said, self._waiting = b"".join(self._waiting), []
             self._write(said)
+
+
+class _Inlet:
+    """What a connection receives, as it comes: QoS 1 messages go to `take` (mid, payload, topic, whether the broker had kept it),
+    everything else to gmqtt. It stands in for gmqtt's own way to cut packets.
+    """
+
+    def __init__(self, connection: Any, take: Callable[[int, bytes, bytes, bool], None]) -> None:
+        self._connection, self._take = connection, take
+
+    def open(self) -> None:
+        """From now on."""
+        self._connection._protocol._read_packet = self.read
+
+    def read(self, data: bytes) -> int:
+        """Take the whole packets at the front of `data`; how many bytes they are, -1 where this is no MQTT."""
+        connection, take, at, size = self._connection, self._take, 0, len(data)
+        connection._last_data_in = time.monotonic()
+        while size - at >= 2:
+            first, length, begin = data[at], data[at + 1], at + 2
+            if length & 0x80:
+                length &= 0x7F
+                while begin < size and data[begin - 1] & 0x80:
+                    if begin - at > LENGTH_BYTES:
+                        return -1
+                    length |= (data[begin] & 0x7F) << 7 * (begin - at - 1)
+                    begin += 1
+                if data[begin - 1] & 0x80:
+                    break
+            end = begin + length
+            if end > size:
+                break
+            topic_at = begin + 2
+            topic_end = topic_at + (data[begin] << 8 | data[begin + 1]) if length >= 4 else end
+            if first & ~(DUP | RETAIN) == PUBLISH_QOS_1 and topic_end + 2 <= end:
+                mid = data[topic_end] << 8 | data[topic_end + 1]
+                take(mid, data[topic_end + 2 : end], data[topic_at:topic_end], bool(first & RETAIN))
+            else:
+                connection.put_package(Package(first, data[begin:end]))
+            at = end
+        return at
 
 
 class Line:
@@ -181,7 +243,7 @@ class Line:
                 await subscribed.wait()
         self._outlet = _Outlet(client._connection)
         self._outlet.open()
-        client._connection.put_package = partial(self._take, client._connection, client._connection.put_package)
+        _Inlet(client._connection, partial(self._take, self._outlet)).open()
         if self._paused:
             self._set_reading()
         self._up.set()
@@ -204,38 +266,30 @@ class Line:
             except (OSError, TimeoutError):
                 pass
 
-    def _take(self, connection: Any, otherwise: Callable[[Any], None], package: Any) -> None:
-        """A packet of the broker: what units say by the short way, everything else by gmqtt's own."""
-        data: bytes = package.data
-        after = 4 + int.from_bytes(data[:2])
-        is_ours = self._client is not None and self._client._connection is connection
-        if package.cmd & ~(DUP | RETAIN) != PUBLISH_QOS_1 or after > len(data) or not is_ours:
-            otherwise(package)
-            return
+    def _take(self, outlet: _Outlet, mid: int, payload: bytes, topic: bytes, retained: bool) -> None:
+        """What came by the connection that `outlet` leads to."""
+        acknowledge = partial(outlet.acknowledge, mid)
         try:
-            topic = data[2 : after - 2].decode()
-        except UnicodeDecodeError:
-            otherwise(package)
-            return
-        connection._last_data_in = time.monotonic()
-        mid = int.from_bytes(data[after - 2 : after])
-        try:
-            self._received(mid, data[after:], topic, {"retain": package.cmd & RETAIN})
+            self._hear(_parsed(topic), payload, retained, acknowledge)
         except Exception:  # as gmqtt does: one message that cannot be worked on leaves the connection to the others
             log.exception("a message cannot be taken", topic=topic)
 
     def _received(self, mid: int, payload: bytes, topic: str, properties: dict[str, Any]) -> None:
+        """What came before the subscriptions stood."""
         connection = self._client._connection
 
         def acknowledge() -> None:
             if self._client is not None and self._client._connection is connection and not connection.is_closing():
                 connection.send_command_with_mid(MQTTCommands.PUBACK, mid, False)
 
-        parsed = parse_topic(topic)
-        match parsed:
-            case (unit, "up"):
+        self._hear(parse_topic(topic), payload, bool(properties["retain"]), acknowledge)
+
+    def _hear(self, parsed: tuple[UnitId, str] | None, payload: bytes, retained: bool, acknowledge: Acknowledge) -> None:
+        if parsed is not None:
+            unit, channel = parsed
+            if channel == "up":
                 self._on_payload(unit, payload, acknowledge)
                 return
-            case (unit, "presence"):
-                self._on_presence(unit, payload == b"online", bool(properties["retain"]))
+            if channel == "presence":
+                self._on_presence(unit, payload == b"online", retained)
         acknowledge()

@@ -57,4 +57,4 @@ class Properties:
         said = self._teller.tell(self._translator.translate(rows, places), places, times)
         for number, each in enumerate(said):
             if each is not None:
-                into[number] = Said(*each)
+                into[number] = each

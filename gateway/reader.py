@@ -4,11 +4,13 @@ What comes out is what `gateway.uplink` finds frame by frame; what the hot path 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+
+import msgspec
 
 from gateway.memory import Vehicle
 from gateway.properties import Properties
-from gateway.uplink import Heard, Piece, Telegram, Told, understood
+from gateway.receipts import Heard, Piece, Telegram, Told
+from gateway.uplink import understood
 from modeldb import Database
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Frame, Peer, ProtocolError, UnitId
 from protocols.hotpath import BINDINGS, Decoder, Rows, path_in_use
@@ -25,7 +27,7 @@ KEPT = 65_536
 Secrets = Callable[[Vehicle], Sequence[UnitKeys]]
 
 
-class Said(NamedTuple):
+class Said(msgspec.Struct, frozen=True, gc=False):
     """A telegram, and the vehicle whose unit it is from."""
 
     telegram: Telegram
@@ -64,9 +66,9 @@ class Reader:
         for decoder in self._decoders.values():
             decoder.keyring.drop(unit)
 
-    def read(self, batch: Sequence[Said]) -> list[list[Piece] | None]:
-        """The pieces of each telegram's payload; None where they are still to be cut."""
-        found: list[list[Piece] | None] = [None] * len(batch)
+    def read(self, batch: Sequence[Said]) -> list[Heard | list[Piece] | None]:
+        """The pieces of each telegram's payload, or the one frame that all of it is; None where it is still to be cut."""
+        found: list[Heard | list[Piece] | None] = [None] * len(batch)
         self.vouched = self.unvouched = 0
         by_protocol: dict[str, list[int]] = {}
         for at, said in enumerate(batch):
@@ -109,59 +111,70 @@ class _Reading:
     def __init__(self, reader: Reader, decoder: Decoder, batch: Sequence[Said]) -> None:
         self.reader, self.decoder, self.batch = reader, decoder, batch
         payloads = [said.telegram.payload for said in batch]
-        self.decoded = Batch(decoder, payloads, [self._speaker(said.vehicle) for said in batch])
+        self.keys = [reader.keys(said.vehicle) for said in batch]
+        speakers = [self._speaker(said.vehicle.unit, keys) for said, keys in zip(batch, self.keys, strict=True)]
+        self.decoded = Batch(decoder, payloads, speakers)
         self.rows: Rows = self.decoded.rows
 
-    def pieces(self) -> list[list[Piece]]:
-        """The pieces of each telegram."""
-        heard = self._heard()
-        return [[Piece(cut, None if number is None else heard[number]) for cut, number in cuts] for cuts in self.decoded.cuts()]
+    def pieces(self) -> Sequence[Heard | list[Piece]]:
+        """The pieces of each telegram, or the one frame that all of it is."""
+        heard, decoded = self._heard(), self.decoded
+        if decoded.vouched == len(decoded.frames) == len(decoded.payloads):
+            return [each for each in heard if isinstance(each, Heard)]
+        return [[Piece(cut, None if number is None else heard[number]) for cut, number in cuts] for cuts in decoded.cuts()]
 
-    def _speaker(self, vehicle: Vehicle) -> int:
-        keyring, keys = self.decoder.keyring, self.reader.keys(vehicle)
-        number = keyring.find(vehicle.unit)
+    def _speaker(self, unit: UnitId, keys: Sequence[UnitKeys]) -> int:
+        keyring = self.decoder.keyring
+        number = keyring.find(unit)
         if number is None:
             seals = [each.seal for each in keys] if self.decoder.binding.protocol.sealed else ()
             try:
-                number = keyring.add(Peer(vehicle.unit.telematics_unit_id, seals), vehicle.unit)
+                number = keyring.add(Peer(unit.telematics_unit_id, seals), unit)
             except ValueError:  # an id that no frame of this protocol can carry
                 return NOBODY
         return number
 
     def _heard(self) -> list[Heard | ProtocolError | None]:
-        rows, of, properties = self.rows, self.decoded.of, self._translated()
+        rows, of, properties, generations = self.rows, self.decoded.of, self._translated(), self._generations()
         briefs, starts = rows.briefs(), range(len(rows.frames) + 1) if rows.starts is None else rows.starts.tolist()
         found: list[Heard | ProtocolError | None] = []
         for number, status in enumerate(rows.status.tolist()):
-            vehicle = self.batch[of[number]].vehicle
             if status:
-                found.append(self._slow(number, vehicle))
+                found.append(self._slow(number))
                 continue
-            said, generation = properties[starts[number] : starts[number + 1]], self._generation(number, vehicle)
+            said, generation = properties[starts[number] : starts[number + 1]], generations[number]
             brief = None if briefs is None else briefs[number]
             if brief is not None and brief.signals is not None:
+                vehicle = self.batch[of[number]].vehicle
                 translate = vehicle.model.units[vehicle.unit.brand].translate
-                said = [Shown(translate(each), b"", b"") for each in brief.signals]
-            if brief is not None and None not in said:
-                found.append(_told(brief, said, generation))
+                said = [(translate(each), b"", b"") for each in brief.signals]
+            complete = [each for each in said if each is not None]
+            if brief is not None and len(complete) == len(said):
+                found.append(_told(brief, complete, generation))
             else:
-                known = [each and each.properties for each in said]
+                known = [each and each[0] for each in said]
+                vehicle = self.batch[of[number]].vehicle
                 found.append(understood(self.decoder.frame(rows, number), generation, vehicle, known))
         return found
 
-    def _generation(self, number: int, vehicle: Vehicle) -> int | None:
+    def _generations(self) -> Sequence[int | None]:
+        """Of which generation the key is that sealed each frame; of those that are not vouched for it means nothing."""
         if self.rows.keys is None:
-            return None
-        return self.reader.keys(vehicle)[int(self.rows.keys[number]) - 1].generation
+            return [None] * len(self.rows.status)
+        keys = self.keys
+        return [
+            keys[at][which - 1].generation if which else None
+            for at, which in zip(self.decoded.of, self.rows.keys.tolist(), strict=True)
+        ]
 
-    def _slow(self, number: int, vehicle: Vehicle) -> Heard | ProtocolError | None:
+    def _slow(self, number: int) -> Heard | ProtocolError | None:
         """What the slow way made of a frame; None where that leaves open which of two keys sealed it."""
-        outcome = self.rows.slow[number]
+        outcome, at = self.rows.slow[number], self.decoded.of[number]
+        vehicle, keys = self.batch[at].vehicle, self.keys[at]
         if self.decoded.speakers is None or self.decoded.speakers[number] == NOBODY:
             return None
         if not isinstance(outcome, Frame):
             return outcome
-        keys = self.reader.keys(vehicle)
         if not self.decoder.binding.protocol.sealed:
             return understood(outcome, None, vehicle)
         return understood(outcome, keys[0].generation, vehicle) if len(keys) == 1 else None
@@ -182,8 +195,8 @@ class _Reading:
         return found
 
 
-def _told(brief: Brief, known: Sequence[Any], generation: int | None) -> Heard:
+def _told(brief: Brief, known: Sequence[Shown], generation: int | None) -> Heard:
     """A frame of reports of which it is `known` what each says."""
     kind, sequence, oldest, clock_unsynchronised, records, answer, _ = brief
-    told = [Told(record, at, sequence, *said) for (record, at), said in zip(records, known, strict=True)]
+    told = [Told(record, at, sequence, *each) for (record, at), each in zip(records, known, strict=True)]
     return Heard(kind, sequence, oldest, clock_unsynchronised, told, generation, None, answer)

@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,10 +29,11 @@ from gateway.mqtt import Acknowledge
 from gateway.presence import Presence
 from gateway.publisher import Publisher
 from gateway.reader import Reader, Said
+from gateway.receipts import Heard, Piece, Receipt, Telegram
 from gateway.registry import Registry
 from gateway.relay import Relay
 from gateway.throttle import Throttle
-from gateway.uplink import Piece, Receipt, Telegram, receive, unattached
+from gateway.uplink import receive, unattached
 from protocols import load as load_protocols
 from protocols.codec import Protocol, UnitId
 from protocols.hotpath.quick import QUICK, QuickCloudBoxx
@@ -60,17 +62,13 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class _Arrival(NamedTuple):
+class _Arrival(msgspec.Struct, frozen=True, gc=False):
+    unit: UnitId
     telegram: Telegram
     acknowledge: Acknowledge
 
-    @property
-    def unit(self) -> UnitId:
-        return self.telegram.unit
 
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(msgspec.Struct, frozen=True, gc=False):
     """A unit came or went. It stands among the payloads in the order of arrival: what came before an end is heard before it."""
 
     unit: UnitId
@@ -90,8 +88,9 @@ class _Batch:
     def units(self) -> set[UnitId]:
         return {arrival.unit for arrival in self.arrivals}
 
-    @property
+    @cached_property
     def all_receipts(self) -> list[Receipt]:
+        """Once all is decided."""
         return [receipt for _, receipt in self.receipts] + self.strangers
 
     @cached_property
@@ -153,7 +152,7 @@ class Service:
     def arrived(self, unit: UnitId, payload: bytes, acknowledge: Acknowledge) -> None:
         """Take a payload from the line."""
         self._presence.back(unit)
-        self._arrivals.append(_Arrival(Telegram(unit, payload, self._now_ms()), acknowledge))
+        self._arrivals.append(_Arrival(unit, Telegram(unit, payload, self._now_ms()), acknowledge))
         self._wakeup.set()
         if len(self._arrivals) > OUTSTANDING_LIMIT and not self._paused:
             self._paused = True
@@ -271,7 +270,7 @@ class Service:
         self,
         batch: _Batch,
         attached: Mapping[UnitId, tuple[Vehicle, Memory]],
-        pieces: Mapping[int, Sequence[Piece] | None],
+        pieces: Mapping[int, Sequence[Piece] | Heard | None],
     ) -> None:
         for at, arrival in enumerate(batch.arrivals):
             vehicle, memory = attached.get(arrival.unit, (None, Memory()))
@@ -299,7 +298,7 @@ class Service:
 
     def _read(
         self, arrivals: Sequence[_Arrival | _Turn], attached: Mapping[UnitId, tuple[Vehicle, Memory]]
-    ) -> dict[int, Sequence[Piece] | None]:
+    ) -> dict[int, Sequence[Piece] | Heard | None]:
         """The frames of what may be heard, by its place among the arrivals; what is throttled has none."""
         heard: dict[int, Said] = {}
         for at, arrival in enumerate(arrivals):
@@ -318,7 +317,7 @@ class Service:
     def _is_quick(self, vehicle: Vehicle) -> bool:
         return isinstance(self._protocols[vehicle.brand.protocol], QuickCloudBoxx)
 
-    def _hear(self, telegram: Telegram, vehicle: Vehicle, memory: Memory, pieces: Sequence[Piece] | None) -> Receipt:
+    def _hear(self, telegram: Telegram, vehicle: Vehicle, memory: Memory, pieces: Sequence[Piece] | Heard | None) -> Receipt:
         protocol, keys = self._protocols[vehicle.brand.protocol], self.reader.keys(vehicle)
         receipt = receive(telegram, vehicle, memory, protocol, keys, self._commands.flow_of, pieces)
         if receipt.accepted:

@@ -15,10 +15,17 @@ class Throttle:
 
     def allows(self, unit: UnitId, now_ms: int) -> bool:
         """Whether this payload of `unit` may pass; passing takes a token."""
-        tokens, at = self._buckets.get(unit, (float(BURST), now_ms))
-        tokens = min(float(BURST), tokens + max(0, now_ms - at) * RATE_PER_S / 1000)
+        buckets = self._buckets
+        known = buckets.get(unit)
+        tokens = float(BURST)
+        if known is not None:
+            left, at = known
+            if now_ms > at:
+                left += (now_ms - at) * RATE_PER_S / 1000
+            if left < tokens:
+                tokens = left
+        if len(buckets) > UNITS_REMEMBERED:
+            buckets.clear()
         allowed = tokens >= 1
-        if len(self._buckets) > UNITS_REMEMBERED:
-            self._buckets.clear()
-        self._buckets[unit] = (tokens - 1 if allowed else tokens, now_ms)
+        buckets[unit] = (tokens - 1 if allowed else tokens, now_ms)
         return allowed

@@ -4,111 +4,24 @@ The caller publishes the events, then remembers `Receipt.memory`, and only then 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha1
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway.changes import Occasion, State, changed, merged, recording
-from gateway.events import Event, recorded_id
+from gateway.events import recorded_id
 from gateway.memory import SEQUENCE_MODULUS, Memory, Vehicle, Window, ahead
+from gateway.onward import onward
+from gateway.receipts import CLOCK_ALLOWANCE_MS, DOWNLINK_KINDS, Heard, Piece, Receipt, Refused, Telegram, Told
 from gateway.trips import follow
 from protocols import envelope
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, Protocol, ProtocolError, Reason, UnitId
-from protocols.envelope import Envelope
 from protocols.keys import UnitKeys
-
-CLOCK_ALLOWANCE_MS = 10 * 60 * 1000
-"""How far ahead of now a unit's clock is believed."""
 
 RECENT_REPORTS = 256
 """Fingerprints kept for a unit that does not number its reports: more than two payloads of the longest backlog batch."""
 
-DOWNLINK_KINDS = frozenset({"ack", "command", "config", "time"})
-"""What only a gateway says: on the way up it is a reflection, however well it is sealed."""
-
 FlowOf = Callable[[str, int], str | None]
 """The flow id of the command that was sent to a vehicle with a counter, None if there was none."""
-
-
-class Telegram(NamedTuple):
-    """What arrived: who the topic says it is from, and the bytes. `at` is when, in Unix ms."""
-
-    unit: UnitId
-    payload: bytes
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Bytes that were refused, with the closed reason, the byte of the payload and the field where it showed."""
-
-    unit: UnitId
-    reason: Reason
-    data: bytes
-    at: int
-    offset: int = 0
-    field: str = ""
-
-
-class Told(NamedTuple):
-    """A report as the vehicle's model understands it: what it captured, when, in what order, and the properties that it says.
-
-    Where somebody has said the properties in JSON already, as they are shown with the moment of their capture, `shown` is that,
-    and `mark` goes into the state's `Snapshot`.
-    """
-
-    record: bytes
-    captured_at: int | None
-    sequence: int | None
-    properties: Mapping[str, Any]
-    shown: bytes = b""
-    mark: bytes = b""
-
-
-class Heard(NamedTuple):
-    """A frame that is known to be its unit's own, and the key generation that sealed it.
-
-    `frame` is there where more of it is wanted than stands here: for all kinds but reports that the hot path vouches for; of
-    those `answer` is what the unit is to be told.
-    """
-
-    kind: str
-    sequence: int | None
-    oldest_sequence: int | None
-    clock_unsynchronised: bool
-    reports: Sequence[Told]
-    generation: int | None
-    frame: Frame | None = None
-    answer: bytes | None = None
-
-
-class Piece(NamedTuple):
-    """A stretch of a payload, and what is known of it already: None, if it is still to be decoded."""
-
-    cut: Cut
-    heard: Heard | ProtocolError | None = None
-
-
-@dataclass(slots=True)
-class Receipt:
-    """What came of one telegram. `memory` is what to remember of the vehicle once the events are confirmed.
-
-    `contested` counts those of the `repeated` that the unit cannot have made: somebody else speaks under its name.
-    `acknowledged` counts the frames that a window protocol's next Ack is about, `answers` are the direct answers of a
-    protocol that answers each frame. `wants_time`: the unit said that its clock is not synchronised.
-    """
-
-    memory: Memory
-    events: list[Event] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    results: list[Envelope] = field(default_factory=list)
-    answers: list[bytes] = field(default_factory=list)
-    accepted: int = 0
-    repeated: int = 0
-    contested: int = 0
-    late: int = 0
-    acknowledged: int = 0
-    wants_time: bool = False
 
 
 def unattached(telegram: Telegram, reason: Reason, memory: Memory = Memory()) -> Receipt:  # noqa: B008 - frozen
@@ -123,11 +36,12 @@ def receive(
     protocol: Protocol | None,
     keys: Sequence[UnitKeys],
     flow_of: FlowOf,
-    pieces: Sequence[Piece] | None = None,
+    pieces: Sequence[Piece] | Heard | None = None,
 ) -> Receipt:
     """Decide what a telegram means, frame by frame; each frame has its own outcome.
 
-    `pieces` are the frames of the payload where somebody has cut and decoded it already (gateway.reader).
+    `pieces` are the frames of the payload where somebody has cut and decoded it already (gateway.reader); a Heard, where all of
+    it is one frame.
     """
     if vehicle is None or protocol is None:
         return unattached(telegram, "unknown_unit")
@@ -135,6 +49,10 @@ def receive(
         return unattached(telegram, "archived")
     if len(telegram.payload) > PAYLOAD_LIMIT_BYTES:
         return unattached(telegram, "oversized")
+    if isinstance(pieces, Heard):
+        if (receipt := onward(telegram, vehicle, memory, pieces)) is not None:
+            return receipt
+        pieces = (Piece(Cut(0, telegram.payload), pieces),)
     hearing = _Hearing(telegram, vehicle, protocol, keys, flow_of, Receipt(memory))
     for piece in map(Piece, protocol.split(telegram.payload)) if pieces is None else pieces:
         hearing.hear(piece)
@@ -216,7 +134,7 @@ class _Hearing:
 
     def hear(self, piece: Piece) -> None:
         """Take in one frame, or the stretch where none was found."""
-        cut, heard = piece
+        cut, heard = piece.cut, piece.heard
         if cut.error is not None:
             self._refuse(cut, cut.error)
             return
@@ -228,14 +146,14 @@ class _Hearing:
                 self._count(heard.sequence, None)
             self._dismiss(cut.data, heard)
             return
-        kind, sequence, oldest, clock_unsynchronised, reports, generation, frame, answer = heard
-        if generation is not None:
-            self.generation = generation
+        kind, sequence, frame = heard.kind, heard.sequence, heard.frame
+        if heard.generation is not None:
+            self.generation = heard.generation
         if kind in DOWNLINK_KINDS:
             self._refuse(cut, ProtocolError("forged", cut.offset, "type", expected="an uplink frame", found=kind))
             return
         receipt = self.receipt
-        receipt.wants_time |= clock_unsynchronised
+        receipt.wants_time |= heard.clock_unsynchronised
         if self.counts and sequence is not None and not self._is_new(heard):
             receipt.repeated += 1
             receipt.contested += self._is_anothers(heard)
@@ -243,13 +161,13 @@ class _Hearing:
             return
         if frame is not None:
             self._take_facts(cut, frame)
-        for report in reports:
+        for report in heard.reports:
             self._take_report(report)
         self.last_contact_at = self.telegram.at
         receipt.accepted += 1
         if sequence is not None:
-            self._count(sequence, oldest)
-        if frame is not None or answer is not None:
+            self._count(sequence, heard.oldest_sequence)
+        if frame is not None or heard.answer is not None:
             self._answer(heard)
 
     def _take_facts(self, cut: Cut, frame: Frame) -> None:
@@ -298,7 +216,7 @@ class _Hearing:
         self.receipt.acknowledged += 1
 
     def _take_report(self, report: Told) -> None:
-        record, captured_at, sequence, properties, _, mark = report
+        record, captured_at, sequence, properties = report.record, report.captured_at, report.sequence, report.properties
         now, last = self.telegram.at, self.order
         at = now if captured_at is None else min(captured_at, now + CLOCK_ALLOWANCE_MS)
         fingerprint = 0
@@ -312,7 +230,7 @@ class _Hearing:
         else:
             order = sequence if last is None else last + ahead(sequence, last % SEQUENCE_MODULUS)
         late = last is not None and order < last
-        after = merged(self.state, properties, at, order, late, mark)
+        after = merged(self.state, properties, at, order, late, report.mark)
         self._tell(report, at, after, late)
         self.receipt.late += late
         self.state = after

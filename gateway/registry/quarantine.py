@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.memory import Vehicle
+from gateway.receipts import Refused
 from gateway.store import Store
 from gateway.store.tables import quarantine
-from gateway.uplink import Refused
 from protocols.codec import UnitId
 
 KEPT = 10_000

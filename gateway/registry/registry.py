@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.chance import fresh_uuid
 from gateway.events import Event
 from gateway.memory import Memory, Vehicle
+from gateway.receipts import Refused
 from gateway.registry import labels
 from gateway.registry.attachments import Attached, Attachments, chunks
 from gateway.registry.clients import Clients
@@ -28,7 +29,6 @@ from gateway.registry.record import changed_event, record, selected
 from gateway.registry.vehicles import Vehicles
 from gateway.store import Store
 from gateway.store.tables import memories, units, vehicles
-from gateway.uplink import Refused
 from modeldb import Database
 from protocols.codec import UnitId
 from protocols.keys import UnitKeys, brand_key, unit_keys

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -37,13 +37,9 @@ class Property:
     further: int = 0
 
 
-class Said(NamedTuple):
-    """What a row says: its properties; `{"key": {"timestamp": ..., "value": ...}, ...}` of the moment it was captured at; and a
-    mark that two rows share only if one model says the same names in both."""
-
-    properties: dict[str, Any]
-    json: bytes
-    mark: bytes
+Said = tuple[dict[str, Any], bytes, bytes]
+"""What a row says: its properties; `{"key": {"timestamp": ..., "value": ...}, ...}` of the moment it was captured at; and a mark
+that two rows share only if one model says the same names in both."""
 
 
 class Teller:
@@ -54,9 +50,9 @@ class Teller:
         packed = [(number, [_packed(each) for each in properties]) for number, properties in models]
         self._teller = kernels.kernel(path or kernels.path_in_use).Teller(width, packed)
 
-    def tell(self, values: Ints, models: Ints, times: Times) -> list[tuple[dict[str, Any], bytes, bytes] | None]:
+    def tell(self, values: Ints, models: Ints, times: Times) -> list[Said | None]:
         """What each row says, as in Said; None where the model is none of these, or a moment, name or date is none there is."""
-        said: list[tuple[dict[str, Any], bytes, bytes] | None] = self._teller.tell(
+        said: list[Said | None] = self._teller.tell(
             np.ascontiguousarray(values, np.int32), models, np.ascontiguousarray(times, np.int64)
         )
         return said

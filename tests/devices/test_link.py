@@ -11,7 +11,8 @@ from devices.journal import SEQUENCE_MODULUS
 from devices.life import moving
 from gateway.events import recorded_id
 from gateway.memory import Memory, Vehicle
-from gateway.uplink import Receipt, Telegram, receive
+from gateway.receipts import Receipt, Telegram
+from gateway.uplink import receive
 from lab.firmware import DEV_KIT, KEYS, QNR, UNIT, Bench
 from modeldb import load
 from protocols.cloudboxx import PROTOCOL

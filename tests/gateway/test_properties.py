@@ -8,7 +8,7 @@ import pytest
 import modeldb
 from gateway.memory import Vehicle
 from gateway.reader import Reader, Said
-from gateway.uplink import Telegram
+from gateway.receipts import Heard, Telegram
 from lab import avl_records
 from lab.corpus import PATHS
 from modeldb import Database
@@ -80,9 +80,10 @@ def vehicles(known: Database) -> list[Vehicle]:
 def told(reader: Reader, vehicle: Vehicle, payloads: list[bytes]) -> list[dict[str, object]]:
     """What the reader says that the reports say, payload by payload."""
     batch = [Said(Telegram(UNIT, payload, AT), vehicle) for payload in payloads]
-    pieces = [piece for each in reader.read(batch) for piece in each or ()]
+    read = reader.read(batch)
+    frames = [frame for each in read for frame in ([each] if isinstance(each, Heard) else [it.heard for it in each or ()])]
     assert reader.unvouched == 0
-    return [report.properties for piece in pieces for report in piece.heard.reports]
+    return [report.properties for frame in frames for report in frame.reports]
 
 
 def assert_said_by_the_rules(known: Database, path: KernelPath, seed: int) -> int:

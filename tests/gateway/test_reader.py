@@ -10,7 +10,8 @@ import pytest
 import modeldb
 from gateway.memory import Memory, Vehicle
 from gateway.reader import Reader, Said
-from gateway.uplink import Receipt, Telegram, receive
+from gateway.receipts import Receipt, Telegram
+from gateway.uplink import receive
 from lab import avl_records
 from lab.corpus import CORPORA, PATHS
 from modeldb.model import Translation

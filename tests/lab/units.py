@@ -5,7 +5,8 @@ from typing import Any
 
 import modeldb
 from gateway.memory import Memory, Vehicle
-from gateway.uplink import Receipt, Telegram, receive
+from gateway.receipts import Receipt, Telegram
+from gateway.uplink import receive
 from protocols import load
 from protocols.codec import Frame, Report, UnitId
 from protocols.keys import UnitKeys, brand_key, unit_keys

@@ -5,8 +5,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.receipts import Refused
 from gateway.server import Serving
-from gateway.uplink import Refused
 from protocols.codec import Reason, UnitId
 
 NOON_MS = 1_769_774_400_000

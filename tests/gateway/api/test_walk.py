@@ -12,8 +12,8 @@ from gateway.api.access import EVERYTHING, Access, Tickets
 from gateway.eventlog import LocalEventLog
 from gateway.history import LoggedEvent
 from gateway.memory import Memory, Recorded
+from gateway.receipts import Refused
 from gateway.server import Serving
-from gateway.uplink import Refused
 from modeldb.vocabulary import COMMANDS
 from protocols.codec import UnitId
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from gateway.memory import Memory, Recorded, Vehicle, Window
+from gateway.receipts import Refused
 from gateway.registry import Registry
 from gateway.registry.commands import AUDIT_KEPT_MS, KEY_KEPT_MS
 from gateway.registry.quarantine import DATA_LIMIT_BYTES, KEPT
 from gateway.registry.registry import ROWS_AT_ONCE
-from gateway.uplink import Refused
 from protocols.codec import UnitId
 from protocols.keys import brand_key, unit_keys
 
