@@ -150,6 +150,7 @@ async def measured(port: int, count: int, seconds: float, moving: bool) -> dict[
     frames = sum(member.firmware.flash.sequence for member in fleet.members) - sequences
     said = {
         "units": count,
+        "online": fleet.online,
         "seconds": round(wall, 1),
         "frames_per_s": round(frames / wall, 1),
         "payloads_per_s": round((fleet.tally.payloads_sent - sent) / wall, 1),
