@@ -1,7 +1,7 @@
 """Events: what the gateway tells the world. One event is one AMQP message (CONTRACT: ids, types, headers, routing key)."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha1
@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 EVENT_VERSION = "1"
+FLOW = "Flow-ID"
+"""The header that names an event's flow, the only one that is another in each event of a type and vehicle."""
 VEHICLES = uuid.UUID("6f6b2f0e-5e0b-5d1c-9f0d-3a1f0c7b9e51")
 """The name space in which a vehicle_id becomes the UUID that its events' ids are derived from."""
 
@@ -41,12 +43,15 @@ def _uuid5(space: bytes, name: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-@lru_cache(maxsize=8192)
 def timestamp(at_ms: int) -> str:
     """Unix milliseconds as RFC 3339 in UTC; milliseconds are shown only where they are not zero."""
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-    shown = moment.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds")
-    return shown.replace("+00:00", "Z")
+    seconds, milliseconds = divmod(at_ms, 1000)
+    return f"{_second(seconds)}.{milliseconds:03}Z" if milliseconds else f"{_second(seconds)}Z"
+
+
+@lru_cache(maxsize=8192)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat()[:19]
 
 
 class Written(Mapping[str, Any]):
@@ -85,6 +90,13 @@ class Written(Mapping[str, Any]):
         return f"Written({self.json!r})"
 
 
+@lru_cache(maxsize=65536)
+def _described(event_type: str, version: str, fleet_id: str, vehicle_id: str) -> tuple[bytes, bytes]:
+    """What stands in the metadata of all such events behind their id, and at the end."""
+    kind, form, fleet, vehicle = (_encoder.encode(said) for said in (event_type, version, fleet_id, vehicle_id))
+    return b'","type":%b,"version":%b,"flow_id":"' % (kind, form), b'","fleet_id":%b,"vehicle_id":%b},' % (fleet, vehicle)
+
+
 class _Metadata(msgspec.Struct, gc=False):
     id: str
     type: str
@@ -97,7 +109,7 @@ class _Metadata(msgspec.Struct, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event. Times are Unix milliseconds; `body` is what stands beside `metadata` in the message."""
+    """One event; its `id` is a UUID in text. Times are Unix ms; `body` is what stands beside `metadata` in the message."""
 
     id: str
     type: str
@@ -117,7 +129,7 @@ class Event(msgspec.Struct, frozen=True):
     @property
     def headers(self) -> dict[str, str]:
         """The AMQP headers: the same facts as in the metadata."""
-        return {"Flow-ID": self.flow_id, "Message-Type": self.type, "Message-Version": self.version}
+        return {FLOW: self.flow_id, "Message-Type": self.type, "Message-Version": self.version}
 
     @property
     def _metadata(self) -> _Metadata:
@@ -130,7 +142,15 @@ class Event(msgspec.Struct, frozen=True):
 
     def json(self) -> bytes:
         """The message body."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Sequence[bytes]:
+        """The message body, for somebody who joins it with others."""
         body = self.body
-        if type(body) is Written:
-            return b"".join((b'{"metadata":', _encoder.encode(self._metadata), b",", *body.members))
-        return _encoder.encode({"metadata": self._metadata, **body})
+        if type(body) is not Written:
+            return (_encoder.encode({"metadata": self._metadata, **body}),)
+        if self.flow_id != self.id:
+            return (b'{"metadata":', _encoder.encode(self._metadata), b",", *body.members)
+        event_id, (kind, owner) = self.id.encode(), _described(self.type, self.version, self.fleet_id, self.vehicle_id)
+        times = f'","occurred_at":"{timestamp(self.occurred_at)}","recorded_at":"{timestamp(self.recorded_at)}'.encode()
+        return (b'{"metadata":{"id":"', event_id, kind, event_id, times, owner, *body.members)

@@ -1,7 +1,7 @@
 """A published message as the bytes on the wire: method, header and body frames (AMQP 0-9-1, sections 4.2.3 and 4.2.6)."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 METHOD, HEADER, BODY = 1, 2, 3
@@ -24,10 +24,9 @@ LONG_STRING = b"S"
 SHORT_STRING_LIMIT_BYTES = 255
 
 _frame_start = struct.Struct("!BHI").pack
-_size = struct.Struct("!I").pack
-_content = struct.Struct(f"!{len(BASIC_CONTENT)}sQ2s{len(JSON)}sI").pack
+_size = struct.Struct("!I")
+_content = struct.Struct(f"!{len(BASIC_CONTENT)}sQ2s{len(JSON)}sI")
 """What stands before the headers: class, weight, size of the body, flags, content type, size of the table."""
-_CONTENT_SIZE = struct.calcsize(f"!{len(BASIC_CONTENT)}sQ2s{len(JSON)}sI")
 
 
 def short_string(text: str) -> bytes:
@@ -48,43 +47,48 @@ def table(fields: Mapping[str, str]) -> bytes:
     parts: list[bytes] = []
     for name, value in fields.items():
         encoded = value.encode()
-        parts += (_name(name), _size(len(encoded)), encoded)
+        parts += (_name(name), _size.pack(len(encoded)), encoded)
     return b"".join(parts)
 
 
-@lru_cache(maxsize=65536)
-def _publish(channel: int, exchange: str, routing_key: str) -> bytes:
-    """The method frame, which is the same for all events of a type and vehicle."""
-    method = b"".join((BASIC_PUBLISH, short_string(exchange), short_string(routing_key), MANDATORY))
-    return _frame_start(METHOD, channel, len(method)) + method + FRAME_END
+class Publishing:
+    """Basic.Publish of persistent, mandatory JSON messages that have all but their body, id and one of their headers in common.
 
-
-def publishing(
-    channel: int,
-    frame_limit_bytes: int,
-    exchange: str,
-    routing_key: str,
-    message_id: str,
-    headers: Mapping[str, str],
-    body: bytes,
-) -> bytes:
-    """Basic.Publish of one persistent, mandatory JSON message.
-
-    `frame_limit_bytes` is the connection's negotiated frame size, 0 for none. Raises ValueError for a name over 255 bytes.
+    `varying` is that header's name; it stands first. `frame_limit_bytes` is the connection's negotiated frame size, 0 for none.
+    Raises ValueError for a name over 255 bytes.
     """
-    said, key, size = table(headers), short_string(message_id), len(body)
-    header_size = _CONTENT_SIZE + len(said) + len(PERSISTENT) + len(key)
-    parts = [
-        _publish(channel, exchange, routing_key),
-        _frame_start(HEADER, channel, header_size),
-        _content(BASIC_CONTENT, size, FLAGS, JSON, len(said)),
-        said,
-        PERSISTENT,
-        key,
-        FRAME_END,
-    ]
-    step = frame_limit_bytes - FRAME_OVERHEAD_BYTES if frame_limit_bytes else max(size, 1)
-    for start in range(0, size, step):
-        piece = body[start : start + step] if size > step else body
-        parts += (_frame_start(BODY, channel, len(piece)), piece, FRAME_END)
-    return b"".join(parts)
+
+    def __init__(
+        self, channel: int, frame_limit_bytes: int, exchange: str, routing_key: str, varying: str, headers: Mapping[str, str]
+    ) -> None:
+        method = b"".join((BASIC_PUBLISH, short_string(exchange), short_string(routing_key), MANDATORY))
+        self._method = _frame_start(METHOD, channel, len(method)) + method + FRAME_END
+        self._channel, self._step = channel, frame_limit_bytes - FRAME_OVERHEAD_BYTES if frame_limit_bytes else None
+        self._varying, self._headers = _name(varying), table(headers) + PERSISTENT
+        self._table_size = len(self._varying) + _size.size + len(self._headers) - len(PERSISTENT)
+        self._header_size = _content.size + self._table_size + len(PERSISTENT)
+
+    def frames(self, message_id: str, varying: str, body: Sequence[bytes]) -> list[bytes]:
+        """One message, whose `body` is in pieces, in pieces. `message_id` and `varying` are text; ValueError as above."""
+        key, said, size, channel = short_string(message_id), varying.encode(), sum(map(len, body)), self._channel
+        value_size = len(said)
+        found = [
+            self._method,
+            _frame_start(HEADER, channel, self._header_size + value_size + len(key)),
+            _content.pack(BASIC_CONTENT, size, FLAGS, JSON, self._table_size + value_size),
+            self._varying,
+            _size.pack(value_size),
+            said,
+            self._headers,
+            key,
+            FRAME_END,
+        ]
+        if self._step is None or size <= self._step:
+            if size:
+                found += (_frame_start(BODY, channel, size), *body, FRAME_END)
+            return found
+        whole = b"".join(body)
+        for start in range(0, size, self._step):
+            piece = whole[start : start + self._step]
+            found += (_frame_start(BODY, channel, len(piece)), piece, FRAME_END)
+        return found
