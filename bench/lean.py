@@ -10,12 +10,12 @@ import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import modeldb
 from bench.account import Added
-from bench.ledger import Ledger, event_id
+from bench.ledger import Ledger, event_ids, id_begun
 from bench.mqtt_wire import LeanLine, Lines
 from bench.truth import Truth
 from devices.config import Intervals, UnitConfig
@@ -72,13 +72,26 @@ def drive(brand: str, model: VehicleModel, seed: int) -> list[bytes]:
     return list(frames.values())[:DRIVE_FRAMES]
 
 
+class Pieces(NamedTuple):
+    """A frame of a drive without what each unit says for itself: id, sequence, time, oldest sequence, seal and checksum."""
+
+    before_id: bytes
+    before_oldest: bytes
+    after_oldest: bytes
+
+    @classmethod
+    def of(cls, frame: bytes) -> "Pieces":
+        """Of a whole frame."""
+        return cls(frame[:4], frame[22:32], frame[36:-TAIL_BYTES])
+
+
 @dataclass(slots=True, eq=False)
 class LeanUnit:
-    """One unit. `frames` are the drive's without seal and checksum; `kept` are its frames without an Ack, by sequence number."""
+    """One unit. `frames` are the drive's, in pieces; `kept` are its frames without an Ack, by sequence number."""
 
     added: Added
     unit: UnitId
-    frames: Sequence[bytes]
+    frames: Sequence[Pieces]
     sealer: Sealer
     sequence: int
     turn: int = 0
@@ -88,9 +101,11 @@ class LeanUnit:
     batch: list[bytes] = field(default_factory=list)
     last: bytes = b""
     id_bytes: bytes = field(init=False)
+    id_begun: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.id_bytes = bytes.fromhex(self.unit.telematics_unit_id)
+        self.id_begun = id_begun(self.added.record.vehicle_id)
 
 
 class LeanFleet:
@@ -109,13 +124,13 @@ class LeanFleet:
         self._next_connect = 0.0
         self._stopping = False
         models = modeldb.load().models
-        drives: dict[str, list[bytes]] = {}
+        drives: dict[str, list[Pieces]] = {}
         self._members: list[LeanUnit] = []
         for place, each in enumerate(added):
             record = each.record
             if record.vehicle_model_id not in drives:
                 recorded = drive(record.brand, models[record.vehicle_model_id], place)
-                drives[record.vehicle_model_id] = [data[:-TAIL_BYTES] for data in recorded]
+                drives[record.vehicle_model_id] = [Pieces.of(data) for data in recorded]
             frames = drives[record.vehicle_model_id]
             first = max(int(time.time()), _said_last.get(record.unit, 0))
             self._members.append(LeanUnit(each, record.unit, frames, Sealer(bytes.fromhex(record.seal_key)), first, place))
@@ -214,11 +229,10 @@ class LeanFleet:
             member.line.publish(data)
 
     def _sealed(self, member: LeanUnit, at_ms: int) -> bytes:
-        said = bytearray(member.frames[member.turn % len(member.frames)])
-        said[4:12] = member.id_bytes
-        _MOMENT.pack_into(said, 12, member.sequence, at_ms // 1000, at_ms % 1000)
-        _OLDEST.pack_into(said, 32, next(iter(member.kept), member.sequence))
-        data = bytes(said)
+        before_id, before_oldest, after_oldest = member.frames[member.turn % len(member.frames)]
+        moment = _MOMENT.pack(member.sequence, at_ms // 1000, at_ms % 1000)
+        oldest = _OLDEST.pack(next(iter(member.kept), member.sequence))
+        data = b"".join((before_id, member.id_bytes, moment, before_oldest, oldest, after_oldest))
         data += member.sealer.seal(data)
         return data + crc16_ccitt_false(data).to_bytes(2, "little")
 
@@ -240,9 +254,16 @@ class LeanFleet:
     def collect(self) -> None:
         """Bring the ledger up to date."""
         noted, self._ids = self._ids, []
-        for member, sequence, data, at_ms in noted:
-            identity = event_id(member.added.record.vehicle_id, data[2:3] + data[12:-TAIL_BYTES])
-            self._ledger.attempt(member.unit, sequence, identity, at_ms)
+        if not noted:
+            return
+        digests = []
+        for member, _, data, _ in noted:
+            said = member.id_begun.copy()
+            said.update(data[2:3] + data[12:-TAIL_BYTES])
+            digests.append(said.digest())
+        attempt = self._ledger.attempt
+        for (member, sequence, _, at_ms), identity in zip(noted, event_ids(digests), strict=True):
+            attempt(member.unit, sequence, identity, at_ms)
 
     def nudge(self) -> None:
         """Say again what nobody has acknowledged, and what waits for its batch to be full."""

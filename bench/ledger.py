@@ -17,13 +17,15 @@
 """
 
 import uuid
+from binascii import hexlify
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha1
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from protocols.codec import Reason, UnitId
 
@@ -101,12 +103,37 @@ def event_id(vehicle_id: str, record: bytes) -> str:
     return f"{said[:8]}-{said[8:12]}-5{said[13:16]}-{_VARIANT[said[16]]}{said[17:20]}-{said[20:32]}"
 
 
+_DIGEST_BYTES, _UUID_BYTES, _UUID_TEXT = 20, 16, 36
+_GROUPS = ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24))
+"""Of the hexadecimal digits of a UUID: from, to, and where they stand in its text."""
+
+
+def id_begun(vehicle_id: str) -> Any:
+    """The SHA-1 of a vehicle's event ids, begun: copy it, update it with a record, and give the digest to `event_ids`."""
+    return sha1(_vehicle(vehicle_id), usedforsecurity=False)
+
+
+def event_ids(digests: Sequence[bytes]) -> list[str]:
+    """What `event_id` says of each of these SHA-1 digests of vehicle and record, all at once."""
+    count = len(digests)
+    raw = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(count, _DIGEST_BYTES)[:, :_UUID_BYTES].copy()
+    raw[:, 6] = raw[:, 6] & 0x0F | 0x50
+    raw[:, 8] = raw[:, 8] & 0x3F | 0x80
+    digits = np.frombuffer(hexlify(raw.tobytes()), dtype=np.uint8).reshape(count, 2 * _UUID_BYTES)
+    texts = np.full((count, _UUID_TEXT), ord("-"), dtype=np.uint8)
+    for first, last, place in _GROUPS:
+        texts[:, place : place + last - first] = digits[:, first:last]
+    said = texts.tobytes().decode()
+    return [said[at : at + _UUID_TEXT] for at in range(0, _UUID_TEXT * count, _UUID_TEXT)]
+
+
 class Ledger:
     """What became of each report. Calls may come in any order: an event may be seen before its attempt is noted."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Entry] = {}
         self._by_place: dict[UnitId, dict[int, Entry]] = {}
+        self._unplaced: list[Entry] = []
         self._strays: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -120,11 +147,14 @@ class Ledger:
         entry = self._by_id.get(event_id)
         if entry is None:
             entry = self._by_id[event_id] = Entry(unit, sequence, event_id, at_ms)
-            entry.deliveries = self._strays.pop(event_id, 0)
-            self._by_place.setdefault(unit, {})[sequence] = entry
+            entry.deliveries = self._strays.pop(event_id, 0) if self._strays else 0
+            self._unplaced.append(entry)
         return entry
 
     def _at(self, unit: UnitId, sequence: int) -> Entry | None:
+        unplaced, self._unplaced = self._unplaced, []
+        for entry in unplaced:
+            self._by_place.setdefault(entry.unit, {})[entry.sequence] = entry
         return self._by_place.get(unit, {}).get(sequence)
 
     def acknowledge(self, unit: UnitId, sequence: int) -> None:

@@ -7,6 +7,7 @@ Nothing waits for an answer before the next frame is due, and latencies are coun
 
 import asyncio
 import contextlib
+import gc
 import os
 import time
 import uuid
@@ -49,6 +50,9 @@ LAG_LIMIT_MS = 100.0
 BUSY_PERCENT = 90.0
 GRACE_S, GRACE_SHARE = 2.0, 0.1
 """How long after the last stage a source that is late may go on; what it has not said by then is never said."""
+
+GC_THRESHOLDS = (20_000, 20, 100)
+"""The collector of the generator looks through what is new, and seldom through what a run keeps until its end."""
 
 QUIET_S = 10.0
 """A drain in which nothing moves for so long is over."""
@@ -205,6 +209,9 @@ class LoadRun:
         counting = asyncio.create_task(self._count(source, watcher, commands, meters))
         source.collect()
         said_before = len(self.ledger)
+        gc.freeze()
+        thresholds = gc.get_threshold()
+        gc.set_threshold(*GC_THRESHOLDS)
         began = self._began = self.wall()
         try:
             await self._pace(source, watcher, looks, vehicle_ids, began, stopping)
@@ -218,6 +225,8 @@ class LoadRun:
             if source.last_look():
                 await self._drain(source, watcher, stopping)
         finally:
+            gc.set_threshold(*thresholds)
+            gc.unfreeze()
             for task in (*beside, counting):
                 task.cancel()
             await asyncio.gather(*beside, counting, return_exceptions=True)
@@ -249,12 +258,12 @@ class LoadRun:
                 taken, place, due_in_all = until, 0, due_in_all + len(when)
             first, last = place, min(len(when), place + FRAMES_A_TURN)
             while place < last and when[place] <= elapsed:
-                due, unit = began + when[place], who[place]
-                source.say(unit, due)
-                now = self.wall()
-                self._lags.append(1000 * (now - due))
-                looks.captured(vehicle_ids[unit], due, now)
+                source.say(who[place], began + when[place])
                 place += 1
+            if place > first:
+                now = self.wall()
+                self._lags += [1000 * (now - began - due) for due in when[first:place]]
+                looks.captured(vehicle_ids[who[place - 1]], began + when[place - 1], now)
             said += place - first
             if elapsed >= look_at:
                 look_at = elapsed + LOOK_S
@@ -271,21 +280,18 @@ class LoadRun:
         records = watcher.take()
         if not len(records):
             return 0
-        latencies, ours = self._latencies, 0
-        for at, is_report, vehicle, event_id, size in records.tolist():
-            if vehicle not in self._vehicles:
-                continue
-            ours += 1
-            self._bytes += size
-            if is_report and (entry := self.ledger.observe(event_id.decode(), at)) is not None:
+        ours = records[[vehicle in self._vehicles for vehicle in records["vehicle"].tolist()]]
+        self._bytes += int(ours["size"].sum())
+        self._all_events += len(ours)
+        reports = ours[ours["report"] != 0]
+        began, offset, observe = self._began - 0.001, self._offset, self.ledger.observe
+        for at, event_id in zip(reports["at"].tolist(), reports["id"].tolist(), strict=True):
+            if (entry := observe(event_id.decode(), at)) is not None:
                 self._seen += 1
                 due = entry.at_ms / 1000
-                if (
-                    self._began - 0.001 <= due < at + self._offset + 1
-                ):  # not what was said on connecting, nor by a clock gone wrong
-                    latencies.append(1000 * (at + self._offset - due))
-        self._all_events += ours
-        return ours
+                if began <= due < at + offset + 1:  # not what was said on connecting, nor by a clock gone wrong
+                    self._latencies.append(1000 * (at + offset - due))
+        return len(ours)
 
     def _put_down(self) -> None:
         """Count the latencies and lags that were noted."""

@@ -20,7 +20,8 @@ QOS_1 = 0x32
 CLEAN_OFF_USER_PASSWORD_WILL = 0xEC
 """User name, password, will retained with QoS 1, and a persistent session."""
 
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.25
+"""Two frames of a unit that says eight a second are acknowledged in one read. Nobody waits for what comes down."""
 LOOK_OPENING_S = 0.001
 """While lines are being opened, which goes in several steps."""
 

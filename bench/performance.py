@@ -49,8 +49,15 @@ LEAN = 500
 GROWTH_RATE = 800.0
 """Frames per second at which costs are compared: far enough from full that nothing queues."""
 
+FEW_UNITS_RATE = 150.0
+"""The same where ten units say all of it: the gateway hears no unit more often than 20 times a second."""
+
+BATCHED_RATE = 4_000.0
+BATCHES = (1, 4)
+
 JOURNAL_DEPTHS = (1, 10, 100, 1_000)
 UNIT_COUNTS = (10, 100, 1_000, 5_000)
+BUSY_UNIT_COUNTS = (100, 1_000, 5_000)
 MODEL_COUNTS = (1, 8, 64)
 
 
@@ -157,8 +164,20 @@ class Bench:
         return {"by_status": result.commands_by_status, **facts(result)}
 
     async def growth_units(self) -> dict[str, Any]:
-        """The gateway's CPU per frame at one rate, by how many units it comes from."""
-        return {"rate": GROWTH_RATE, "rows": [await self._cost("units", count, count) for count in UNIT_COUNTS]}
+        """The gateway's CPU per frame at one low rate, by how many units it comes from."""
+        rows = [await self._cost("units", count, count, rate=FEW_UNITS_RATE) for count in UNIT_COUNTS]
+        return {"rate": FEW_UNITS_RATE, "rows": rows}
+
+    async def growth_units_busy(self) -> dict[str, Any]:
+        """The same at a higher rate, which a hundred units and more may say."""
+        return {"rate": GROWTH_RATE, "rows": [await self._cost("units", count, count) for count in BUSY_UNIT_COUNTS]}
+
+    async def batched(self) -> dict[str, Any]:
+        """500 lean units that say several frames in a payload, beside the same one by one."""
+        rows = []
+        for batch in BATCHES:
+            rows.append({"batch": batch, **facts(await self.load(LEAN, BATCHED_RATE, CLIMB_S, batch=batch))})
+        return {"rate": BATCHED_RATE, "rows": rows}
 
     async def growth_models(self) -> dict[str, Any]:
         """The gateway's CPU per frame at one rate, by how many vehicle models it has to translate."""
@@ -169,8 +188,10 @@ class Bench:
             rows.append(await self._cost("models", known, 200, added))
         return {"rate": GROWTH_RATE, "rows": rows}
 
-    async def _cost(self, name: str, number: int, units: int, added: list[Added] | None = None) -> dict[str, Any]:
-        result = await self.load(units, GROWTH_RATE, 8.0, added=added)
+    async def _cost(
+        self, name: str, number: int, units: int, added: list[Added] | None = None, rate: float = GROWTH_RATE
+    ) -> dict[str, Any]:
+        result = await self.load(units, rate, 8.0, added=added)
         return {name: number, **facts(result)}
 
     async def growth_journal(self) -> dict[str, Any]:
@@ -187,10 +208,12 @@ class Bench:
 MEASUREMENTS = (
     "ceiling",
     "frames",
+    "batched",
     "peers",
     "commands",
     "stateful",
     "growth_units",
+    "growth_units_busy",
     "growth_models",
     "growth_journal",
     "connects",

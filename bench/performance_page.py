@@ -30,6 +30,16 @@ the same instruments for a gateway and a machine of your own.
 """
 
 
+GROWTH = (
+    ("growth_units", "units", "Units"),
+    ("growth_units_busy", "units", "Units"),
+    ("growth_models", "models", "Vehicle models"),
+)
+"""Results, what grows in them, and its name."""
+
+PARTS = {"gateway": "gateway", "broker": "Mosquitto", "rabbitmq": "RabbitMQ", "generator": "generator", "consumer": "consumer"}
+
+
 def write_page(page: Path, results: "Mapping[str, Measured]", only_compare: bool = False) -> bool:
     """Write the page and its charts; with `only_compare`, say whether they are as they should be."""
     charts = {name: chart for name, chart in _charts(results).items() if chart}
@@ -61,6 +71,7 @@ def _page(results: "Mapping[str, Measured]", charts: Sequence[str]) -> str:
         _sizing(results),
         *[f"![{name.replace('-', ' ')}](performance/{name}.svg)" for name in charts if not name.startswith("growth")],
         _climb(results),
+        _batched(results),
         "## As things grow",
         _growth(results),
         *[f"![{name.replace('-', ' ')}](performance/{name}.svg)" for name in charts if name.startswith("growth")],
@@ -168,7 +179,7 @@ def _figures(results: "Mapping[str, Measured]") -> Sequence[tuple[str, str, str,
             "cost per frame, 5,000 units against 10",
             "1.4 x",
             "1.15 x",
-            _spread(results, "growth_units"),
+            max(filter(None, (_spread(results, "growth_units"), _spread(results, "growth_units_busy"))), default=None),
             1.4,
             1.15,
             " x",
@@ -260,8 +271,9 @@ def _climb(results: "Mapping[str, Measured]") -> str:
 
 def _growth(results: "Mapping[str, Measured]") -> str:
     said = []
-    for name, column, title in (("growth_units", "units", "Units"), ("growth_models", "models", "Vehicle models")):
-        rows = _values(results, name).get("rows", [])
+    for name, column, title in GROWTH:
+        values = _values(results, name)
+        rows = values.get("rows", [])
         if rows:
             shown = [
                 (
@@ -273,12 +285,37 @@ def _growth(results: "Mapping[str, Measured]") -> str:
                 )
                 for row in rows
             ]
-            said.append(f"{title}:\n\n" + _table((column, "gateway CPU per frame", "p50", "p99", "missing"), shown))
+            at_rate = f", {_number(values['rate'])} frames/s" if "rate" in values else ""
+            said.append(f"{title}{at_rate}:\n\n" + _table((column, "gateway CPU per frame", "p50", "p99", "missing"), shown))
     journal = _values(results, "growth_journal").get("rows", [])
     if journal:
         shown_rows = [(f"{row['journal']:,}", f"{row['unit_us']:g} us") for row in journal]
         said.append("A unit's journal:\n\n" + _table(("frames waiting", "unit CPU per report"), shown_rows))
     return "\n\n".join(said)
+
+
+def _batched(results: "Mapping[str, Measured]") -> str:
+    values = _values(results, "batched")
+    if not values:
+        return ""
+    rows = [
+        (
+            str(row["batch"]),
+            f"{_number(row['frames_per_s'])}/s",
+            f"{_number(row['events_per_s'])}/s",
+            _ms(row["event_ms"]["p50"]),
+            _ms(row["event_ms"]["p99"]),
+            str(row["missing"]),
+            *(f"{row['cpu_us_per_event'].get(part, 0):g} us" for part in PARTS),
+        )
+        for row in values["rows"]
+    ]
+    head = ("frames a payload", "frames", "events", "p50", "p99", "missing", *PARTS.values())
+    return (
+        f"Several frames in a payload, {_number(values['rate'])} frames/s of 500 lean units (CPU per event).\n"
+        "No goal is measured so: a frame waits in its unit until the payload is full, and that wait is in its latency.\n\n"
+        + _table(head, rows)
+    )
 
 
 def _peers(results: "Mapping[str, Measured]") -> str:
@@ -331,7 +368,7 @@ def _charts(results: "Mapping[str, Measured]") -> dict[str, str]:
     if frames.get("gateway_stages_s"):
         bars = sorted(frames["gateway_stages_s"].items(), key=lambda each: -each[1])
         charts["gateway-stages"] = bar_chart("Where the gateway's loop spends a minute", bars, unit="s")
-    for name, column in (("growth_units", "units"), ("growth_models", "models")):
+    for name, column, _ in GROWTH:
         rows = _values(results, name).get("rows", [])
         if rows:
             line = Line("gateway", [(row[column], _cost(row)) for row in rows])

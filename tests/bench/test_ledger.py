@@ -3,7 +3,7 @@
 import pytest
 
 import modeldb
-from bench.ledger import Ledger, by_cause, event_id
+from bench.ledger import Ledger, by_cause, event_id, event_ids, id_begun
 from bench.witness import Witness
 from devices.config import Intervals, UnitConfig
 from devices.flash import Flash
@@ -28,6 +28,17 @@ IDS = {
 def test_the_ids_are_the_gateways() -> None:
     for record in (b"", b"\x02abc", bytes(range(256))):
         assert event_id(VEHICLE_ID, record) == str(recorded_id(VEHICLE_ID, record))
+
+
+def test_ids_that_are_made_together_are_those_that_are_made_one_by_one() -> None:
+    reports = [(f"V{number % 7}", bytes((number, number % 3)) * number) for number in range(250)]
+    digests = []
+    for vehicle_id, record in reports:
+        said = id_begun(vehicle_id)
+        said.update(record)
+        digests.append(said.digest())
+    assert event_ids(digests) == [event_id(vehicle_id, record) for vehicle_id, record in reports]
+    assert event_ids([]) == []
 
 
 def test_each_word_means_what_it_says() -> None:
