@@ -84,7 +84,7 @@ class _Paced(Fleet):
         return _Batched(line, self.batch) if self.batch > 1 else line
 
     def look_at(self, member: Member, at_ms: int) -> None:
-        self.let(member, member.firmware.tick, at_ms=at_ms)
+        self.take_turn(member, at_ms)
 
     def lose_line(self, member: Member) -> None:
         if member.line is not None:

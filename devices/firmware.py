@@ -73,3 +73,9 @@ class Firmware(Protocol):
 
     def next_tick(self, now_ms: int) -> int:
         """When `tick` will next have something to do, unless something happens before."""
+
+    def brief(self, now_ms: int) -> tuple[list[bytes], int] | None:
+        """What `tick` and `next_tick` would say, a short way, if there is one now; None: there is not, and nothing happened."""
+
+    def took_ack(self, payload: bytes, now_ms: int) -> bool:
+        """Whether the payload was an Ack that leaves nothing to say or to look at sooner; if not it is for `receive`."""

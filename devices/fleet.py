@@ -1,6 +1,7 @@
 """Thousands of units in one process: each its own connection, all ticks from one heap, all connects at one bounded pace."""
 
 import asyncio
+import gc
 import heapq
 import itertools
 import math
@@ -217,6 +218,7 @@ class Fleet:
                 moved_at = clock()
             self._switch_on(STARTING if stuck else max(0, STARTING - (self._on - lines)))
             await asyncio.sleep(STARTING_LOOK_S)
+        gc.freeze()  # thousands of units that stay: nothing in them needs to be looked through again and again
 
     def look(self) -> None:
         """Have every unit look at its vehicle now: what somebody does to a vehicle is on no schedule."""
@@ -228,6 +230,7 @@ class Fleet:
         self._stopping = True
         if self._starting is not None:
             self._starting.cancel()
+            gc.unfreeze()
         if self._timer is not None:
             self._timer.cancel()
         everybody = self._everybody()
@@ -375,7 +378,34 @@ class Fleet:
 
     def _received(self, member: Member, payload: bytes) -> None:
         self.tally.payloads_received += 1
-        self.let(member, member.firmware.receive, payload)
+        member.at_ms = now_ms = max(member.at_ms, self._now_ms())
+        try:
+            done = member.firmware.took_ack(payload, now_ms)
+        except OSError as error:
+            self._flash_failed(member, error)
+            self._schedule(member, now_ms + FLASH_RETRY_MS)
+            return
+        if not done:
+            self.let(member, member.firmware.receive, payload, at_ms=now_ms)
+
+    def take_turn(self, member: Member, at_ms: int) -> None:
+        """Let the unit tick, a short way if it has one now."""
+        at_ms = max(member.at_ms, at_ms)
+        brief = None
+        if member.line is not None and member.rival is None and member.firmware.rival is None:
+            try:
+                brief = member.firmware.brief(at_ms)
+            except OSError as error:
+                self._flash_failed(member, error)
+                self._schedule(member, at_ms + FLASH_RETRY_MS)
+                return
+        if brief is None:
+            self.let(member, member.firmware.tick, at_ms=at_ms)
+            return
+        member.at_ms = at_ms
+        payloads, due_ms = brief
+        self._publish(member, payloads)
+        self._schedule(member, due_ms)
 
     def let(self, member: Member, act: Callable[..., Iterable[bytes]], *given: Any, at_ms: int | None = None) -> None:
         """Let the unit do one thing, and send what comes of it. If its flash cannot be written, nothing goes out."""
@@ -390,17 +420,20 @@ class Fleet:
         except OSError as error:
             self._flash_failed(member, error)
             payloads, earliest_ms = (), now_ms + FLASH_RETRY_MS
-        for payload in payloads:
-            if member.line is not None:
-                member.line.publish(payload)
-                self.tally.payloads_sent += 1
-                self.tally.bytes_sent += len(payload)
+        self._publish(member, payloads)
         if member.line is None or not member.firmware.wants_line:
             self._see_to_line(member)
         if member.firmware.rival is not None or member.rival is not None:
             self._see_to_rival(member)
         due_ms = member.firmware.next_tick(now_ms)
         self._schedule(member, due_ms if due_ms > earliest_ms else earliest_ms)
+
+    def _publish(self, member: Member, payloads: Iterable[bytes]) -> None:
+        for payload in payloads:
+            if member.line is not None:
+                member.line.publish(payload)
+                self.tally.payloads_sent += 1
+                self.tally.bytes_sent += len(payload)
 
     def _flash_failed(self, member: Member, error: OSError) -> None:
         self.tally.flash_failures += 1
@@ -442,5 +475,5 @@ class Fleet:
             due_ms, _, member = heapq.heappop(self._heap)
             if member.due_ms == due_ms:
                 member.due_ms = None
-                self.let(member, member.firmware.tick, at_ms=round(due_ms) if now_ms - due_ms < PUNCTUAL_MS else now_ms)
+                self.take_turn(member, round(due_ms) if now_ms - due_ms < PUNCTUAL_MS else now_ms)
         self._arm()

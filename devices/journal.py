@@ -111,6 +111,21 @@ class Journal:
                 earliest = sent.due_at
         return earliest
 
+    def go(self, now_ms: int) -> tuple[list[bytes], int | None]:
+        """`due` and `sent` at once: the frames that go out, and what `next_due_ms` is then."""
+        if not self._frames:
+            return [], None
+        sendings, frames, going, earliest = self._sendings, self._frames, list[bytes](), None
+        for each in self._sendable():
+            sent = sendings.get(each)
+            if sent is None or sent.due_at <= now_ms:
+                going.append(frames[each])
+                self.sent((each,), now_ms)
+                sent = sendings[each]
+            if earliest is None or sent.due_at < earliest:
+                earliest = sent.due_at
+        return going, earliest
+
     def _pressing(self) -> list[int]:
         oldest = self.oldest or 0
         return sorted(self._urgent, key=lambda each: ahead(each, oldest))

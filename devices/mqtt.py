@@ -1,8 +1,8 @@
 """One unit's MQTT connection: its own client id, user name and secret, a persistent session, a Last Will.
 
 It is written on `asyncio.Protocol` and not on a client library, because a fleet is thousands of these and little else: see
-`docs/simulator-profile.md` for what one costs. The fleet decides when to try again, and frames that were on their way are in the
-unit's journal, so a line keeps nothing.
+`docs/simulator-profile.md` for what one costs, `devices.wires` for what carries it. The fleet decides when to try again, and
+frames that were on their way are in the unit's journal, so a line keeps nothing.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from functools import cache
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
-from devices import packets
+from devices import packets, wires
 from devices.faults.fault import Stray
 from devices.packets import MalformedPacket
 from protocols.codec import UnitId
@@ -131,10 +131,12 @@ class Line(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._opened = opened = loop.create_future()
         opened.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may fail before somebody waits for it
-        trusted = _trusted() if self._broker.tls else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await loop.create_connection(lambda: self, self._broker.host, self._broker.port, ssl=trusted)
+                if self._broker.tls:
+                    await loop.create_connection(lambda: self, self._broker.host, self._broker.port, ssl=_trusted())
+                else:
+                    await wires.connect(self, self._broker.host, self._broker.port)
                 await opened
             if self._stage is not _Stage.OPEN:
                 raise LineError("the broker closed the connection")

@@ -201,6 +201,14 @@ class PoweredUnit:
         """Let time pass until `now_ms`."""
         raise NotImplementedError
 
+    def brief(self, now_ms: int) -> tuple[list[bytes], int] | None:
+        """There is no short way."""
+        return None
+
+    def took_ack(self, payload: bytes, now_ms: int) -> bool:
+        """There is no short way."""
+        return False
+
     def _because_of_fob(self) -> None:
         """Where the protocol tells causes: the next change comes from a fob."""
 

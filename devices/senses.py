@@ -81,9 +81,17 @@ class Senses:
         said, _ = self.tell()
         return dict(zip(*said, strict=True))
 
-    def tell(self) -> tuple[Words, Row | None]:
-        """Every signal; counts as told. With it the vehicle's row at that moment, where the unit sees it as it is."""
-        glimpse, wording = self._glimpse(), self._wording
+    @property
+    def is_plain(self) -> bool:
+        """Whether it reads its vehicle as it is, in a wording that is kept ready, and no card waits to be told of."""
+        return self.read is self._own and self._wording is not None and self._card is None
+
+    def tell(self, row: Row | None = None) -> tuple[Words, Row | None]:
+        """Every signal; counts as told. With it the vehicle's row at that moment, where the unit sees it as it is.
+
+        `row` is the vehicle's, where it is known already.
+        """
+        glimpse, wording = self._glimpse(row), self._wording
         if glimpse is None or wording is None:
             state = self.read()
             return self._keep(self._watch(state), (), self._words(state), state), None
@@ -122,9 +130,9 @@ class Senses:
         """Whether nothing stands between the unit and its vehicle."""
         return self.read is self._own and self._vehicle.undisturbed is not None
 
-    def _glimpse(self) -> Glimpse | None:
+    def _glimpse(self, row: Row | None = None) -> Glimpse | None:
         vehicle = self._vehicle.undisturbed if self.read is self._own else None
-        return None if vehicle is None else vehicle.glimpse()
+        return None if vehicle is None else vehicle.glimpse(row)
 
     def _words(self, state: State) -> Words:
         signals = self._translation.invert(state)

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Mapping
 
 from devices.autoapi import AutoApiUnit
+from devices.brief import BriefUnit
 from devices.config import UnitConfig
 from devices.firmware import Firmware
 from devices.flash import Flash, Store, volatile
 from devices.gbt32960 import Gbt32960Unit
 from devices.teltonika import TeltonikaUnit
-from devices.unit import Unit
 from devices.vehicle import Vehicle
 
 FirmwareFactory = Callable[[UnitConfig, Flash, Vehicle, Store], Firmware]
 
 FACTORIES: Mapping[str, FirmwareFactory] = {
     "autoapi": AutoApiUnit,
-    "cloudboxx": Unit,
+    "cloudboxx": BriefUnit,
     "gbt32960": Gbt32960Unit,
     "teltonika": TeltonikaUnit,
 }

@@ -339,6 +339,16 @@ class Terminal:
             said = said + ailment.tick(now_ms)
         return self._out(said, now_ms)
 
+    def brief(self, now_ms: int) -> tuple[list[bytes], int] | None:
+        """See Firmware: only with nothing between it and its broker."""
+        if not (self.online and self._is_plain and self.firmware.coverage) or self.link.began_ms is None:
+            return None
+        return self.firmware.brief(now_ms)
+
+    def took_ack(self, payload: bytes, now_ms: int) -> bool:
+        """See Firmware."""
+        return self.online and self._is_plain and self.firmware.took_ack(payload, now_ms)
+
     def next_tick(self, now_ms: int) -> int:
         """The next thing that happens by itself."""
         if self._is_plain:

@@ -5,7 +5,7 @@ new `Unit` on the same flash and vehicle.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ STATE_OF_ITS_OWN = (*OWN, "reset_cause", "uptime", "journal_depth", "forgotten_f
 
 
 @lru_cache(maxsize=4_096)
-def _layout(names: tuple[str, ...]) -> Layout | None:
+def layout_of(names: tuple[str, ...]) -> Layout | None:
     """Reports of these signals, the oldest sequence first; None where the protocol has no word for one."""
     try:
         return Layout(("oldest_sequence", *names))
@@ -282,7 +282,7 @@ class Unit(PoweredUnit):
         self, kind: str, now_ms: int, names: tuple[str, ...], values: Sequence[Any], *, urgent: bool = False
     ) -> None:
         """A state or an event; where a signal is named twice the last one counts."""
-        layout = _layout(names)
+        layout = layout_of(names)
         sequence, oldest = self._numbers()
         try:
             body = None if layout is None else layout.body((oldest, *values))
@@ -339,10 +339,14 @@ class Unit(PoweredUnit):
         if not due:
             return []
         self.journal.sent([sequence for sequence, _ in due], now_ms)
+        return self._spent(self._together(data for _, data in due), now_ms)
+
+    def _together(self, frames: Iterable[bytes]) -> list[bytes]:
+        """These frames in as few payloads as may be."""
         payloads: list[bytearray] = []
-        for _, data in due:
+        for data in frames:
             opens = data[2] == RESULT_CODE  # a result stays together with the state behind it
             if not payloads or opens or len(payloads[-1]) + len(data) > PAYLOAD_BYTES:
                 payloads.append(bytearray())
             payloads[-1] += data
-        return self._spent([bytes(payload) for payload in payloads], now_ms)
+        return [bytes(payload) for payload in payloads]

@@ -330,9 +330,19 @@ class Vehicle:
         """The part of `state` that has names (enum, lamp, bool): its values in the order of `properties`."""
         return self._pick_named(shown.words(self, self._row.tolist()))
 
-    def glimpse(self) -> "Glimpse":
-        """`state` and `named` at once, as they are now, quicker than either."""
-        row = self._row.tolist()
+    def steady(self, now_ms: int) -> tuple[physics.Row, int | None] | None:
+        """Its row and `next_change_ms`, if `advance` has nothing to do: its fleet is stepped together, and its driver waits."""
+        columns, at = self._columns, self._at
+        pause_s, clock = columns.pauses.item(at), columns.clocks.item(at)
+        if not (columns.led and pause_s - DUE_S > (now_ms - clock) / 1000):  # nor where it has not begun, its clock no number
+            return None
+        changes_ms = None if pause_s == math.inf else int(clock) + math.ceil(1000 * (pause_s - DUE_S))
+        return self._row.tolist(), changes_ms
+
+    def glimpse(self, row: physics.Row | None = None) -> "Glimpse":
+        """`state` and `named` at once, as they are now, quicker than either. `row` is its own, where it is known already."""
+        if row is None:
+            row = self._row.tolist()
         words = shown.words(self, row)
         return Glimpse(row, self._pick_named(words), self._pick_shown(words + shown.measures(self, row)))
 

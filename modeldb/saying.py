@@ -5,6 +5,7 @@ a mapping in between. Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from modeldb.inverse import Writer
@@ -57,8 +58,21 @@ def saying(rules: Sequence[Rule], keys: Sequence[str], write_named: Writer, name
     def write(wanted: tuple[Any, ...]) -> Mapping[str, Raw]:
         return write_named(dict(zip(asked, wanted, strict=True)))
 
+    made = dict(sorted(made.items(), key=lambda each: _is_odd(each[1])))
     numbers = _numbers(list(made.values()), list(stepped.values()))
-    return Saying((*made, *stepped), numbers, lambda values: tuple([values[each] for each in at]), write)
+    return Saying((*made, *stepped), numbers, _picking(at), write)
+
+
+def _picking(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: tuple([values[each] for each in places])
+
+
+def _is_odd(number: tuple[int, str | None, Number]) -> bool:
+    """Whether it is a part of a value, or counts round and round."""
+    _, part, (*_, wrap) = number
+    return part is not None or bool(wrap)
 
 
 def _number(scaling: Scaling) -> Number:
@@ -68,15 +82,19 @@ def _number(scaling: Scaling) -> Number:
 def _numbers(
     plan: Sequence[tuple[int, str | None, Number]], stepped: Sequence[tuple[int, Sequence[Raw]]]
 ) -> Callable[[Sequence[Any]], list[Raw]]:
-    flat = [(at, part, *number) for at, part, number in plan]
+    flat = [(at, *number[:-1]) for at, part, number in plan if not _is_odd((at, part, number))]
+    odd = [(at, part, *number) for at, part, number in plan if _is_odd((at, part, number))]
 
     def raws(values: Sequence[Any]) -> list[Raw]:
-        said: list[Raw] = []
-        for at, part, unit, bias, factor, low, high, wrap in flat:
+        said: list[Raw] = [
+            round(low if (raw := (values[at] * unit - bias) / factor) < low else high if raw > high else raw)
+            for at, unit, bias, factor, low, high in flat
+        ]
+        for at, part, unit, bias, factor, low, high, wrap in odd:
             value = values[at]
             raw = ((value if part is None else value[part]) * unit - bias) / factor
-            raw = round(low if raw < low else high if raw > high else raw)
-            said.append(raw % wrap if wrap else raw)
+            whole = round(low if raw < low else high if raw > high else raw)
+            said.append(whole % wrap if wrap else whole)
         for at, steps in stepped:
             said.append(steps[min(int(values[at]), len(steps) - 1)])
         return said

@@ -7,6 +7,7 @@ For whoever speaks frame by frame and often - simulated units, a gateway in the 
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from protocols.checksums import crc16_ccitt_false
@@ -170,7 +171,7 @@ def _said(frame: Frame, key: bytes) -> bytes | None:
 class Layout:
     """Reports that always have the same signals, in the order of `names`: what `QuickCloudBoxx.encode` makes of them."""
 
-    __slots__ = ("_form", "_order", "_present")
+    __slots__ = ("_form", "_ordered", "_present")
 
     def __init__(self, names: Sequence[str]) -> None:
         """Where a name is there twice the last one counts. Raises KeyError for one that no report has."""
@@ -178,11 +179,12 @@ class Layout:
         present = sum(places)
         self._present = _PRESENT.pack(present)
         self._form, ordered = _layout(present)
-        self._order = [places[_BITS[name]] for name in ordered]
+        order = [places[_BITS[name]] for name in ordered]
+        self._ordered = itemgetter(*order) if len(order) > 1 else lambda values: [values[place] for place in order]
 
     def body(self, values: Sequence[Any]) -> bytes:
         """The body that says `values`, one for each name. Raises struct.error for what cannot be said."""
-        return self._present + self._form.pack(*[values[place] for place in self._order])
+        return self._present + self._form.pack(*self._ordered(values))
 
 
 class Speaker:

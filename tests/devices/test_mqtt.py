@@ -205,3 +205,38 @@ async def test_a_dropped_line_says_nothing_and_is_no_loss() -> None:
         await asyncio.wait_for(unit.broker.closed.wait(), 10)
         assert not unit.broker.heard(packets.DISCONNECT)
         assert not unit.losses
+
+
+async def test_what_has_no_room_in_the_socket_is_said_when_there_is_some() -> None:
+    async with called() as unit:
+        await unit.line.open()
+        long = [bytes((number,)) * 60_000 for number in range(120)]
+        for payload in long:
+            unit.line.publish(payload)
+        await until(lambda: len(unit.broker.heard(packets.PUBLISH)) == 1 + len(long))
+        assert [body[-60_000:] for body in unit.broker.heard(packets.PUBLISH)[1:]] == long
+
+
+async def test_what_is_said_before_the_line_is_closed_arrives() -> None:
+    async with called() as unit:
+        await unit.line.open()
+        unit.line.publish(b"the last word")
+        await unit.line.close()
+        await unit.broker.closed.wait()
+        assert unit.broker.heard(packets.PUBLISH)[1].endswith(b"the last word")
+        assert unit.broker.heard(packets.PUBLISH)[2].endswith(b"offline")
+
+
+async def test_what_one_line_does_wrong_is_not_the_others_loss() -> None:
+    async with called() as first, called() as second:
+        told: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what["message"]))
+        for unit in (first, second):
+            await unit.line.open()
+        first.line._on_payload = lambda payload: payload.nonsense  # type: ignore[attr-defined]
+        for unit in (first, second):
+            unit.broker.say(packets.packet(0x30, DOWN + b"listen"))
+        await until(lambda: second.payloads == [b"listen"] and not first.line.is_open)
+        assert told == ["a line failed"]
+        assert first.losses
+        assert not second.losses

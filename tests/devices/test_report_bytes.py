@@ -102,7 +102,7 @@ def said(pair: tuple[str, VehicleModel], patch: pytest.MonkeyPatch, *, slowly: b
     vehicle = made(pair)
     if slowly:
         patch.setattr(senses_of, "wording", lambda translation, properties: None)
-        patch.setattr("devices.unit._layout", lambda names: None)
+        patch.setattr("devices.unit.layout_of", lambda names: None)
         patch.setattr("devices.unit.PROTOCOL", PROTOCOL)
         patch.setattr("devices.unit.Speaker.acknowledged", lambda speaker, payload: None)
     unit = UnitId(brand, UNITS[brand])

@@ -1,0 +1,209 @@
+"""A fleet's plain TCP connections: bare sockets, looked at together, and written to together at the end of a turn of the loop.
+
+An event loop that wakes for every few bytes costs thousands of units more than what they say. What comes is taken in turns that
+are TOGETHER_S apart at least; a fleet that hears little is woken at once by what comes.
+"""
+
+import asyncio
+import select
+import socket
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+EPOLL: Any = getattr(select, "epoll", None)
+"""None on what is no Linux: there asyncio's own connections do."""
+
+ROOM = getattr(select, "EPOLLOUT", 4)
+SOMETHING = getattr(select, "EPOLLIN", 1)
+
+TOGETHER_S = 0.008
+MOST = 256
+"""Sockets that are read in one turn."""
+
+READ_BYTES = 1 << 16
+
+
+class Wire(asyncio.Transport):
+    """One connection, as far as `asyncio.Transport` is used for a unit's line."""
+
+    __slots__ = ("_protocol", "_socket", "_stuck", "_unsent", "_wires")
+
+    def __init__(self, wires: "Wires", made: socket.socket, protocol: asyncio.Protocol) -> None:
+        self._wires, self._protocol = wires, protocol
+        self._socket: socket.socket | None = made
+        self._unsent: list[bytes] = []
+        self._stuck = False
+
+    def write(self, data: Any) -> None:
+        """Say `data`, with all that is said until the loop's next turn."""
+        if self._socket is not None:
+            if not self._unsent:
+                self._wires.will_write(self)
+            self._unsent.append(data)
+
+    def abort(self) -> None:
+        """Let go; what was not sent yet is dropped."""
+        self._end(None)
+
+    def close(self) -> None:
+        """Send what was said, as far as there is room for it, and let go."""
+        if self._unsent and not self._stuck:
+            self.send()
+        self._end(None)
+
+    def send(self) -> None:
+        """What waits goes out as far as there is room."""
+        unsent, made = self._unsent, self._socket
+        if made is None or not unsent:
+            return
+        data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
+        unsent.clear()
+        try:
+            sent = made.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._end(error)
+            return
+        if sent < len(data):
+            unsent.append(data[sent:])
+        if bool(unsent) is not self._stuck:
+            self._stuck = bool(unsent)
+            self._wires.look_for_room(made, self._stuck)
+
+    def ready(self, events: int) -> None:
+        """Its socket has something, or room, or is broken."""
+        if events & ROOM:
+            self.send()
+        if self._socket is None or events == ROOM:
+            return
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(error)
+            return
+        if data:
+            self._protocol.data_received(data)
+        else:
+            self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
+        made, self._socket = self._socket, None
+        if made is not None:
+            self._unsent.clear()
+            self._wires.leave(made)
+            made.close()
+            self._wires.loop.call_soon(self._protocol.connection_lost, error)
+
+
+class Wires:
+    """All of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._wires: dict[int, Wire] = {}
+        self._epoll: Any = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: list[Wire] = []
+
+    def join(self, made: socket.socket, protocol: asyncio.Protocol) -> None:
+        """A connection that stands: `protocol` is told of it."""
+        if self._epoll is None:
+            self._epoll = EPOLL()
+            self.loop.add_reader(self._epoll.fileno(), self._look)
+        wire = self._wires[made.fileno()] = Wire(self, made, protocol)
+        self._epoll.register(made.fileno(), SOMETHING)
+        protocol.connection_made(wire)
+
+    def leave(self, made: socket.socket) -> None:
+        """A connection is about to be closed."""
+        del self._wires[made.fileno()]
+        self._epoll.unregister(made.fileno())
+        if not self._wires:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            else:
+                self.loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._epoll = None
+
+    def will_write(self, wire: Wire) -> None:
+        """It has something to say at the end of this turn."""
+        if not self._writing:
+            self.loop.call_soon(self._write)
+        self._writing.append(wire)
+
+    def look_for_room(self, made: socket.socket, wanted: bool) -> None:
+        """Whether it is to be told when there is room."""
+        self._epoll.modify(made.fileno(), SOMETHING | ROOM if wanted else SOMETHING)
+
+    def _write(self) -> None:
+        writing, self._writing = self._writing, []
+        for wire in writing:
+            wire.send()
+
+    def _look(self) -> None:
+        """Take what came; look again soon where something did, else wait for the sockets."""
+        before = self._timer
+        self._timer = None
+        found = self._epoll.poll(0, MOST)
+        for number, events in found:
+            wire = self._wires.get(number)
+            if wire is not None:
+                self._ready(wire, events)
+        if self._epoll is None:
+            return
+        if found:
+            if before is None:
+                self.loop.remove_reader(self._epoll.fileno())
+            self._timer = self.loop.call_later(0 if len(found) == MOST else TOGETHER_S, self._look)
+        elif before is not None:
+            self.loop.add_reader(self._epoll.fileno(), self._look)
+
+    def _ready(self, wire: Wire, events: int) -> None:
+        try:
+            wire.ready(events)
+        except Exception as error:
+            self.loop.call_exception_handler({"message": "a line failed", "exception": error, "transport": wire})
+            wire.abort()
+
+
+_of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, Wires]" = WeakKeyDictionary()
+
+
+async def connect(protocol: asyncio.Protocol, host: str, port: int) -> None:
+    """A plain connection for `protocol`, as `loop.create_connection` makes one. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    if EPOLL is None:
+        await loop.create_connection(lambda: protocol, host, port)
+        return
+    error: OSError = OSError(f"{host} has no address")
+    for family, address in await _addresses(loop, host, port):
+        made = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            made.setblocking(False)
+            await loop.sock_connect(made, address)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as found:
+            made.close()
+            error = found
+        except BaseException:
+            made.close()
+            raise
+        else:
+            wires = _of_loops.get(loop) or _of_loops.setdefault(loop, Wires(loop))
+            wires.join(made, protocol)
+            return
+    raise error
+
+
+async def _addresses(loop: asyncio.AbstractEventLoop, host: str, port: int) -> Sequence[tuple[int, Any]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
