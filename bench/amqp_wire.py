@@ -21,6 +21,11 @@ START, START_OK, TUNE, TUNE_OK, OPEN, OPEN_OK, CLOSE, CLOSE_OK = ((10, each) for
 CHANNEL_OPEN, CHANNEL_OPEN_OK, CHANNEL_CLOSE = (20, 10), (20, 11), (20, 40)
 DECLARE, DECLARE_OK, BIND, BIND_OK, DELETE, DELETE_OK = ((50, each) for each in (10, 11, 20, 21, 40, 41))
 QOS, QOS_OK, CONSUME, CONSUME_OK, DELIVER, ACK, CANCEL = ((60, each) for each in (10, 11, 20, 21, 60, 80, 30))
+_DELIVER = struct.pack(">HH", *DELIVER)
+CONTENT_TYPE, CONTENT_ENCODING, HEADERS, CORRELATION_ID, REPLY_TO, EXPIRATION, MESSAGE_ID = (
+    1 << bit for bit in (15, 14, 13, 10, 9, 8, 7)
+)
+"""Flags of a message's properties (AMQP 0-9-1, section 4.2.6.1)."""
 
 
 class AmqpRefused(Exception):
@@ -138,26 +143,32 @@ class Reader:
     def take(self, data: bytes) -> list[Delivered]:
         """What these bytes deliver. Raises AmqpRefused."""
         data = self._data + data if self._data else data
-        at, end, found = 0, len(data), []
+        at, end, found, head = 0, len(data), list[Delivered](), _HEAD.unpack_from
         while end - at >= 8:
-            kind, channel, size = _HEAD.unpack_from(data, at)
-            if end - at < size + 8:
+            kind, _, size = head(data, at)
+            after = at + size + 8
+            if after > end:
                 break
             body = at + 7
             if kind == METHOD:
-                self._method(channel, data, body, size)
-            elif kind == HEADER and self._routing_key is not None:
+                if data[body : body + 4] == _DELIVER:
+                    self._pending(data, body + 5 + data[body + 4])
+                else:
+                    self._answer(struct.unpack_from(">HH", data, body), data[body + 4 : body + size])
+            elif self._routing_key is not None and kind == BODY:
+                self._left -= size
+                if self._left <= 0:
+                    found.append((self._routing_key, self._message_id, self._size))
+                    self._routing_key = None
+            elif self._routing_key is not None and kind == HEADER:
                 self._size = self._left = int.from_bytes(data[body + 4 : body + 12], "big")
                 self._message_id = _message_id(data, body + 12)
                 if not self._left:
-                    found.append(self._delivered())
-            elif kind == BODY and self._routing_key is not None:
-                self._left -= size
-                if self._left <= 0:
-                    found.append(self._delivered())
+                    found.append((self._routing_key, self._message_id, 0))
+                    self._routing_key = None
             elif kind == HEARTBEAT:
                 self.out += _HEAD.pack(HEARTBEAT, 0, 0) + b"\xce"
-            at += size + 8
+            at = after
         self._data = data[at:]
         return found
 
@@ -171,19 +182,6 @@ class Reader:
         if self._tag > self._acked:
             self._acked = self._tag
             self.out += _method(1, ACK, struct.pack(">QB", self._tag, 1))
-
-    def _delivered(self) -> Delivered:
-        assert self._routing_key is not None
-        delivered, self._routing_key = (self._routing_key, self._message_id, self._size), None
-        return delivered
-
-    def _method(self, channel: int, data: bytes, at: int, size: int) -> None:
-        method = struct.unpack_from(">HH", data, at)
-        if method == DELIVER:
-            place = at + 5 + data[at + 4]
-            self._pending(data, place)
-            return
-        self._answer(method, data[at + 4 : at + size])
 
     def _pending(self, data: bytes, place: int) -> None:
         self._tag = int.from_bytes(data[place : place + 8], "big")
@@ -232,18 +230,20 @@ class Reader:
 
 def _message_id(data: bytes, at: int) -> bytes:
     """The message_id among the properties at `at`; those before it are passed over (AMQP 0-9-1, section 4.2.6.1)."""
-    flags = int.from_bytes(data[at : at + 2], "big")
+    flags = data[at] << 8 | data[at + 1]
     at += 2
-    for bit in (15, 14):  # content type, content encoding
-        if flags >> bit & 1:
-            at += 1 + data[at]
-    if flags >> 13 & 1:  # headers
+    if flags & CONTENT_TYPE:
+        at += 1 + data[at]
+    if flags & CONTENT_ENCODING:
+        at += 1 + data[at]
+    if flags & HEADERS:
         at += 4 + int.from_bytes(data[at : at + 4], "big")
     at += (flags >> 12 & 1) + (flags >> 11 & 1)  # delivery mode, priority
-    for bit in (10, 9, 8):  # correlation id, reply to, expiration
-        if flags >> bit & 1:
-            at += 1 + data[at]
-    return data[at + 1 : at + 1 + data[at]] if flags >> 7 & 1 else b""
+    if flags & (CORRELATION_ID | REPLY_TO | EXPIRATION):
+        for bit in (CORRELATION_ID, REPLY_TO, EXPIRATION):
+            if flags & bit:
+                at += 1 + data[at]
+    return data[at + 1 : at + 1 + data[at]] if flags & MESSAGE_ID else b""
 
 
 def _short(text: str) -> bytes:

@@ -27,7 +27,7 @@ RECORD = np.dtype([("at", "<f8"), ("report", "u1"), ("vehicle", "S8"), ("id", "S
 _ROW = struct.Struct("<dB8s36sI")
 """The same, one by one."""
 
-LOOK_EVERY_S = 0.002
+LOOK_EVERY_S = 0.004
 """Between two looks at what came: a look costs as much as many messages do. What comes meanwhile counts from the look on."""
 
 TELL_EVERY_S = 0.05
