@@ -7,6 +7,7 @@ A Mosquitto and a process that acknowledges stand beside it, as a gateway would;
 
 import argparse
 import asyncio
+import itertools
 import json
 import logging
 import resource
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,9 @@ from protocols.keys import brand_key, unit_keys
 BRAND = "CLOUDBOXX"
 WARM_S = 8.0
 CONNECT_TIMEOUT_S = 240.0
+SPEAKERS = 32
+"""Connections that Acks are said on: a busy Mosquitto takes one packet of each connection in turn, a unit's as a gateway's."""
+
 PAGE = resource.getpagesize()
 MUST = {"rss_mib": 350.0, "cores": 0.8}
 AIM = {"rss_mib": 249.0, "cores": 0.42}
@@ -59,10 +64,23 @@ def records(count: int, moving: bool) -> list[UnitRecord]:
     return made
 
 
+class Speaker(asyncio.Protocol):
+    """A connection on which Acks are said; nothing comes on it but CONNACK."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.transport.write(packet(0x10, text("MQTT") + b"\x04\x02\x00\x00" + text(self._name)))
+
+
 class Acknowledger(asyncio.Protocol):
     """Hears every `up` and acknowledges each unit once a second: all a fleet needs of a gateway."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, speakers: Sequence[Speaker]) -> None:
+        self._speakers = itertools.cycle(speakers)
         self._key = brand_key(bytes(32), BRAND)
         self._seals: dict[str, bytes] = {}
         self._newest: dict[str, int] = {}
@@ -114,7 +132,7 @@ class Acknowledger(asyncio.Protocol):
                 for unit, sequence in told[place : place + 50]:
                     seal = self._seals.get(unit) or self._seals.setdefault(unit, unit_keys(self._key, 1, unit).seal)
                     ack = PROTOCOL.acknowledge(unit, sequence, 0, now_ms, seal)
-                    self._transport.write(packet(0x30, text(f"v1/{BRAND}/{unit}/down") + ack))
+                    next(self._speakers).transport.write(packet(0x30, text(f"v1/{BRAND}/{unit}/down") + ack))
                 left = len(told) - place
                 await asyncio.sleep(max(0.0, (began + 1 - time.monotonic()) * 50 / max(50, left)))
             await asyncio.sleep(max(0.001, began + 1 - time.monotonic()))
@@ -122,7 +140,11 @@ class Acknowledger(asyncio.Protocol):
 
 async def acknowledging(port: int) -> None:
     """Until killed."""
-    _, protocol = await asyncio.get_running_loop().create_connection(lambda: Acknowledger(port), "127.0.0.1", port)
+    loop = asyncio.get_running_loop()
+    speakers = [Speaker(f"speaker-{place}") for place in range(SPEAKERS)]
+    for speaker in speakers:
+        await loop.create_connection(lambda made=speaker: made, "127.0.0.1", port)  # type: ignore[misc]
+    _, protocol = await loop.create_connection(lambda: Acknowledger(speakers), "127.0.0.1", port)
     await protocol.acknowledge_for_ever()
 
 

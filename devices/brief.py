@@ -33,14 +33,14 @@ class BriefUnit(Unit):
             return None
         row, changes_ms = steady
         interval_ms = self._driving_ms if row[IGNITION] > 0 else self._parked_ms
-        supply_volts = vehicle.supply_volts(onboard_volts(vehicle.system_voltage, row))
+        volts = onboard_volts(vehicle.system_voltage, row)
         if (
             now_ms < self._state_at + interval_ms
-            or supply_volts * 12.0 / vehicle.system_voltage < self.behaviour.low_volts + LOW_SUPPLY_GAP_VOLTS
+            or vehicle.supply_volts(volts) * 12.0 / vehicle.system_voltage < self.behaviour.low_volts + LOW_SUPPLY_GAP_VOLTS
             or not self._stays_awake(vehicle, row, now_ms)
         ):
             return None
-        data = self._state(vehicle, row, now_ms)
+        data = self._state(vehicle, row, volts, now_ms)
         if data is None:
             return None
         frames, journal_ms = self.journal.go(now_ms)
@@ -97,16 +97,16 @@ class BriefUnit(Unit):
             return None
         return self._still_since + 1000 * self.behaviour.sleep_after_s
 
-    def _state(self, vehicle: Vehicle, row: Row, now_ms: int) -> bytes | None:
+    def _state(self, vehicle: Vehicle, row: Row, volts: float, now_ms: int) -> bytes | None:
         """As `_capture_state`: the frame, which is in the journal and stored. None: it is for the protocol's own words."""
         flash = self.flash
-        (names, raws), _ = self.senses.tell(row)
+        (names, raws), _ = self.senses.tell(row, volts)
         if names is not self._names:  # as a rule it is the same object
             self._names, self._layout = names, layout_of(STATE_OF_ITS_OWN + names)
         layout = self._layout
         sequence = (flash.sequence + 1) % SEQUENCE_MODULUS
         oldest = next(iter(flash.journal), sequence)
-        own = own_values(vehicle, vehicle.here, row)
+        own = own_values(vehicle, vehicle.here, row, volts)
         try:
             if layout is None:
                 return None

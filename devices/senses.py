@@ -86,12 +86,12 @@ class Senses:
         """Whether it reads its vehicle as it is, in a wording that is kept ready, and no card waits to be told of."""
         return self.read is self._own and self._wording is not None and self._card is None
 
-    def tell(self, row: Row | None = None) -> tuple[Words, Row | None]:
+    def tell(self, row: Row | None = None, volts: float | None = None) -> tuple[Words, Row | None]:
         """Every signal; counts as told. With it the vehicle's row at that moment, where the unit sees it as it is.
 
-        `row` is the vehicle's, where it is known already.
+        `row` and `volts` as `Vehicle.glimpse` takes them.
         """
-        glimpse, wording = self._glimpse(row), self._wording
+        glimpse, wording = self._glimpse(row, volts), self._wording
         if glimpse is None or wording is None:
             state = self.read()
             return self._keep(self._watch(state), (), self._words(state), state), None
@@ -130,9 +130,9 @@ class Senses:
         """Whether nothing stands between the unit and its vehicle."""
         return self.read is self._own and self._vehicle.undisturbed is not None
 
-    def _glimpse(self, row: Row | None = None) -> Glimpse | None:
+    def _glimpse(self, row: Row | None = None, volts: float | None = None) -> Glimpse | None:
         vehicle = self._vehicle.undisturbed if self.read is self._own else None
-        return None if vehicle is None else vehicle.glimpse(row)
+        return None if vehicle is None else vehicle.glimpse(row, volts)
 
     def _words(self, state: State) -> Words:
         signals = self._translation.invert(state)
@@ -181,8 +181,8 @@ def own_facts(vehicle: Vehicle) -> dict[str, int]:
     return dict(zip(OWN, own_values(vehicle.bare, vehicle.here, vehicle.bare.row()), strict=True))
 
 
-def own_values(vehicle: Vehicle, place: Place, row: Row) -> list[int]:
-    """The same as a list, for a unit that believes to be at `place`; `row` is the vehicle's."""
+def own_values(vehicle: Vehicle, place: Place, row: Row, volts: float | None = None) -> list[int]:
+    """The same as a list, for a unit that believes to be at `place`; `row` is the vehicle's, `volts` as for its glimpse."""
     driven_m = row[DISTANCE]
     return [
         round(place.latitude * 1e7),
@@ -193,7 +193,7 @@ def own_values(vehicle: Vehicle, place: Place, row: Row) -> list[int]:
         vehicle.satellites,
         3,
         9,
-        round(vehicle.supply_volts(onboard_volts(vehicle.system_voltage, row)) * 1000),
+        round(vehicle.supply_volts(onboard_volts(vehicle.system_voltage, row) if volts is None else volts) * 1000),
         4_050,
         round(250 + 40 * math.sin(driven_m / 5_000)),
         vehicle.signal_dbm,

@@ -155,10 +155,11 @@ def words(vehicle: "Vehicle", row: Row) -> Words:
     )
 
 
-def measures(vehicle: "Vehicle", row: Row) -> Measures:
-    """All that has no names, as SHOWN says it, at once."""
+def measures(vehicle: "Vehicle", row: Row, volts: float | None = None) -> Measures:
+    """All that has no names, as SHOWN says it, at once. `volts` are `onboard_volts`, where they are known already."""
     place = vehicle.here
-    volts = onboard_volts(vehicle.system_voltage, row)
+    if volts is None:
+        volts = onboard_volts(vehicle.system_voltage, row)
     warmth = row[OUTSIDE_C] + row[TIRE_C]
     return (
         row[ADBLUE],

@@ -339,12 +339,15 @@ class Vehicle:
         changes_ms = None if pause_s == math.inf else int(clock) + math.ceil(1000 * (pause_s - DUE_S))
         return self._row.tolist(), changes_ms
 
-    def glimpse(self, row: physics.Row | None = None) -> "Glimpse":
-        """`state` and `named` at once, as they are now, quicker than either. `row` is its own, where it is known already."""
+    def glimpse(self, row: physics.Row | None = None, volts: float | None = None) -> "Glimpse":
+        """`state` and `named` at once, as they are now, quicker than either.
+
+        `row` is its own and `volts` its `onboard_voltage`, where they are known already.
+        """
         if row is None:
             row = self._row.tolist()
         words = shown.words(self, row)
-        return Glimpse(row, self._pick_named(words), self._pick_shown(words + shown.measures(self, row)))
+        return Glimpse(row, self._pick_named(words), self._pick_shown(words + shown.measures(self, row, volts)))
 
     def lamp(self, key: str) -> str:
         """What the lamp `key` shows: ON, OFF or SENSOR_FAILURE."""
