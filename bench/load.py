@@ -8,11 +8,12 @@ Nothing waits for an answer before the next frame is due, and latencies are coun
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,6 +57,9 @@ GC_THRESHOLDS = (20_000, 20, 100)
 
 QUIET_S = 10.0
 """A drain in which nothing moves for so long is over."""
+
+HEARD_PER_S = 20
+"""Payloads that our gateway hears of one unit in a second; what is more than that its unit keeps and says again."""
 
 NUDGE_S = 5.0
 SETTLE_S = 15.0
@@ -117,7 +121,7 @@ class LoadRun:
         self._queues: dict[str, float] = {}
         self._unsaid = 0
         self._vehicles: dict[bytes, int] = {}
-        self._notes: list[str] = []
+        self._notes = list(_too_loud(plan, self.schedule.peak_rate))
         self._connects_per_s: float | None = None
 
     def wall(self) -> float:
@@ -482,6 +486,17 @@ class LoadRun:
             machine=machine(),
             started_at=started_at.isoformat(timespec="seconds"),
             duration_s=round(lasted_s, 2),
+        )
+
+
+def _too_loud(plan: Plan, peak_rate: float) -> Iterator[str]:
+    """A note where each unit says more than is heard of it: then that is measured, and not what the gateway can take."""
+    of_each = peak_rate / plan.units / plan.batch
+    if of_each > HEARD_PER_S:
+        enough = math.ceil(peak_rate / plan.batch / HEARD_PER_S)
+        yield (
+            f"each unit says up to {of_each:.0f} payloads a second, and the gateway hears {HEARD_PER_S} of one unit: "
+            f"the others are said again, later. With {enough} units or more all would be heard"
         )
 
 

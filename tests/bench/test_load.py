@@ -20,6 +20,7 @@ from bench.consumer import Wanted
 from bench.lab import Lab, laboratory
 from bench.lab.rabbitmq import RabbitMQNode
 from bench.ledger import Ledger
+from bench.load import LoadRun, Plan, Target
 from bench.load_cli import app
 from bench.stateful import StatefulFleet
 from bench.watcher import Watcher
@@ -236,3 +237,12 @@ def test_what_cannot_be_run_is_said_with_what_can(
     assert done.exit_code == 2, done.output
     assert why in " ".join(done.stderr.split())
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(("units", "batch", "note"), [(10, 1, True), (10, 4, False), (40, 1, False)])
+def test_units_that_say_more_than_is_heard_of_them_are_noted(units: int, batch: int, note: bool) -> None:
+    plan = Plan(units=units, rate=800.0, batch=batch, lean=True)
+    target = Target(url="http://127.0.0.1:9", token="-", broker="mqtt://127.0.0.1:9")
+    notes = LoadRun(plan, target)._notes
+    assert bool(notes) == note
+    assert not note or "With 40 units" in notes[0]
