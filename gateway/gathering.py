@@ -1,12 +1,13 @@
 """How long a batch waits for company: not at all where little is said, some milliseconds where much is. Pure; time in seconds.
 
-A batch costs some 0.7 ms of its own (turns of the event loop, a transaction, a flush of each socket), as much as five payloads.
+A batch costs a millisecond or two of its own (turns of the event loop, a transaction, a flush of each socket), as much as ten
+payloads.
 """
 
-WANTED = 32
+WANTED = 64
 """Payloads in a batch that make its own cost small."""
 
-LIMIT_S = 0.02
+LIMIT_S = 0.025
 """The longest wait: little beside the way through a cellular network, and nothing that a client would see."""
 
 BUSY_PER_S = 300

@@ -18,6 +18,7 @@ from gateway.amqp.frames import Publishing
 from gateway.amqp.tap import Settle, Tap
 from gateway.amqp.topology import EXCHANGE
 from gateway.events import FLOW, Event
+from gateway.gulps import Gulps
 from gateway.publisher import PublishFailed
 
 STALL_S = 5.0
@@ -31,6 +32,9 @@ CHUNK = 100
 
 PUBLISHINGS_KEPT = 65_536
 """Types and vehicles whose messages' common parts are kept, some 700 bytes each."""
+
+CONFIRMS_REST_S = 0.004
+"""How long confirms that come in a trickle are left in the socket. No event waits for them, but the units' Acks do."""
 
 UNSENT_LIMIT_BYTES = 1 << 20
 FRAME_BUFFER = 10
@@ -63,7 +67,7 @@ class Wire(TransportFactory):
     async def create(self, url: URL, **kwargs: Any) -> tuple[StreamReader, StreamWriter]:
         """Connect; aiormq calls this."""
         reader, self._writer = await self._factory.create(url, **kwargs)
-        self._tap = Tap(reader)
+        self._tap = Tap(reader, Gulps(self._writer.transport, CONFIRMS_REST_S))
         return cast(StreamReader, self._tap), self._writer
 
     def listen(self, channel: int, settle: Settle, stir: Callable[[], None]) -> None:
@@ -112,6 +116,7 @@ class BatchChannel(Channel):
         self._confirms = Confirms()
         self._moved = connection.loop.create_future()
         self._one_sender = asyncio.Lock()
+        self._waiting: list[tuple[Batch, asyncio.Future[None]]] = []
         self._publishings: dict[tuple[str, str, str, str], Publishing] = {}
         self.closing.add_done_callback(lambda _: self._stir())
 
@@ -171,8 +176,22 @@ class BatchChannel(Channel):
         self._wire.write(b"".join(pieces))
 
     async def _settled(self, batch: Batch) -> None:
-        while self._confirms.settled < batch.last:
-            await self._progress()
+        """Return when all messages of the batch are settled."""
+        if self._confirms.settled >= batch.last:
+            return
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        waiting = (batch, waiter)
+        self._waiting.append(waiting)
+        try:
+            while self._confirms.settled < batch.last:
+                if self.is_closed:
+                    raise PublishFailed("the connection is lost")
+                before = self._confirms.settled
+                done, _ = await asyncio.wait({waiter}, timeout=STALL_S)
+                if not done and self._confirms.settled == before:
+                    raise self._stalled()
+        finally:
+            self._waiting.remove(waiting)
 
     async def _progress(self) -> None:
         """Wait for the next confirm, whosever it is."""
@@ -182,11 +201,17 @@ class BatchChannel(Channel):
             self._moved = self.loop.create_future()
         done, _ = await asyncio.wait({self._moved}, timeout=STALL_S)
         if not done:
-            raise Stalled(f"no confirm for {STALL_S:g} s, {self._confirms.outstanding} outstanding")
+            raise self._stalled()
+
+    def _stalled(self) -> Stalled:
+        return Stalled(f"no confirm for {STALL_S:g} s, {self._confirms.outstanding} outstanding")
 
     def _stir(self) -> None:
         if not self._moved.done():
             self._moved.set_result(None)
+        for batch, waiter in self._waiting:
+            if not waiter.done() and (self._confirms.settled >= batch.last or self.is_closed):
+                waiter.set_result(None)
 
     def _settle(self, tag: int, multiple: bool) -> None:
         self._confirms.settle(tag, multiple, taken=True)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from gateway.amqp.frames import FRAME_OVERHEAD_BYTES, METHOD
+from gateway.gulps import Gulps
 
 CHUNK_BYTES = 1 << 16
 HEAD = struct.Struct("!BHI")
@@ -31,8 +32,9 @@ class Tap:
     on to aiormq, until somebody listens again: what they mean depends on their order.
     """
 
-    def __init__(self, source: asyncio.StreamReader) -> None:
-        self._source = source
+    def __init__(self, source: asyncio.StreamReader, gulps: Gulps | None = None) -> None:
+        """`gulps` rests the reading where confirms come in a trickle."""
+        self._source, self._gulps = source, gulps
         self._passed = bytearray()
         self._rest = b""
         self._channel: int | None = None
@@ -93,6 +95,8 @@ class Tap:
         self._rest = data[at:]
         if settled:
             self._stir()
+            if self._gulps is not None:
+                self._gulps.took()
 
     def _is_confirm(self, data: bytes, at: int, kind: int, size: int) -> bool:
         if kind != METHOD or size != ACK_SIZE:

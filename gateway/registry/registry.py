@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 
@@ -49,6 +49,10 @@ ROWS_AT_ONCE = 64
 _UPSERT = {"postgresql": _upsert(postgresql.insert(memories)), "sqlite": _upsert(sqlite.insert(memories))}
 
 
+KEYS_KEPT = 65_536
+"""Keys of units that are not derived anew each time, some 400 bytes each."""
+
+
 class Registry:
     """Vehicles, units, secrets, last states, commands. One a gateway: what it has read, it keeps at hand."""
 
@@ -78,6 +82,8 @@ class Registry:
         self.vehicles = Vehicles(store, models, self._attachments, self.outbox, now_ms, believed=believed)
         self.edits = Edits(store, models, self._attachments, self.outbox, now_ms, believed=believed)
         self.at_hand = self._attachments.at_hand
+        self.keys: Callable[[UnitId, int], UnitKeys] = lru_cache(KEYS_KEPT)(self._derived)
+        """The keys of a unit in one generation."""
         self.forget_command = self.commands.forget
         self.finish_command = self.commands.finish
         self.command_by_key = self.commands.by_key
@@ -96,8 +102,7 @@ class Registry:
         """The keys of the vehicle's unit, newest generation first."""
         return tuple(self.keys(vehicle.unit, generation) for generation in vehicle.generations)
 
-    def keys(self, unit: UnitId, generation: int) -> UnitKeys:
-        """The keys of a unit in one generation."""
+    def _derived(self, unit: UnitId, generation: int) -> UnitKeys:
         master = self._brand_keys.get(unit.brand)
         if master is None:
             master = self._brand_keys[unit.brand] = brand_key(self._provisioning_key, unit.brand)

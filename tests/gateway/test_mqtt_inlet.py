@@ -49,6 +49,9 @@ class Taken(list[Any]):
         self.messages: list[Any] = []
         self.connection = SimpleNamespace(_last_data_in=0.0, put_package=lambda it: self.append((it.cmd, it.data)))
 
+    def inlet(self) -> _Inlet:
+        return _Inlet(self.connection, self.take, SimpleNamespace(took=lambda: None))
+
     def take(self, mid: int, payload: bytes, topic: bytes, retained: bool) -> None:
         self.messages.append((topic, payload, retained))
         self.append((retained, len(topic).to_bytes(2) + topic + mid.to_bytes(2) + payload))
@@ -70,7 +73,7 @@ def test_the_packets_are_those_that_gmqtt_cuts(seed: int):
     rng = random.Random(seed)
     stream = b"".join(spoken(rng) for _ in range(60)) + spoken(rng)[:-1]
     ours = Taken()
-    assert _Inlet(ours.connection, ours.take).read(stream) == cut_by_gmqtt(stream)[1]
+    assert ours.inlet().read(stream) == cut_by_gmqtt(stream)[1]
     assert_alike(ours, cut_by_gmqtt(stream)[0])
     assert ours.messages
 
@@ -80,8 +83,8 @@ def test_nothing_is_lost_where_the_bytes_come_in_pieces(seed: int):
     rng = random.Random(seed)
     stream = b"".join(spoken(rng) for _ in range(60))
     whole, pieces = Taken(), Taken()
-    _Inlet(whole.connection, whole.take).read(stream)
-    inlet, left, at = _Inlet(pieces.connection, pieces.take), b"", 0
+    whole.inlet().read(stream)
+    inlet, left, at = pieces.inlet(), b"", 0
     while at < len(stream):
         step = rng.choice((1, 2, 3, 5, 100, 3000))
         left += stream[at : at + step]
@@ -92,5 +95,5 @@ def test_nothing_is_lost_where_the_bytes_come_in_pieces(seed: int):
 
 def test_a_remaining_length_of_five_bytes_is_no_mqtt():
     taken = Taken()
-    assert _Inlet(taken.connection, taken.take).read(b"\x32\xff\xff\xff\xff\x01" + bytes(64)) == -1
+    assert taken.inlet().read(b"\x32\xff\xff\xff\xff\x01" + bytes(64)) == -1
     assert taken == []
