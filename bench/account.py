@@ -18,6 +18,9 @@ from modeldb.model import VehicleModel
 BULK = 500
 AT_ONCE = 16
 PAGE = 1_000
+CONNECTIONS = 512
+"""Requests under way at the same time: more commands than ever wait for a gateway that can still be called well."""
+
 VIN_LETTERS = "0123456789ABCDEFGHJKLMNPRSTUVWXYZ"
 _SAMPLE = re.compile(rb"^([a-z_]+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 
@@ -38,7 +41,7 @@ class Account:
 
     def __init__(self, url: str, token: str) -> None:
         self.url, self.token = url.rstrip("/"), token
-        self._http = LeanHttp(self.url, {"Authorization": f"Bearer {token}"})
+        self._http = LeanHttp(self.url, {"Authorization": f"Bearer {token}"}, CONNECTIONS)
 
     async def close(self) -> None:
         """Close the connections."""

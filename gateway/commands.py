@@ -15,10 +15,12 @@ from gateway.changes import shown
 from gateway.downlink import AskAgain, Declined, Done, answered, seal_request
 from gateway.memory import Memory, Vehicle
 from gateway.registry import Registry
-from gateway.registry.commands import Begun, Seal, StoredCommand
+from gateway.registry.command_writes import Begun, Seal
+from gateway.registry.commands import StoredCommand
 from protocols import load as load_protocols
 from protocols.codec import UnitId
 from protocols.envelope import NATIVE_COMMAND, Envelope
+from protocols.hotpath.quick import QUICK
 from protocols.keys import UnitKeys
 
 WAITING_LIMIT = 3
@@ -211,7 +213,7 @@ class Commands:
         self._pending[vehicle.vehicle_id, sent.counter] = future
         try:
             keys = self.keys_of(vehicle, turn.memory)
-            protocol = load_protocols()[vehicle.brand.protocol]
+            protocol = QUICK if vehicle.brand.protocol == QUICK.name else load_protocols()[vehicle.brand.protocol]
             frame = protocol.carry(vehicle.unit.telematics_unit_id, sent.payload, self._now_ms(), keys.seal)
             if not self._downlink.send(vehicle.unit, frame):
                 return Outcome(503, "gateway_unavailable")

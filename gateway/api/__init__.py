@@ -24,6 +24,7 @@ from gateway.api import (
     vehicles,
 )
 from gateway.api.access import Tickets, api_token
+from gateway.api.straight import Straight
 from gateway.api.tokens import Tokens
 from gateway.app import Gateway, owners_secret
 
@@ -39,6 +40,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.state.gateway, app.state.token = gateway, api_token(gateway.settings)
     app.state.tokens = Tokens(owners_secret(gateway.settings.provisioning_key_path), gateway.now_ms)
     app.state.tickets = Tickets(gateway.now_ms)
+    app.add_middleware(Straight)
     return app
 
 

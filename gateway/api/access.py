@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request, Security
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, OAuth2
+from starlette.types import Scope as ASGIScope
 
 from gateway.api.problems import Problem, flow_id_of
 from gateway.api.tokens import Tokens
@@ -96,13 +97,23 @@ class Tickets:
 async def _client(request: Request, shown: Shown, _: Annotated[str | None, Depends(_oauth2)] = None) -> Access:
     if shown is None:
         raise Problem(401, "unauthorized", "a bearer token is wanted", headers=CHALLENGE)
-    if secrets.compare_digest(shown.credentials.encode(), request.app.state.token.encode()):
-        return Access(DEFAULT_FLEET, "api-token", EVERYTHING)
-    tokens: Tokens = request.app.state.tokens
-    grant = tokens.read(shown.credentials)
-    client = await gateway_of(request).registry.clients.find(grant.client_id) if grant else None
-    if grant is None or client is None or client.rotated_at != grant.rotated_at:
+    client = await known(request.scope, shown.credentials)
+    if client is None:
         raise Problem(401, "unauthorized", "the bearer token is not valid (any more)", headers=INVALID)
+    return client
+
+
+async def known(scope: ASGIScope, token: str) -> Access | None:
+    """Who shows this bearer token, if it is valid."""
+    state = scope["app"].state
+    if secrets.compare_digest(token.encode(), state.token.encode()):
+        return Access(DEFAULT_FLEET, "api-token", EVERYTHING)
+    tokens: Tokens = state.tokens
+    gateway: Gateway = state.gateway
+    grant = tokens.read(token)
+    client = await gateway.registry.clients.find(grant.client_id) if grant else None
+    if grant is None or client is None or client.rotated_at != grant.rotated_at:
+        return None
     return Access(client.fleet_id, client.client_id, grant.scopes)
 
 

@@ -1,13 +1,14 @@
 """Commands: synchronous, truthful, safe to repeat under an Idempotency-Key."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from gateway.api.access import Commander, FlowIdHere, GatewayHere
+from gateway.api.access import Access, Commander, FlowIdHere, GatewayHere
 from gateway.api.problems import Problem
 from gateway.api.schemas import VehicleState
+from gateway.app import Gateway
 from modeldb.vocabulary import COMMANDS
 
 TIMEOUT_S = 30
@@ -30,7 +31,19 @@ DETAILS = {
     "actuator_failed": "the vehicle tried and could not",
 }
 
+KEY_LIMIT = 255
+"""Characters of an Idempotency-Key."""
+
 router = APIRouter(tags=["Commands"])
+
+
+class Asked(NamedTuple):
+    """What a request asks for, once it is understood."""
+
+    vehicle_id: str
+    name: str
+    timeout_s: float = TIMEOUT_S
+    idempotency_key: str | None = None
 
 
 @router.post(
@@ -48,18 +61,23 @@ async def command(
     timeout: Annotated[float, Query(gt=0, le=TIMEOUT_LIMIT_S, description="seconds to wait for the unit's answer")] = TIMEOUT_S,
     idempotency_key: Annotated[
         str | None,
-        Header(min_length=1, max_length=255, description="remembered for 24 hours: the same key is never done twice"),
+        Header(min_length=1, max_length=KEY_LIMIT, description="remembered for 24 hours: the same key is never done twice"),
     ] = None,
 ) -> Any:
     """200: done. 409, 422, 429, 503: nothing was done. 504: sent, but unknown whether done."""
     if name not in COMMANDS:
         raise Problem(404, "unknown_command", f"there is no command {name}")
+    asked = Asked(vehicle_id, name, timeout, idempotency_key)
+    return Response(await carried_out(gateway, client, flow_id, asked), media_type="application/json")
+
+
+async def carried_out(gateway: Gateway, client: Access, flow_id: str, asked: Asked) -> bytes:
+    """The vehicle's updated state in JSON, once it has done it. Raises Problem, RegistryError."""
+    vehicle_id, name = asked.vehicle_id, asked.name
 
     async def refused(problem: Problem) -> Problem:
-        status, reason, asked = problem.status, problem.reason, gateway.registry.commands
-        await asked.refused(
-            vehicle_id, client.fleet_id, name, status=status, reason=reason, flow_id=flow_id, client=client.client
-        )
+        status, reason, log = problem.status, problem.reason, gateway.registry.commands
+        await log.refused(vehicle_id, client.fleet_id, name, status=status, reason=reason, flow_id=flow_id, client=client.client)
         return problem
 
     attached = gateway.registry.at_hand(vehicle_id)
@@ -74,9 +92,14 @@ async def command(
     if name not in vehicle.model.units[vehicle.unit.brand].commands:
         raise await refused(Problem(409, "capability_missing", f"the vehicle {vehicle_id} cannot {name}"))
     outcome = await gateway.command(
-        vehicle, name, flow_id=flow_id, timeout_s=timeout, idempotency_key=idempotency_key, client=client.client
+        vehicle,
+        name,
+        flow_id=flow_id,
+        timeout_s=asked.timeout_s,
+        idempotency_key=asked.idempotency_key,
+        client=client.client,
     )
     if outcome.status != 200:
         reason = outcome.reason or "failed"
         raise Problem(outcome.status, reason, DETAILS.get(reason, ""))
-    return Response(msgspec.json.encode(outcome.state or {}), media_type="application/json")
+    return msgspec.json.encode(outcome.state or {})

@@ -111,7 +111,12 @@ def invalid(error: RequestValidationError) -> Problem:
 
 def flow_id_of(request: Request) -> str:
     """The flow id that the request was given."""
-    return str(request.scope.setdefault("teleloop.flow_id", str(uuid.uuid4())))
+    return flow_id_in(request.scope)
+
+
+def flow_id_in(scope: Scope) -> str:
+    """The same, of a request that may not have been given one yet."""
+    return str(scope.setdefault("teleloop.flow_id", str(uuid.uuid4())))
 
 
 def answer(request: Request, problem: Problem) -> Response:
@@ -131,7 +136,7 @@ class FlowId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        flow_id = scope.setdefault("teleloop.flow_id", str(uuid.uuid4()))
+        flow_id = flow_id_in(scope)
 
         async def send_with_flow_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -185,39 +190,43 @@ def _away(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError) or not isinstance(error, DatabaseError) or error.connection_invalidated
 
 
+def explained(request: Request, error: Exception) -> Response:
+    """The answer that says what went wrong."""
+    match error:
+        case Problem():
+            return answer(request, error)
+        case RegistryError():
+            return answer(request, problem_of(error))
+        case RequestValidationError():
+            return answer(request, invalid(error))
+        case HTTPException(status_code=status):
+            reason = WORDS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+            headers = {"Allow": ", ".join(_allowed(request))} if status == 405 else dict(error.headers or {})
+            return answer(request, Problem(status, reason, str(error.detail), headers=headers))
+        case DBAPIError() if _away(error):
+            log.error("the store does not answer", error=str(error.orig))
+            return answer(request, Problem(503, "store_unavailable", "the store does not answer; nothing was done"))
+        case ConsumersUnavailable():
+            return answer(request, Problem(503, "event_consumers_unavailable", str(error)))
+        case BrokerFailed():
+            log.error("the units' broker does not take logins", error=str(error))
+            return answer(request, Problem(503, "broker_unavailable", "the units' broker does not take the change"))
+        case OSError():
+            log.error("something that the gateway needs does not answer", error=str(error))
+            return answer(request, Problem(503, "unavailable", "a part of the gateway does not answer; nothing was done"))
+        case _:
+            return answer(request, Problem(500, "internal_error", "this is our fault; the flow id finds it in the log"))
+
+
+EXPECTED = (
+    Problem, RegistryError, RequestValidationError, HTTPException, DBAPIError, BrokerFailed, ConsumersUnavailable, OSError,
+)  # fmt: skip
+"""What goes wrong and is no fault of ours."""
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem document."""
-
-    def handle(request: Request, error: Exception) -> Response:
-        match error:
-            case Problem():
-                return answer(request, error)
-            case RegistryError():
-                return answer(request, problem_of(error))
-            case RequestValidationError():
-                return answer(request, invalid(error))
-            case HTTPException(status_code=status):
-                reason = WORDS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
-                headers = {"Allow": ", ".join(_allowed(request))} if status == 405 else dict(error.headers or {})
-                return answer(request, Problem(status, reason, str(error.detail), headers=headers))
-            case DBAPIError() if _away(error):
-                log.error("the store does not answer", error=str(error.orig))
-                return answer(request, Problem(503, "store_unavailable", "the store does not answer; nothing was done"))
-            case ConsumersUnavailable():
-                return answer(request, Problem(503, "event_consumers_unavailable", str(error)))
-            case BrokerFailed():
-                log.error("the units' broker does not take logins", error=str(error))
-                return answer(request, Problem(503, "broker_unavailable", "the units' broker does not take the change"))
-            case OSError():
-                log.error("something that the gateway needs does not answer", error=str(error))
-                return answer(request, Problem(503, "unavailable", "a part of the gateway does not answer; nothing was done"))
-            case _:
-                return answer(request, Problem(500, "internal_error", "this is our fault; the flow id finds it in the log"))
-
-    for kind in (
-        Problem, RegistryError, RequestValidationError, HTTPException, DBAPIError, BrokerFailed, ConsumersUnavailable,
-        OSError, Exception,
-    ):  # fmt: skip
-        app.add_exception_handler(kind, handle)
+    for kind in (*EXPECTED, Exception):
+        app.add_exception_handler(kind, explained)
     app.add_middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)
     app.add_middleware(FlowId)

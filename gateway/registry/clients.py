@@ -50,6 +50,8 @@ class Clients:
     def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
         self._store, self._now_ms = store, now_ms
         self._hashing = asyncio.Semaphore(HASHING_AT_ONCE)
+        self._at_hand: dict[str, Client] = {}
+        self._changes = 0
 
     async def add(self, fleet_id: str, name: str, scopes: Sequence[str]) -> tuple[Client, str]:
         """Add one; its secret is told here and nowhere else. Raises Unknown (no such fleet), TooManyClients."""
@@ -66,10 +68,20 @@ class Clients:
 
     async def find(self, client_id: str, fleet_id: str | None = None) -> Client | None:
         """One of them."""
-        query = _selected(fleet_id).where(clients.c.client_id == client_id)
-        async with self._store.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _client(row)
+        client = self._at_hand.get(client_id)
+        if client is None:
+            changes = self._changes
+            async with self._store.reading() as connection:
+                row = (await connection.execute(_selected(None).where(clients.c.client_id == client_id))).one_or_none()
+            client = None if row is None else _client(row)
+            if client is not None and changes == self._changes:  # else what was read may be of before the change
+                self._at_hand[client_id] = client
+        return client if client is not None and fleet_id in (None, client.fleet_id) else None
+
+    def _forget(self, client_id: str) -> None:
+        """Somebody changed it, or may have."""
+        self._changes += 1
+        self._at_hand.pop(client_id, None)
 
     async def all(self, fleet_id: str | None = None) -> list[Client]:
         """Oldest first."""
@@ -81,20 +93,26 @@ class Clients:
         """Give it another secret; the older one and the tokens made with it end at once. Raises Unknown."""
         secret = secrets.token_urlsafe(SECRET_SIZE_BYTES)
         hashed = await self._hash(secret)
-        async with self._store.writing() as connection:
-            row = (await connection.execute(_selected(fleet_id).where(clients.c.client_id == client_id))).one_or_none()
-            if row is None:
-                raise Unknown(f"there is no client {client_id}")
-            values = {"secret_hash": hashed, "rotated_at": max(self._now_ms(), row.rotated_at + 1)}
-            query = update(clients).where(clients.c.client_id == client_id).values(values).returning(clients)
-            return _client((await connection.execute(query)).one()), secret
+        try:
+            async with self._store.writing() as connection:
+                row = (await connection.execute(_selected(fleet_id).where(clients.c.client_id == client_id))).one_or_none()
+                if row is None:
+                    raise Unknown(f"there is no client {client_id}")
+                values = {"secret_hash": hashed, "rotated_at": max(self._now_ms(), row.rotated_at + 1)}
+                query = update(clients).where(clients.c.client_id == client_id).values(values).returning(clients)
+                return _client((await connection.execute(query)).one()), secret
+        finally:
+            self._forget(client_id)
 
     async def remove(self, client_id: str, fleet_id: str | None = None) -> None:
         """Remove one; its tokens end at once. Raises Unknown."""
         mine = [clients.c.client_id == client_id] + ([clients.c.fleet_id == fleet_id] if fleet_id is not None else [])
-        async with self._store.writing() as connection:
-            if (await connection.execute(delete(clients).where(*mine).returning(clients.c.client_id))).first() is None:
-                raise Unknown(f"there is no client {client_id}")
+        try:
+            async with self._store.writing() as connection:
+                if (await connection.execute(delete(clients).where(*mine).returning(clients.c.client_id))).first() is None:
+                    raise Unknown(f"there is no client {client_id}")
+        finally:
+            self._forget(client_id)
 
     async def authenticate(self, client_id: str, secret: str) -> Client | None:
         """The client that shows this secret. It takes as long for clients that there are not."""

@@ -1,17 +1,19 @@
 """Who asked which command, with which bytes, and what came of it: the memory behind Idempotency-Key, and the audit."""
 
-import json
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from sqlalchemy import case, delete, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.memory import Vehicle
+from gateway.registry import command_writes
+from gateway.registry.command_writes import Beginning, Begun, Finished, Seal
 from gateway.store import Store
 from gateway.store.tables import commands, units
+from gateway.store.together import Together
 
 DAY_MS = 24 * 3600 * 1000
 KEY_KEPT_MS = DAY_MS
@@ -43,24 +45,6 @@ class StoredCommand:
     state: Mapping[str, Any] | None
 
 
-class Begun(NamedTuple):
-    """A request that is written down and may be sent."""
-
-    id: int
-    counter: int
-    payload: bytes
-
-
-Seal = Callable[[int], bytes]
-"""The bytes of a request with a counter. Called by any thread."""
-
-_COUNT = "UPDATE units SET counter = max(counter + 1, ?) WHERE vehicle_id = ? RETURNING counter"
-_ASK = (
-    "INSERT INTO commands (vehicle_id, fleet_id, name, client, flow_id, idempotency_key, counter, payload, asked_at, "
-    "finished_at, status, reason) VALUES (:vehicle_id, :fleet_id, :name, :client, :flow_id, :idempotency_key, :counter, "
-    ":payload, :asked_at, :finished_at, :status, :reason)"
-)
-_FINISH = "UPDATE commands SET status = ?, reason = ?, state = ?, finished_at = ? WHERE id = ?"
 _COLUMNS = tuple(commands.c[name] for name in StoredCommand.__dataclass_fields__)
 
 
@@ -69,6 +53,8 @@ class CommandLog:
 
     def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
         self._store, self._now_ms = store, now_ms
+        self._beginning = Together(store, command_writes.begin)
+        self._finishing = Together(store, command_writes.finish)
 
     async def begin(
         self,
@@ -99,15 +85,8 @@ class CommandLog:
             "reason": None,
         }
 
-        def begun(connection: sqlite3.Connection) -> Begun:
-            found = connection.execute(_COUNT, (at_least, vehicle.vehicle_id)).fetchall()
-            counter = _only(vehicle.vehicle_id, found[0][0] if found else None)
-            payload = seal(counter)
-            written = connection.execute(_ASK, {**row, "counter": counter, "payload": payload})
-            return Begun(int(written.lastrowid or 0), counter, payload)
-
         if self._store.is_direct:
-            return await self._store.write_directly(begun)
+            return await self._beginning.do(Beginning(vehicle.vehicle_id, at_least, seal, row))
         async with self._store.writing() as connection:
             counter = await _next_counter(connection, vehicle.vehicle_id, at_least)
             payload = seal(counter)
@@ -143,7 +122,7 @@ class CommandLog:
             "reason": reason,
         }
         if self._store.is_direct:
-            await self._store.write_directly(lambda connection: connection.execute(_ASK, row).rowcount)
+            await self._store.write_directly(lambda connection: command_writes.refuse(connection, row))
             return
         async with self._store.writing() as connection:
             await connection.execute(insert(commands).values(row))
@@ -164,8 +143,8 @@ class CommandLog:
         """Write down what came of it."""
         finished_at = self._now_ms() if now_ms is None else now_ms
         if self._store.is_direct:
-            said = (status, reason, json.dumps(state), finished_at, command_id)
-            await self._store.write_directly(lambda connection: connection.execute(_FINISH, said).rowcount)
+            said = msgspec.json.encode(state).decode()
+            await self._finishing.do(Finished(command_id, status, reason, said, finished_at))
             return
         await self._update(command_id, status=status, reason=reason, state=state, finished_at=finished_at)
 

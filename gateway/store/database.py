@@ -91,10 +91,10 @@ class Store:
         """Whether `write_directly` works here: in a SQLite file of ours."""
         return self._direct is not None
 
-    async def write_directly(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def write_directly(self, work: Callable[[sqlite3.Connection], T], begins: Callable[[], None] | None = None) -> T:
         """See `Direct.transaction`; in turn with the other writers of this process."""
         assert self._direct is not None
-        return await self._direct.transaction(work)
+        return await self._direct.transaction(work, begins)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -24,16 +24,17 @@ class Direct:
         self._path, self._busy_timeout_s, self._turn = path, busy_timeout_ms / 1000, turn
         self._connection: sqlite3.Connection | None = None
         self._thread: ThreadPoolExecutor | None = None
-        self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[Work, Callable[[], None] | None, asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
 
-    async def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def transaction(self, work: Callable[[sqlite3.Connection], T], begins: Callable[[], None] | None = None) -> T:
         """What `work` returns, once it is committed. Undone by an exception; raises OSError where the database fails.
 
-        A caller that is cancelled leaves open whether it was done.
+        `begins` is called in the event loop right before the transaction begins. A caller that is cancelled leaves open whether
+        it was done.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, done))
+        self._waiting.append((work, begins, done))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run(), name="store transactions")
         return await done
@@ -53,9 +54,12 @@ class Direct:
                 together, self._waiting = self._waiting, []
                 if self._thread is None:
                     self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-                works = [work for work, _ in together]
+                for _, begins, _ in together:
+                    if begins is not None:
+                        begins()
+                works = [work for work, _, _ in together]
                 outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, works)
-            for (_, done), outcome in zip(together, outcomes, strict=True):
+            for (_, _, done), outcome in zip(together, outcomes, strict=True):
                 if done.cancelled():
                     continue
                 if isinstance(outcome, BaseException):

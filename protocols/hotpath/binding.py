@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from protocols.codec import Frame, Protocol
+from protocols.codec import Frame, Peer, Protocol
 from protocols.hotpath.framing import Framing, Guard, Window
 from protocols.hotpath.plans import Part, Plan
 from protocols.hotpath.rows import RowForm
@@ -55,7 +55,8 @@ class Binding:
     gives, from each part's plan and values and the frame's bytes. `times` are the rows' capture times in Unix ms; `clock` says
     them too where they are a sum of lanes. `briefs` says in short what each Frame says; of frames that are not vouched for they
     mean nothing, and None is where it takes the Frame to tell. `lanes_for` gives rows that hold these signals, where there are
-    more signals than anyone wants lanes for. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
+    more signals than anyone wants lanes for. `aside` decodes frames of kinds that no layout is learnt of, where it need not ask
+    Protocol.decode. `unit_lane` holds the id of the unit, `unit_bytes` an id as it stands there.
     """
 
     protocol: Protocol
@@ -69,6 +70,7 @@ class Binding:
     clock: Clock | None = None
     briefs: Callable[[npt.NDArray[Any], Sequence[bytes], Stretches], Sequence[Brief | None]] | None = None
     lanes_for: Callable[[Collection[str]], RowForm] | None = None
+    aside: Callable[[bytes, Peer | None], Frame | None] = lambda data, peer: None
     unit_lane: str = ""
     unit_bytes: Callable[[str], bytes] = str.encode
 

@@ -16,10 +16,11 @@ from protocols.cloudboxx import (
     SYNC,
     TYPES,
 )
-from protocols.codec import Frame, Report
+from protocols.codec import Frame, Peer, Report
 from protocols.hotpath.binding import Binding, Brief, Clock, Stretches, Values, order_of
 from protocols.hotpath.framing import CRC_16_CCITT_FALSE, Framing, Guard, GuardKind, SumKind, Window
 from protocols.hotpath.plans import Datum, Part, Plan
+from protocols.hotpath.quick import read
 from protocols.hotpath.rows import Lane, RowForm
 from protocols.seal import SEAL_SIZE_BYTES
 from protocols.trace import Trace
@@ -71,6 +72,10 @@ def _frame(plans: Sequence[Plan], values: Sequence[Values], data: bytes) -> Fram
     return Frame(TYPES[data[2]], qnr.hex().upper(), sequence, at, (Report(record, at, signals, sequence),), facts)
 
 
+def _aside(data: bytes, peer: Peer | None) -> Frame | None:
+    return None if TYPES.get(data[2]) in KINDS else read(data, peer)
+
+
 def _times(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     at: npt.NDArray[np.int64] = rows["captured.seconds"].astype(np.int64) * 1000 + rows["captured.milliseconds"]
     return at
@@ -116,6 +121,7 @@ BINDING = Binding(
     parts=_parts,
     frame=_frame,
     times=_times,
+    aside=_aside,
     clock=Clock("captured.seconds", 1000, "captured.milliseconds"),
     briefs=_briefs,
     unit_lane="qnr",

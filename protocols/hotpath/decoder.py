@@ -216,6 +216,10 @@ class Decoder:
 
     def _taught(self, rows: Rows, at: int, peer: Peer | None) -> bool:
         """Decodes a frame of an unknown layout, and learns it if that may be."""
+        frame = self.binding.aside(rows.frames[at], peer)
+        if frame is not None:
+            rows.slow[at] = frame
+            return False
         if self.lessons < 1 or not (self.trusting or peer is not None):
             rows.slow[at] = self._decoded(rows.frames[at], peer)
             return False

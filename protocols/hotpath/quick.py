@@ -72,7 +72,7 @@ class QuickCloudBoxx(CloudBoxx):
 
     def decode(self, data: bytes, peer: Peer | None = None) -> Frame:
         """See CloudBoxx."""
-        frame = _read(data, peer)
+        frame = read(data, peer)
         return super().decode(data, peer) if frame is None else frame
 
     def encode(self, frame: Frame, key: bytes = b"") -> bytes:
@@ -98,7 +98,7 @@ class QuickCloudBoxx(CloudBoxx):
         return sealed + crc16_ccitt_false(sealed).to_bytes(CRC_SIZE_BYTES, "little")
 
 
-def _read(data: bytes, peer: Peer | None) -> Frame | None:
+def read(data: bytes, peer: Peer | None = None) -> Frame | None:
     """The frame, if nothing about it is odd."""
     size = len(data)
     if size < OVERHEAD_BYTES or size > FRAME_LIMIT_BYTES or data[:2] != SYNC:
