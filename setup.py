@@ -11,7 +11,10 @@ setup(
             [f"{HOTPATH}/kernel.c"],
             depends=[
                 f"{HOTPATH}/{name}.h"
-                for name in ("crc", "fold", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sha", "tell", "walk")
+                for name in (
+                    *("build", "crc", "fold", "frames", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sealing", "sha"),
+                    *("table", "tell", "values", "walk"),
+                )
             ],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
             optional=True,

@@ -142,14 +142,15 @@ static inline char *put_unsigned(char *p, uint32_t v) {
     return p + 10 - i;
 }
 
+static const uint32_t POWER[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000}; /* of ten */
+
 static inline char *put_fixed(char *p, int32_t v, uint32_t decimals) {
-    static const uint32_t power[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
     uint32_t u = v < 0 ? 0u - (uint32_t)v : (uint32_t)v;
     if (v < 0)
         *p++ = '-';
     if (!decimals)
         return put_unsigned(p, u);
-    uint32_t whole = u / power[decimals], rest = u - whole * power[decimals];
+    uint32_t whole = u / POWER[decimals], rest = u - whole * POWER[decimals];
     p = put_unsigned(p, whole);
     *p++ = '.';
     for (uint32_t k = decimals; k--; rest /= 10)

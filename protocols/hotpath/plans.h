@@ -102,6 +102,7 @@ typedef struct {
     family_t *families[BUCKETS];
     struct { uint64_t key; plan_t *plan; } quick[QUICK];       /* of families that are one plan: no further look is needed */
     plan_t *bucket[BUCKETS];
+    plan_t *last;                                              /* what the walk before ended with */
     int busy;                                                  /* walks under way without the GIL */
 } table_t;
 
@@ -154,6 +155,7 @@ static inline void fetch(const void *from, size_t size) {
 #if defined(__GNUC__)
     for (size_t at = 0; at < size; at += 64)
         __builtin_prefetch((const char *)from + at);
+    __asm__ volatile("");                                      /* or gcc finds that nothing is done here, and leaves the calls out */
 #endif
 }
 

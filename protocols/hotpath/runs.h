@@ -13,7 +13,7 @@ TARGET_WIDE INLINE int all_agree(const table_t *t, const plan_t *plan, const til
     if (other)
         return 0;
     uint64_t strange = 0;
-    for (uint32_t i = 0; t->framing.context_mask && i < tile->n; i++)
+    for (uint32_t i = 0; t->framing.context_mask && !t->framing.parts && i < tile->n; i++)
         strange |= (load64(tile->frame[i] + t->framing.context_at) & (uint64_t)t->framing.context_mask) ^ plan->context;
     if (plan->size < CHECK) {
         for (uint32_t i = 0; i < tile->n; i++)

@@ -100,15 +100,13 @@ refused:
 }
 
 static PyObject *fraction(int32_t steps, uint32_t decimals) {
-    static const double power[10] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-    return decimals ? PyFloat_FromDouble(steps / power[decimals]) : PyLong_FromLong(steps);
+    return decimals ? PyFloat_FromDouble(steps / (double)POWER[decimals]) : PyLong_FromLong(steps);
 }
 
 /* As msgspec writes the same number, so that both ways to an event end in the same bytes. */
 static char *put_fraction(char *p, int32_t steps, uint32_t decimals) {
-    static const uint32_t power[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
     uint32_t u = steps < 0 ? 0u - (uint32_t)steps : (uint32_t)steps;
-    if (decimals <= 5 || !u || u >= power[decimals - 5]) {
+    if (decimals <= 5 || !u || u >= POWER[decimals - 5]) {
         p = put_fixed(p, steps, decimals);
         if (decimals)
             while (p[-1] == '0' && p[-2] != '.')

@@ -130,6 +130,31 @@ TARGET static int NAMED(walk_run)(table_t *t, plan_t *plan, const tile_t *tile, 
     plan->used = t->now;
     return 1;
 }
+
+/* Parts beside each other that are all of this plan and right; 0 if they are not. */
+TARGET static int NAMED(parts_run)(table_t *t, plan_t *plan, const uint8_t *p, size_t count, uint64_t context, uint8_t *rows,
+                                   int32_t *ids) {
+    if (t->row_size < 32 || plan->context != context)
+        return 0;
+    const uint32_t size = plan->size;
+    for (size_t done = 0; done < count;) {
+        tile_t tile;
+        for (tile.n = 0; tile.n < TILE && done < count; tile.n++, done++)
+            tile.frame[tile.n] = p + done * size, tile.size[tile.n] = size, tile.row[tile.n] = rows + done * t->row_size;
+        if (!all_agree(t, plan, &tile))
+            return 0;
+        fill_all(t, plan, &tile);
+        if (t->guards && !all_bounded(t, &tile))
+            for (uint32_t i = 0; i < tile.n; i++)
+                if (!guarded(t, tile.row[i]))
+                    return 0;
+    }
+    const int32_t id = plan->id;
+    for (size_t i = 0; i < count; i++)
+        ids[i] = id;
+    plan->used = t->now;
+    return 1;
+}
 #endif
 
 /* Frames that are one part each; how many are vouched for. Stage by stage: what one waits for, the next ones do meanwhile. */
@@ -211,6 +236,11 @@ TARGET static int NAMED(walk_parts)(table_t *t, const uint8_t *p, size_t n, uint
     size_t at = (size_t)f->parts_from;
     if (!count || p[n - f->again_at] != count || count > room)
         return UNKNOWN;
+#ifdef ALIKE
+    const plan_t *first = *last ? (*last)->then : NULL;        /* what follows itself mostly does so in the next frame, too */
+    if (first == *last && first && count * first->size == end - at && NAMED(parts_run)(t, *last, p + at, count, context, rows, ids))
+        return VOUCHED;
+#endif
     plan_t *before = NULL;                                     /* packets follow each other by chance, their records do not */
     for (size_t i = 0; i < count; i++) {
         plan_t *plan = before ? before->then : *last;
