@@ -55,6 +55,8 @@ GOALS = (
     Goal(f"frame to JSON of what changed, against construct: {IN}", "json_vs_construct_sealed", 400, 900),
     Goal(f"the same against the best in pure Python: {OUT}", "json_vs_best_python", 25, 60),
     Goal(f"the same against the best in pure Python: {IN}", "json_vs_best_python_sealed", 25, 60),
+    Goal("frame to JSON of what changed, against construct: Teltonika 8E", "json_vs_construct_teltonika", 400, 900),
+    Goal("the same against the best in pure Python: Teltonika 8E", "json_vs_best_python_teltonika", 25, 60),
     Goal(f"one frame to its change records, µs: {OUT}", "single_frame_us", 2, 0.5, True),
     Goal(f"numpy against structs kept, 4,096 frames: {OUT}", "numpy_vs_struct", 4, 8),
     Goal(f"building frames, against construct: {OUT}", "build_vs_construct_cloudboxx", 50, 50),
