@@ -42,8 +42,9 @@ from protocols.codec import UnitId
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 PAGE = ROOT.parent / "docs" / "performance.md"
-CLIMB = (2_000, 4_000, 5_500, 7_500, 10_000)
+CLIMB = (1_500, 2_000, 2_500, 3_000, 3_500, 4_000, 5_000, 6_000, 7_500, 10_000)
 CLIMB_S, SUSTAIN_S = 6.0, 60.0
+HOLDS = 3
 P99_MUST_MS = 100.0
 LEAN = 500
 GROWTH_RATE = 800.0
@@ -111,8 +112,11 @@ class Bench:
         return said
 
     async def frames(self) -> dict[str, Any]:
-        """Frames of 500 lean units to a consumer: climbed until p99 is above 100 ms, then held for 60 s."""
-        steps, best = [], 0
+        """Frames of 500 lean units to a consumer: climbed until p99 is above 100 ms, then held for 60 s.
+
+        What held for the climb and not for a minute is tried again a step lower, HOLDS times at most.
+        """
+        steps, passed = [], [CLIMB[0] // 2]
         for rate in CLIMB:
             result = await self.load(LEAN, rate, CLIMB_S)
             ok = sustained(result, rate)
@@ -120,14 +124,20 @@ class Bench:
             self._say(f"  {rate}/s: p99 {result.document.latency_ms.event.p99} ms, {'sustained' if ok else 'not sustained'}")
             if not ok:
                 break
-            best = rate
-        held = await self.load(LEAN, best or CLIMB[0] / 2, SUSTAIN_S)
-        return {"climb": steps, "rate": best or CLIMB[0] / 2, "sustained": sustained(held, best), **facts(held)}
+            passed.append(rate)
+        held = []
+        for rate in reversed(passed[-HOLDS:]):
+            result = await self.load(LEAN, rate, SUSTAIN_S)
+            held.append({"rate": rate, "sustained": sustained(result, rate), **facts(result)})
+            self._say(f"  {rate}/s for {SUSTAIN_S:g} s: p99 {result.document.latency_ms.event.p99} ms")
+            if held[-1]["sustained"]:
+                break
+        return {"climb": steps, "holds": held, **held[-1]}
 
     async def stateful(self) -> dict[str, Any]:
         """2,000 stateful units as the source: sealed, journalled, each with a vehicle that drives."""
         steps: list[dict[str, Any]] = []
-        for rate in (1_250, 2_500, 4_000):
+        for rate in (1_250, 1_750, 2_500, 3_250, 4_000):
             result = await self.load(2_000, rate, 12.0, lean=False)
             steps.append({"rate": rate, "sustained": sustained(result, rate), **facts(result)})
             if not steps[-1]["sustained"]:
