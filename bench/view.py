@@ -75,10 +75,13 @@ class View:
         stage = self.schedule.stages[second.stage].text if self.schedule and phase == "load" else phase
         of = f" of {self.schedule.duration_s:.0f} s" if self.schedule else " s"
         table.add_row("stage", f"[bold]{stage}[/bold]", f"{second.at_s:.0f}{of}")
-        table.add_row("frames", f"{second.sent}/s of {second.offered:.0f}/s offered", f"{second.online} units online")
+        offered = f" of {second.offered:.0f}/s offered" if second.offered else ""
+        table.add_row("frames", f"{second.sent}/s{offered}", f"{second.online} units online")
         table.add_row("events", f"{second.events}/s, reports {second.reports}/s", sparkline(self._rates))
         table.add_row("latency", f"p50 {shown(second.event_p50)}, p99 {shown(second.event_p99)}", sparkline(self._p99s))
         table.add_row("under way", f"{facts['attempted'] - facts['seen']} not yet seen", f"{second.waiting} without an Ack")
+        if second.commands:
+            table.add_row("commands", f"{second.commands} answered", "")
         table.add_row(
             "generator", f"{second.cpu.get('generator', 0):.0f} % of a core", f"{second.lag_ms:.1f} ms behind its schedule"
         )
