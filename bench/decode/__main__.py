@@ -148,6 +148,12 @@ def _limit(report: Report, name: str, frames: list[bytes], units: int, suffix: s
     report.ratios[f"vs_c_limit_{name}{suffix}"] = median(shares)
 
 
+def _two(protocol: str, size: int) -> list[list[bytes]]:
+    """Two sets of so many frames of one layout."""
+    frames = FRAMES[protocol](2 * size, 1)
+    return [frames[:size], frames[size:]]
+
+
 def _pipelines(report: Report, rounds: int) -> None:
     said = (
         ("cloudboxx", "", "ours to JSON lines, seal left out"),
@@ -156,18 +162,17 @@ def _pipelines(report: Report, rounds: int) -> None:
     )
     for protocol, models in product(BRANDS, MODELS):
         units = UNITS_PER_FRAME.get(protocol, 1)
-        frames = FRAMES[protocol](PACKETS if units > 1 else max(BATCHES), 1)
-        few = few_of(protocol)
-        timed = interleaved(pipelines(protocol, frames, models), rounds)
+        size, few = PACKETS if units > 1 else max(BATCHES), few_of(protocol)
+        timed = interleaved(pipelines(protocol, _two(protocol, size), models), rounds)
         for label, seconds in timed.items():
-            count = len(frames) if label.startswith("ours") else few
+            count = size if label.startswith("ours") else few
             named = f"{label}, {models} model{'s' if models > 1 else ''}"
-            report.add(named, protocol, len(frames) if count > few else 1, 1, seconds / count / units)
+            report.add(named, protocol, size if count > few else 1, 1, seconds / count / units)
         for suffix, label in ((suffix, label) for of, suffix, label in said if of == protocol and models == 1):
-            ours = timed[label] / len(frames)
+            ours = timed[label] / size
             report.ratios[f"json_vs_construct{suffix}"] = timed["construct, rules, json"] / few / ours
             report.ratios[f"json_vs_best_python{suffix}"] = timed["struct, rules, json"] / few / ours
-    one = Staged("cloudboxx", FRAMES["cloudboxx"](1, 1), 1)
+    one = Staged("cloudboxx", _two("cloudboxx", 1), 1)
     report.ratios["single_frame_us"] = interleaved({"one": one.one_call}, rounds)["one"] * 1e6
 
 

@@ -1,7 +1,12 @@
-"""From frames to the JSON of what changed: construct's way, the best plain Python that we know, and ours in stages."""
+"""From frames to the JSON of what changed: construct's way, the best plain Python that we know, and ours in stages.
+
+All are given two sets of frames in turns, of the same vehicles: nearly every value is another one each time, so that nobody gets
+away with writing little.
+"""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -25,14 +30,15 @@ def _models(protocol: str, count: int) -> list[VehicleModel]:
     return [found[at % len(found)] for at in range(count)]
 
 
-def _plain(protocol: str, read: Read, frames: list[bytes], models: int) -> Case:
+def _plain(protocol: str, read: Read, sets: Sequence[list[bytes]], models: int) -> Case:
     """Frame to dict, dict to state by the rules, state against the last one, and what is new as JSON."""
     translations = [model.units[BRANDS[protocol]] for model in _models(protocol, models)]
     states: list[dict[str, Any]] = [{} for _ in range(VEHICLES)]
+    turns = cycle(sets)
 
     def run() -> list[str]:
         lines = []
-        for number, frame in enumerate(frames):
+        for number, frame in enumerate(next(turns)):
             vehicle = number % VEHICLES
             last = states[vehicle]
             for at, signals in read(frame):
@@ -70,47 +76,49 @@ _STRUCTS: Mapping[str, Read] = {"cloudboxx": _by_struct, "teltonika": _by_struct
 
 
 class Staged:
-    """Our stages over the same frames; `sealed`: with the seals checked."""
+    """Our stages over the same frames, sets of one size in turns; `sealed`: with the seals checked."""
 
-    def __init__(self, protocol: str, frames: list[bytes], models: int) -> None:
+    def __init__(self, protocol: str, sets: Sequence[list[bytes]], models: int) -> None:
         columns = tables(_models(protocol, models), BRANDS[protocol])
         binding = BINDINGS[protocol].reading({columns.signals[each] for each in columns.source[columns.kind != 0].tolist()})
         pairs = [(at, at + 1) for at, lane in enumerate(LANES) if lane.axis == "lat"]
-        self.frames = frames
         self.decoder = Decoder(binding, trusting=True)
-        self.speakers = np.full(len(frames), self.decoder.keyring.add(SPEAKER), np.int32)
+        self.speakers = np.full(len(sets[0]), self.decoder.keyring.add(SPEAKER), np.int32)
         self.translator = Translator(binding.form, columns, pairs)
         self.states = States(VEHICLES, self.translator.width)
         sayings = [Saying(lane.known.key, lane.known.values, lane.known.kind == "date", lane.axis) for lane in LANES]
         self.writer = Writer(sayings, columns.decimals, [f"V{number:05}" for number in range(VEHICLES)])
-        for _ in range(3):
-            rows = self.decoder.decode(frames)
-        self.vehicles = rows.owners % VEHICLES
-        self.models = (self.vehicles % models).astype(np.int32)
+        turns = []
+        for frames in [*sets] * 3:
+            vehicles = self.decoder.decode(frames).owners % VEHICLES
+            turns.append((frames, vehicles, (vehicles % models).astype(np.int32)))
+        self.turns = cycle(turns[-len(sets) :])
         self.pipeline = None if binding.framing.parts else Pipeline(self.decoder, self.translator, self.states)
 
     def records(self) -> object:
         """As far as change records, seals left out."""
-        rows = self.decoder.decode(self.frames)
-        values = self.translator.translate(rows.data, self.models)
-        return records(values, self.states.diff(values, self.vehicles), self.vehicles, rows.times)
+        frames, vehicles, models = next(self.turns)
+        rows = self.decoder.decode(frames)
+        values = self.translator.translate(rows.data, models)
+        return records(values, self.states.diff(values, vehicles), vehicles, rows.times)
 
     def one_call(self) -> object:
         """As far as change records by the pipeline for what has arrived."""
         assert self.pipeline is not None
-        return self.pipeline.changes(self.frames, self.vehicles, self.models)
+        return self.pipeline.changes(*next(self.turns))
 
     def text(self, *, sealed: bool = False) -> object:
         """As far as JSON lines."""
-        rows = self.decoder.decode(self.frames, self.speakers if sealed else None)
-        values = self.translator.translate(rows.data, self.models)
-        return self.writer.lines(values, self.states.diff(values, self.vehicles), self.vehicles, rows.times, self.models)
+        frames, vehicles, models = next(self.turns)
+        rows = self.decoder.decode(frames, self.speakers if sealed else None)
+        values = self.translator.translate(rows.data, models)
+        return self.writer.lines(values, self.states.diff(values, vehicles), vehicles, rows.times, models)
 
 
-def pipelines(protocol: str, frames: list[bytes], models: int) -> dict[str, Case]:
+def pipelines(protocol: str, sets: Sequence[list[bytes]], models: int) -> dict[str, Case]:
     """By name; all give one JSON object for each report that changed something."""
-    staged = Staged(protocol, frames, models)
-    few = frames[: few_of(protocol)]
+    staged = Staged(protocol, sets, models)
+    few = [frames[: few_of(protocol)] for frames in sets]
     cases: dict[str, Case] = {
         "construct, rules, json": _plain(protocol, _by_construct(protocol), few, models),
         "struct, rules, json": _plain(protocol, _STRUCTS[protocol], few, models),
