@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 Matrix = NDArray[np.float64]
 
-TOGETHER_MS = 200
+TOGETHER_MS = 100
 """How far a vehicle's truth may stand behind the clock while its fleet is stepped together."""
 
 

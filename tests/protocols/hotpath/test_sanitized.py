@@ -50,6 +50,7 @@ print("done")
 """
 
 
+@pytest.mark.timeout(600)  # half a minute to compile, and everything takes four times as long
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 def test_no_byte_outside_is_touched(tmp_path: Path):
     library = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
