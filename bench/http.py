@@ -9,6 +9,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+IDLE_S = 3.0
+"""How long a connection may have been idle to be used again: servers close theirs after five seconds and more, and a request that
+meets that may or may not have been heard."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """Status and body."""
@@ -33,7 +37,7 @@ class LeanHttp:
         self._base = parts.path.rstrip("/")
         said = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\n{said}"
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
         self._turns = asyncio.Semaphore(connections)
 
     async def call(self, method: str, path: str, document: Any = None, **headers: str) -> Answer:
@@ -45,11 +49,14 @@ class LeanHttp:
         said = f"{method} {self._base}{path}{self._head}{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
         async with self._turns:
             while self._idle:
-                line = self._idle.pop()
+                source, sink, since = self._idle.pop()
+                if source.at_eof() or asyncio.get_running_loop().time() - since > IDLE_S:
+                    sink.close()
+                    continue
                 try:
-                    return await self._ask(line, said)
+                    return await self._ask((source, sink), said)
                 except (OSError, asyncio.IncompleteReadError, ValueError):
-                    line[1].close()
+                    sink.close()
                     if method not in ("GET", "PUT", "DELETE"):
                         raise OSError("the gateway closed the connection") from None
             line = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=1 << 24)
@@ -75,12 +82,12 @@ class LeanHttp:
         if known.get("connection", "").lower() == "close":
             sink.close()
         else:
-            self._idle.append(line)
+            self._idle.append((source, sink, asyncio.get_running_loop().time()))
         return Answer(int(status_line.split(" ", 2)[1]), body)
 
     async def close(self) -> None:
         """Close what is open."""
-        for _, sink in self._idle:
+        for _, sink, _ in self._idle:
             sink.close()
             with contextlib.suppress(OSError, ssl.SSLError):
                 await sink.wait_closed()
