@@ -64,6 +64,8 @@ class RabbitMQNode:
             f"default_pass = {SECRET}",
             "vm_memory_high_watermark.absolute = 2GB",
             "disk_free_limit.absolute = 50MB",
+            # When its log is full it is written into queues' segments, and everybody waits: 512 MB at once for half a second.
+            "raft.wal_max_size_bytes = 4194304",
             "log.file.level = warning",
             "management_agent.disable_metrics_collector = false",
             # Rates that nobody looks at cost each message some 5 % of what the node does for it.
