@@ -12,7 +12,7 @@ setup(
             depends=[
                 f"{HOTPATH}/{name}.h"
                 for name in (
-                    *("build", "crc", "fold", "frames", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sealing", "sha"),
+                    *("build", "crc", "crowd", "fold", "frames", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sealing", "sha"),
                     *("table", "tell", "values", "walk"),
                 )
             ],

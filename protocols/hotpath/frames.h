@@ -1,7 +1,5 @@
 /* Frames to rows: a list or a buffer of them, those of one layout side by side. Included by kernel.c. */
 
-typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; plan_t *last; } walk_t;
-
 static int parts_of(table_t *t, walk_t *w, const uint8_t *p, size_t n) {
     uint8_t *rows = w->rows + w->written * t->row_size;
     int32_t *ids = w->ids + w->written;
@@ -15,29 +13,6 @@ static int parts_of(table_t *t, walk_t *w, const uint8_t *p, size_t n) {
         return walk_parts_fast(t, p, n, rows, ids, left, &w->last);
 #endif
     return walk_parts_portably(t, p, n, rows, ids, left, &w->last);
-}
-
-typedef struct { PyObject **list; const uint8_t *data; const uint32_t *offsets; size_t n; } frames_t; /* a list, or a buffer */
-
-static inline const uint8_t *frame_at(const frames_t *f, size_t i, size_t *size) {
-    if (f->list)
-        return *size = (size_t)PyBytes_GET_SIZE(f->list[i]), (const uint8_t *)PyBytes_AS_STRING(f->list[i]);
-    return *size = f->offsets[i + 1] - f->offsets[i], f->data + f->offsets[i];
-}
-
-/* Objects lie anywhere: they are fetched while others are worked on. `like`: the size of the frame before. */
-static inline void fetch_ahead(const frames_t *f, size_t i, size_t like) {
-    if (!f->list || i + TILE >= f->n)
-        return;
-    const char *each = (const char *)f->list[i + TILE];
-    like += offsetof(PyBytesObject, ob_sval) + 48;             /* wherever its first cache line begins */
-    fetch(each, 1);
-    if (like > 64)
-        fetch(each + 64, 1);
-    if (like > 128)
-        fetch(each + 128, 1);
-    if (like > 192)
-        fetch(each + 192, (like < 1024 ? like : 1024) - 192);
 }
 
 static inline int is_frame(const frames_t *f, size_t i) {
@@ -67,120 +42,51 @@ static void walk_tile(table_t *t, walk_t *w, tile_t *tile, plan_t **last) {
     w->troubled += tile->n - vouched, tile->n = 0;
 }
 
-/* The next frames in order, side by side; how many, 0 with an error. */
+/* The frames of this plan, side by side, as long as they are: how many; 0 where the processor cannot. */
+static size_t run(table_t *t, plan_t *plan, walk_t *w, const frames_t *f, size_t at, const uint16_t *order, size_t n) {
+#if SIMD
+    if (level == VAST)
+        return run_vast(t, plan, w, f, at, order, n);
+    if (level == WIDE)
+        return run_wide(t, plan, w, f, at, order, n);
+#endif
+    return 0;
+}
+
+/* Frames in order, or in this one, whatever they are of; 0 with an error. */
+static int each(table_t *t, walk_t *w, const frames_t *f, size_t at, const uint16_t *order, size_t n, plan_t **last) {
+    for (size_t done = 0; done < n;) {
+        size_t size = 128;
+        tile_t tile;                                           /* not made zeros: that takes as long as a frame */
+        for (tile.n = 0; tile.n < TILE && done < n; done++) {
+            const size_t i = at + (order ? order[done] : done);
+            fetch_ahead(f, i, size);
+            if (!is_frame(f, i))
+                return 0;
+            const uint8_t *p = frame_at(f, i, &size);
+            put(t, w, &tile, i, p, size);
+        }
+        walk_tile(t, w, &tile, last);
+    }
+    return 1;
+}
+
+/* The next frames in order: those of the last layout, and some more. How many, 0 with an error. */
 static size_t in_order(table_t *t, walk_t *w, const frames_t *f, size_t at) {
-    const size_t n = f->n - at < TILE ? f->n - at : TILE;
-    size_t size = 128;
-    tile_t tile;                                               /* not made zeros: that takes as long as a frame */
-    tile.n = 0;
-    for (size_t i = at; i < at + n; i++) {
-        fetch_ahead(f, i, size);
-        if (!is_frame(f, i))
-            return 0;
-        const uint8_t *p = frame_at(f, i, &size);
-        put(t, w, &tile, i, p, size);
-    }
-    walk_tile(t, w, &tile, &w->last);
-    return n;
+    const size_t run_of = w->last && f->n - at >= FEW ? run(t, w->last, w, f, at, NULL, f->n - at) : 0;
+    const size_t left = f->n - at - run_of, n = left < TILE ? left : TILE;
+    return each(t, w, f, at + run_of, NULL, n, &w->last) ? run_of + n : 0;
 }
 
-enum { SLOTS = 256, CROWD = 128, WINDOW = 1024 };
-typedef struct { uint64_t key; const family_t *family; uint32_t group, n; } slot_t;
-typedef struct { /* frames that wait until there are enough of one layout */
-    slot_t slot[SLOTS + 1];                                    /* by their keys; the last one: of no layout, or of one too many */
-    uint32_t slots, groups;
-    uint16_t waiting[CROWD + 1][TILE];
-} crowd_t;
-
-/* Where this key stands, or is to stand. */
-static inline slot_t *slot_of(crowd_t *c, uint64_t key) {
-    slot_t *slot = &c->slot[key >> 8 & (SLOTS - 1)];
-    while (slot->key != key && slot->key)
-        slot = slot == &c->slot[SLOTS - 1] ? c->slot : slot + 1;
-    return slot;
-}
-
-/* A new key, unless there are too many. `family`: its layouts are told from each other by another hash. */
-static __attribute__((noinline)) slot_t *begin_slot(crowd_t *c, slot_t *slot, uint64_t key, const family_t *family, int known) {
-    if (c->slots == SLOTS - 1 || c->groups == CROWD)
-        return &c->slot[SLOTS];
-    *slot = (slot_t){key, family, known && !family ? c->groups++ : CROWD, 0};
-    c->slots++;
-    return slot;
-}
-
-/* Those of a frame's layout that wait. What it is, is made sure of later. */
-static inline slot_t *waiting_for(const table_t *t, crowd_t *c, const uint8_t *p, size_t n) {
-    const uint64_t key = key_of(t, p, n, context_of(t, p));
-    slot_t *slot = slot_of(c, key | 1);
-    if (!slot->key) {
-        const family_t *family = family_of(t, key);
-        slot = begin_slot(c, slot, key | 1, family && family->first->rest->sibling ? family : NULL, family != NULL);
-    }
-    if (slot->family && slot->family->least <= n) {
-        const uint64_t hash = hash_of(slot->family, p) | 1;
-        slot = slot_of(c, hash);
-        if (!slot->key)
-            slot = begin_slot(c, slot, hash, NULL, 1);
-    }
-    return slot->group == CROWD ? &c->slot[SLOTS] : slot;
-}
-
-/* The frames that wait in a slot, side by side. */
-static void let_go(table_t *t, walk_t *w, const frames_t *f, size_t at, crowd_t *c, slot_t *slot) {
-    tile_t tile;                                               /* not made zeros: that takes as long as a frame */
-    tile.n = 0;
-    for (uint32_t k = 0; k < slot->n; k++) {
-        size_t size, i = at + c->waiting[slot->group][k];
-        const uint8_t *p = frame_at(f, i, &size);
-        put(t, w, &tile, i, p, size);
-    }
-    const int run = slot->group < CROWD && tile.n >= FEW;
-    plan_t *of = run ? likely(t, tile.frame[0], tile.size[0], context_of(t, tile.frame[0])) : NULL;
-    slot->n = 0;
-    walk_tile(t, w, &tile, &of);
-}
-
-static inline void await(table_t *t, walk_t *w, const frames_t *f, size_t at, crowd_t *c, slot_t *slot, size_t i) {
-    c->waiting[slot->group][slot->n++] = (uint16_t)i;
-    if (slot->n == TILE)
-        let_go(t, w, f, at, c, slot);
-}
-
-/* The next frames where they are of many layouts: those of one are worked on side by side. How many; 0 with an error. */
-static size_t by_layout(table_t *t, walk_t *w, const frames_t *f, size_t at) {
-    const size_t all = f->n - at < WINDOW ? f->n - at : WINDOW;
-    size_t size = 128;
-    uint32_t changes = 0;
-    crowd_t c;
-    memset(&c, 0, offsetof(crowd_t, waiting));
-    slot_t *before = NULL, *none = &c.slot[SLOTS];
-    none->group = CROWD;
-    for (size_t i = 0; i < all; i++) {
-        fetch_ahead(f, at + i, size);
-        if (!is_frame(f, at + i))
-            return 0;
-        const uint8_t *p = frame_at(f, at + i, &size);
-        slot_t *slot = size < (size_t)t->framing.least ? none : waiting_for(t, &c, p, size);
-        changes += slot != before, before = slot;
-        await(t, w, f, at, &c, slot, i);
-    }
-    t->mixed = changes * 8 > all;
-    for (slot_t *slot = c.slot; slot < none; slot++)
-        if (slot->n >= FEW)
-            let_go(t, w, f, at, &c, slot);
-        else                                                   /* with others that are few, as they come */
-            for (uint32_t k = 0; k < slot->n; k++)
-                await(t, w, f, at, &c, none, c.waiting[slot->group][k]);
-    let_go(t, w, f, at, &c, none);
-    return all;
-}
+#include "crowd.h"
 
 /* All frames, one by one where they are of several parts; 0 with an error at one of a list that is no bytes. */
 static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
     w->last = t->last;
+    crowd_t crowd;
+    crowd.begun = 0;
     for (size_t at = 0, n; !t->framing.parts && at < f->n; at += n)
-        if (!(n = t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at) : in_order(t, w, f, at)))
+        if (!(n = t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at, &crowd) : in_order(t, w, f, at)))
             return 0;
     size_t size = 128;
     for (size_t i = 0; i < f->n && (t->framing.parts || w->starts); i++) {

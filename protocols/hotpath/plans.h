@@ -33,6 +33,8 @@ typedef struct {                                               /* bytes that mus
 typedef struct { uint16_t from, to; uint8_t order[16]; } extra_t;  /* what else belongs into a row: bytes onto its 16 from `to` on */
 typedef struct { uint16_t a, b, to, unused; uint8_t order[32]; } duo_t; /* the same onto two blocks, one from each place */
 
+typedef struct { uint16_t a, b, to; uint8_t more, present; uint8_t order[32]; } step_t; /* the same; `more`: the next is onto it */
+
 typedef struct plan {                                          /* what every frame needs is in one cache line and what follows it: */
     struct plan *next, *then;                                  /* in its bucket; what followed it last, in a frame */
     uint64_t hash, used, context;
@@ -48,8 +50,8 @@ typedef struct rest {                                          /* what building 
     struct family *family;
     move_t *lay;                                               /* the row to the part */
     uint8_t *part, *mask, *head;                               /* the part without data; its structure; what stands before parts */
-    uint8_t *onto;                                             /* for each two blocks of the row: how many duos, and 128: no data */
-    uint32_t head_size, lays, checks;
+    step_t *step;                                              /* how rows are filled two blocks at a time, where frames are alike */
+    uint32_t head_size, lays, checks, steps;
 } rest_t;
 
 _Static_assert(sizeof(plan_t) == 64, "a plan begins its data at a cache line");
@@ -141,8 +143,8 @@ static inline uint32_t pair_of_block(const table_t *t, uint32_t at) {
     return at + 32 >= t->row_size ? (t->row_size - 1) / 32 : at / 32;
 }
 
-#define NO_DATA 128
 #define FEW 4
+#define NEAR 8                                                 /* frames ahead that are fetched within a layout */
 #define TILE 32
 typedef struct {                                               /* frames that are worked on side by side, and what comes of them */
     const uint8_t *frame[TILE];

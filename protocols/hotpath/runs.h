@@ -1,137 +1,118 @@
-/* Frames that are all of one layout, side by side: what is the same for all of them stays in registers, and whether they are as
- * they should be is asked once for all. Where they are not, the walk looks at each of them. */
+/* Frames that are all of one layout, four side by side: what is the same for all of them is loaded once, and whether they are as
+ * they should be is asked once for the four. Where they are not, the walk looks at each of them. */
 #ifndef TELELOOP_RUNS_H
 #define TELELOOP_RUNS_H
 
+typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; plan_t *last; } walk_t;
+typedef struct { PyObject **list; const uint8_t *data; const uint32_t *offsets; size_t n; } frames_t; /* a list, or a buffer */
+
+static inline const uint8_t *frame_at(const frames_t *f, size_t i, size_t *size) {
+    if (f->list)
+        return *size = (size_t)PyBytes_GET_SIZE(f->list[i]), (const uint8_t *)PyBytes_AS_STRING(f->list[i]);
+    return *size = f->offsets[i + 1] - f->offsets[i], f->data + f->offsets[i];
+}
+
+/* Objects lie anywhere: they are fetched while others are worked on. `like`: the size of the frame before. */
+static inline void fetch_object(const PyObject *object, size_t like) {
+    const char *each = (const char *)object;
+    like += offsetof(PyBytesObject, ob_sval) + 48;             /* wherever its first cache line begins */
+    fetch(each, 1);
+    if (like > 64)
+        fetch(each + 64, 1);
+    if (like > 128)
+        fetch(each + 128, 1);
+    if (like > 192)
+        fetch(each + 192, (like < 1024 ? like : 1024) - 192);
+}
+
+static inline void fetch_ahead(const frames_t *f, size_t i, size_t like) {
+    if (f->list && i + TILE < f->n)
+        fetch_object(f->list[i + TILE], like);
+}
+
+/* A row that is soon written, out of turn. */
+static inline void fetch_row(const table_t *t, const walk_t *w, size_t place) {
+#if defined(__GNUC__)
+    const uint8_t *row = w->rows + place * t->row_size;
+    for (size_t at = 0; at < t->row_size; at += 64)
+        __builtin_prefetch(row + at, 1);
+    __asm__ volatile("");
+#endif
+}
+
+/* A row that is not vouched for after all. */
+static __attribute__((noinline)) void doubt(const table_t *t, walk_t *w, size_t place) {
+    memset(w->rows + place * t->row_size, 0, t->row_size);
+    w->ids[place] = -1, w->status[place] = DOUBTFUL, w->troubled++;
+}
+
 #if SIMD
-/* Whether all frames of a tile are of this plan. */
-TARGET_WIDE INLINE int all_agree(const table_t *t, const plan_t *plan, const tile_t *tile) {
-    size_t other = 0;
-#pragma GCC unroll 4
-    for (uint32_t i = 0; i < tile->n; i++)
-        other |= tile->size[i] ^ plan->size;
-    if (other)
-        return 0;
-    uint64_t strange = 0;
-    for (uint32_t i = 0; t->framing.context_mask && !t->framing.parts && i < tile->n; i++)
-        strange |= (load64(tile->frame[i] + t->framing.context_at) & (uint64_t)t->framing.context_mask) ^ plan->context;
-    if (plan->size < CHECK) {
-        for (uint32_t i = 0; i < tile->n; i++)
-            strange |= !narrow_agrees(plan, tile->frame[i]);
-        return !strange;
-    }
+/* Whether four frames say what the plan's checks say. */
+TARGET_WIDE INLINE int four_agree(const table_t *t, const plan_t *plan, const uint8_t *const p[4]) {
     const check_t *check = checks(t, plan);
     const uint16_t *place = check_places(plan, check);
     __m256i wrong = _mm256_setzero_si256();
-    for (uint32_t k = 0; k < plan->rest->checks; k++) {
-        const __m256i mask = wide_at(check[k].mask), value = wide_at(check[k].value);
-        const size_t at = place[k];
+    for (const check_t *end = check + plan->rest->checks; check < end; check++, place++) {
+        const __m256i mask = wide_at(check->mask), value = wide_at(check->value);
+        const size_t at = *place;
 #pragma GCC unroll 4
-        for (uint32_t i = 0; i < tile->n; i++)
-            wrong = _mm256_or_si256(wrong, _mm256_and_si256(mask, _mm256_xor_si256(value, wide_at(tile->frame[i] + at))));
+        for (int k = 0; k < 4; k++)
+            wrong = _mm256_or_si256(wrong, _mm256_and_si256(mask, _mm256_xor_si256(value, wide_at(p[k] + at))));
     }
-    return !strange && _mm256_testz_si256(wrong, wrong);
+    return _mm256_testz_si256(wrong, wrong);
 }
 
-/* Whether the XORs of a tile of frames of one size, from 16 bytes on, are what the frames say. */
-TARGET_WIDE INLINE int all_xors_hold(const table_t *t, const tile_t *tile) {
-    const size_t from = (size_t)t->framing.sum_from, n = tile->size[0] - from - (size_t)t->framing.sum_trail;
-    uint64_t wrong = 0;
-    for (uint32_t done = 0; done < tile->n; done += 4) { /* the last one once more until there are four */
-        const uint8_t *p[4];
-        uint64_t said[4], sum[4];
-        for (uint32_t k = 0; k < 4; k++) {
-            const uint32_t i = done + k < tile->n ? done + k : tile->n - 1;
-            p[k] = tile->frame[i] + from, said[k] = said_sum(t, tile->frame[i], tile->size[0]);
+/* The rows of four frames of this plan. */
+TARGET_WIDE INLINE void fill_four(const table_t *t, const plan_t *plan, const uint8_t *const p[4], uint8_t *const row[4]) {
+    for (const step_t *s = plan->rest->step, *end = s + plan->rest->steps; s < end; s++) {
+        const size_t to = s->to;
+        __m256i v[4];
+        {
+            const __m256i order = wide_at(s->order);
+            const size_t a = s->a, b = s->b;
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++)
+                v[k] = both_from(p[k], a, b, order);
         }
-        xors_of_four(p, n, sum);
-        for (uint32_t k = 0; k < 4; k++)
-            wrong |= sum[k] ^ said[k];
-    }
-    return !wrong;
-}
-
-/* The same of their CRCs. */
-TARGET_VAST INLINE int all_crcs_hold(const table_t *t, const tile_t *tile, int reflected) {
-    const size_t from = (size_t)t->framing.sum_from, n = tile->size[0] - from - (size_t)t->framing.sum_trail;
-    uint64_t wrong = 0;
-    for (uint32_t done = 0; done < tile->n; done += 4) {
-        const uint8_t *p[4];
-        uint64_t said[4];
-        uint32_t sum[4];
-        for (uint32_t k = 0; k < 4; k++) {
-            const uint32_t i = done + k < tile->n ? done + k : tile->n - 1;
-            p[k] = tile->frame[i] + from, said[k] = said_sum(t, tile->frame[i], tile->size[0]);
+        if (s->present) {
+            const __m256i present = wide_at(plan->order + t->at.present + to);
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++)
+                v[k] = _mm256_or_si256(v[k], present);
         }
-        crc_alike(&t->crc, &t->fold, p, n, reflected, sum);
-        for (uint32_t k = 0; k < 4; k++)
-            wrong |= sum[k] ^ said[k];
-    }
-    return !wrong;
-}
-
-/* The rows of a tile of this plan's frames, two blocks after two. */
-TARGET_WIDE INLINE void fill_all(const table_t *t, const plan_t *plan, const tile_t *tile) {
-    const uint16_t *at = froms(t, plan);
-    const duo_t *duo = duos(plan, checks(t, plan));
-    const uint32_t n = tile->n, pairs = (t->row_size + 31) / 32;
-    for (uint32_t k = 0; k < pairs; k++) {
-        const uint32_t to = pair_at(t, k), onto = plan->rest->onto[k];
-        const __m256i order = wide_at(plan->order + to);
-        const __m256i present = to < t->present_size ? wide_at(plan->order + t->at.present + to) : _mm256_setzero_si256();
-        const uint32_t a = at[to / 16], b = at[to / 16 + 1];
-        if (onto == NO_DATA)
-            for (uint32_t i = 0; i < n; i++)
-                _mm256_storeu_si256((__m256i *)(tile->row[i] + to), present);
-        else if (!onto && to >= t->present_size && k + 1 < pairs && !plan->rest->onto[k + 1]) { /* and the next two with them */
-            const uint32_t next = pair_at(t, ++k), c = at[next / 16], d = at[next / 16 + 1];
-            const __m256i other = wide_at(plan->order + next);
-#pragma GCC unroll 2
-            for (uint32_t i = 0; i < n; i++) {
-                const uint8_t *p = tile->frame[i];
-                uint8_t *row = tile->row[i];
-                _mm256_storeu_si256((__m256i *)(row + to), both_from(p, a, b, order));
-                _mm256_storeu_si256((__m256i *)(row + next), both_from(p, c, d, other));
-            }
-        } else if (!onto)
-            for (uint32_t i = 0; i < n; i++)
-                _mm256_storeu_si256((__m256i *)(tile->row[i] + to), _mm256_or_si256(present, both_from(tile->frame[i], a, b, order)));
-        else {
-            const __m256i more = wide_at(duo->order);
-            const uint32_t c = duo->a, d = duo->b;
-            for (uint32_t i = 0; i < n; i++) {
-                const uint8_t *p = tile->frame[i];
-                const __m256i v = _mm256_or_si256(both_from(p, a, b, order), both_from(p, c, d, more));
-                _mm256_storeu_si256((__m256i *)(tile->row[i] + to), _mm256_or_si256(present, v));
-            }
-            for (const duo_t *each = duo + 1; each < duo + (onto & ~NO_DATA); each++)
-                for (uint32_t i = 0; i < n; i++) {
-                    __m256i *row = (__m256i *)(tile->row[i] + to);
-                    _mm256_storeu_si256(row, _mm256_or_si256(_mm256_loadu_si256(row), both_from(tile->frame[i], each->a, each->b, wide_at(each->order))));
-                }
+        while (s->more) {
+            const __m256i order = wide_at((++s)->order);
+            const size_t a = s->a, b = s->b;
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++)
+                v[k] = _mm256_or_si256(v[k], both_from(p[k], a, b, order));
         }
-        duo += onto & ~NO_DATA;
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++)
+            _mm256_storeu_si256((__m256i *)(row[k] + to), v[k]);
     }
 }
 
-/* Whether all rows of a tile are within bounds: if not, each may be right all the same. */
-TARGET_WIDE INLINE int all_bounded(const table_t *t, const tile_t *tile) {
+/* Whether all these rows are within bounds: if not, each may be right all the same. */
+TARGET_WIDE INLINE int all_bounded(const table_t *t, uint8_t *const row[], uint32_t n) {
     if (!t->bounded)
         return 0;
     __m256i right = _mm256_set1_epi8(-1);
     for (uint32_t k = 0; k < t->bands; k++) {
         const __m256i low = wide_at(t->band[k].low), high = wide_at(t->band[k].high);
         const size_t at = t->band[k].at;
-        for (uint32_t i = 0; i < tile->n; i++) {
-            const __m256i v = wide_at(tile->row[i] + at);
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < n; i++) {
+            const __m256i v = wide_at(row[i] + at);
             right = _mm256_and_si256(right, _mm256_cmpeq_epi8(_mm256_max_epu8(_mm256_min_epu8(v, high), low), v));
         }
     }
     uint64_t wrong = 0;
     for (uint32_t k = 0; k < t->spans; k++) {
         const span_t s = t->span[k];
-        for (uint32_t i = 0; i < tile->n; i++)
-            wrong |= (load64(tile->row[i] + s.at) & s.mask) - s.low > s.span;
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < n; i++)
+            wrong |= (load64(row[i] + s.at) & s.mask) - s.low > s.span;
     }
     return !wrong & (_mm256_movemask_epi8(right) == -1);
 }

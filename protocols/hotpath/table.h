@@ -232,11 +232,14 @@ static void level_out(table_t *t, plan_t *plan) {
         }
 }
 
-/* A plan's extras put together: those of two blocks beside each other are one. `onto` counts them for each two blocks. */
-static void pair_up(const table_t *t, plan_t *plan, uint8_t *onto) {
+/* A plan's extras put together: those of two blocks beside each other are one. Its steps: the blocks two after two, each with its
+ * extras after it. */
+static void pair_up(const table_t *t, plan_t *plan) {
     const check_t *check = checks(t, plan);
     const extra_t *extra = extras(plan, check);
+    const uint16_t *from = froms(t, plan);
     duo_t *duo = (duo_t *)duos(plan, check);
+    step_t *step = plan->rest->step;
     const uint32_t pairs = (t->row_size + 31) / 32, n = plan->extras;
     for (uint32_t k = 0; k < pairs; k++) {
         const uint32_t at = pair_at(t, k);
@@ -252,13 +255,16 @@ static void pair_up(const table_t *t, plan_t *plan, uint8_t *onto) {
             *(half ? &of->b : &of->a) = extra[i].from;
             memcpy(of->order + 16 * half, extra[i].order, 16);
         }
-        plan->duos = (uint16_t)(plan->duos + more(made[0], made[1]));
-        onto[k] = (uint8_t)more(made[0], made[1]);
-        int any = 0;
-        for (uint32_t i = 0; i < 32; i++)
-            any |= !(plan->order[at + i] & 128);
-        onto[k] |= any ? 0 : NO_DATA;
+        const uint32_t all = more(made[0], made[1]);
+        plan->duos = (uint16_t)(plan->duos + all);
+        *step = (step_t){.a = from[at / 16], .b = from[at / 16 + 1], .to = (uint16_t)at, .more = all > 0, .present = at < t->present_size};
+        memcpy(step++->order, plan->order + at, 32);
+        for (const duo_t *each = first; each < first + all; each++) {
+            *step = (step_t){.a = each->a, .b = each->b, .to = (uint16_t)at, .more = each + 1 < first + all};
+            memcpy(step++->order, each->order, 32);
+        }
     }
+    plan->rest->steps = (uint32_t)(step - plan->rest->step);
     for (uint32_t i = plan->duos; i < plan->duo_room; i++) /* each onto other blocks: none waits for the one before */
         duo[i].to = (uint16_t)pair_at(t, i % pairs), memset(duo[i].order, 128, 32);
 }
@@ -271,7 +277,8 @@ static plan_t *planned(const table_t *t, const drawn_t *d) {
     const uint32_t n = looked_at(d->mask.buf, (uint32_t)part, at), check_room = more(n, MANY), extra_room = more(moves - blocks, MANY);
     const size_t lays = (size_t)d->lays.len, head = (size_t)d->head.len;
     const size_t hot = (sizeof(plan_t) + t->at.check + check_room * (sizeof(check_t) + 2) + extra_room * (sizeof(duo_t) + sizeof(extra_t)) + 7) & ~7ull;
-    const size_t size = (hot + sizeof(rest_t) + lays + head + 2 * part + blocks + 63) / 64 * 64;
+    const size_t steps = ((blocks + 1) / 2 + extra_room) * sizeof(step_t);
+    const size_t size = (hot + sizeof(rest_t) + steps + lays + head + 2 * part + 63) / 64 * 64;
     plan_t *plan = aligned_alloc(64, size);
     if (!plan)
         return NULL;
@@ -291,14 +298,14 @@ static plan_t *planned(const table_t *t, const drawn_t *d) {
     for (uint32_t i = plan->extras; i < extra_room; i++) /* each onto another block: none waits for the one before */
         extra[i].to = (uint16_t)(16 * (i % blocks)), memset(extra[i].order, 128, 16);
     rest_t *rest = plan->rest = (rest_t *)((uint8_t *)plan + hot);
-    rest->lay = memcpy(rest + 1, d->lays.buf, lays);
+    rest->step = (step_t *)(rest + 1);
+    rest->lay = memcpy((uint8_t *)rest->step + steps, d->lays.buf, lays);
     rest->lays = (uint32_t)(lays / sizeof(move_t));
     rest->part = memcpy((uint8_t *)rest->lay + lays, d->part.buf, part);
     rest->mask = memcpy(rest->part + part, d->mask.buf, part);
     rest->head = memcpy(rest->mask + part, d->head.buf, head);
-    rest->onto = rest->head + head;
     if (blocks > 1)
-        pair_up(t, plan, rest->onto);
+        pair_up(t, plan);
     for (size_t i = 0; i < part; i++)
         rest->part[i] &= rest->mask[i];
     for (uint32_t i = 0; i < n; i++)

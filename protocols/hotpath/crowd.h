@@ -1,0 +1,97 @@
+/* Frames of many layouts: they are counted and sorted by layout, then those of one are worked on side by side. */
+
+enum { SLOTS = 512, CROWD = 128, FAMILIES = 32, WINDOW = 2048 };
+enum { NOBODY = CROWD, NOT_YET, OF_FAMILY };                   /* groups that are none; OF_FAMILY + k: another hash tells */
+typedef struct {
+    uint32_t tag[SLOTS];                                       /* what of its key a slot does not say itself */
+    uint8_t group[SLOTS];
+    plan_t *plan[CROWD];
+    const family_t *family[FAMILIES];
+    uint32_t groups, families, slots, begun;
+    uint32_t count[CROWD + 1];
+    uint8_t of[WINDOW];                                        /* each frame's group */
+    uint16_t order[WINDOW + NEAR + 4];
+} crowd_t;
+
+/* The slot of a key: its own, or one that is free. */
+static inline uint32_t slot_of(const crowd_t *c, uint64_t key) {
+    uint32_t slot = key & (SLOTS - 1);
+    while (c->tag[slot] != (uint32_t)(key >> 32 | 1) && c->tag[slot])
+        slot = (slot + 1) & (SLOTS - 1);
+    return slot;
+}
+
+/* A key that was not seen before. `family`: its layouts are told from each other by another hash. */
+static __attribute__((noinline)) uint32_t begin_slot(crowd_t *c, uint32_t slot, uint64_t key, const family_t *family, plan_t *plan) {
+    uint32_t group = NOBODY;
+    if (c->slots == SLOTS / 2)                                 /* room is left: looking for a slot comes to an end */
+        return NOBODY;
+    if (family && c->families < FAMILIES)
+        c->family[c->families] = family, group = OF_FAMILY + c->families++;
+    else if (!family && plan && c->groups < CROWD)
+        c->plan[c->groups] = plan, group = c->groups++;
+    c->slots++, c->tag[slot] = (uint32_t)(key >> 32 | 1), c->group[slot] = (uint8_t)group;
+    return group;
+}
+
+/* The group of a frame's layout. What it is, is made sure of later. */
+static inline uint32_t group_of(const table_t *t, crowd_t *c, const uint8_t *p, size_t n) {
+    const uint64_t context = context_of(t, p), key = key_of(t, p, n, context);
+    uint32_t slot = slot_of(c, key), group = c->tag[slot] ? c->group[slot] : NOT_YET;
+    if (group == NOT_YET) {
+        const family_t *family = family_of(t, key);
+        group = begin_slot(c, slot, key, family && family->first->rest->sibling ? family : NULL, likely(t, p, n, context));
+    }
+    if (group < OF_FAMILY)
+        return group;
+    const family_t *family = c->family[group - OF_FAMILY];
+    if (family->least > n)
+        return NOBODY;
+    const uint64_t hash = hash_of(family, p);
+    slot = slot_of(c, hash);
+    return c->tag[slot] ? c->group[slot] : begin_slot(c, slot, hash, NULL, likely(t, p, n, context));
+}
+
+/* Which group each frame is of, and how many of each there are; 0 with an error. */
+static int told_apart(table_t *t, const walk_t *w, const frames_t *f, size_t at, size_t all, crowd_t *c) {
+    size_t size = 128;
+    uint32_t changes = 0, before = NOBODY;
+    for (size_t i = 0; i < all; i++) {
+        fetch_ahead(f, at + i, size), fetch_row(t, w, at + i);
+        if (!is_frame(f, at + i))
+            return 0;
+        const uint8_t *p = frame_at(f, at + i, &size);
+        const uint32_t group = size < (size_t)t->framing.least ? NOBODY : group_of(t, c, p, size);
+        changes += group != before, before = group;
+        c->of[i] = (uint8_t)group, c->count[group]++;
+    }
+    t->mixed = changes * 8 > all;
+    return 1;
+}
+
+/* The next frames where they are of many layouts. How many; 0 with an error. */
+static size_t by_layout(table_t *t, walk_t *w, const frames_t *f, size_t at, crowd_t *c) {
+    const size_t all = f->n - at < WINDOW ? f->n - at : WINDOW;
+    if (!c->begun)
+        memset(c, 0, offsetof(crowd_t, count)), c->begun = 1;
+    memset(c->count, 0, sizeof c->count);
+    if (!told_apart(t, w, f, at, all, c))
+        return 0;
+    uint32_t begin[CROWD + 1], end[CROWD + 1], into[CROWD + 1], total = 0;
+    for (uint32_t k = 0; k < c->groups; k++) {                 /* those that are few are nobody's: they are walked as they come */
+        into[k] = c->count[k] < FEW ? NOBODY : k;
+        begin[k] = end[k] = total, total += c->count[k] < FEW ? 0 : c->count[k];
+    }
+    begin[NOBODY] = end[NOBODY] = total, into[NOBODY] = NOBODY;
+    for (size_t i = 0; i < all; i++)
+        c->order[end[into[c->of[i]]]++] = (uint16_t)i;
+    memset(c->order + all, 0, sizeof c->order - sizeof *c->order * all);
+    for (uint32_t k = 0; k < c->groups; k++) {
+        plan_t *last = c->plan[k];
+        const uint32_t done = end[k] > begin[k] ? begin[k] + (uint32_t)run(t, last, w, f, at, c->order + begin[k], end[k] - begin[k]) : end[k];
+        if (!each(t, w, f, at, c->order + done, end[k] - done, &last))
+            return 0;
+    }
+    plan_t *last = NULL;
+    return each(t, w, f, at, c->order + begin[NOBODY], end[NOBODY] - begin[NOBODY], &last) ? all : 0;
+}
