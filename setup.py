@@ -12,8 +12,8 @@ setup(
             depends=[
                 f"{HOTPATH}/{name}.h"
                 for name in (
-                    *("build", "crc", "crowd", "fold", "frames", "guards", "lanes", "pipeline", "plans", "runs", "seal", "sealing", "sha"),
-                    *("table", "tell", "values", "walk"),
+                    *("build", "crc", "crowd", "draw", "fill", "fold", "fours", "frames", "guards", "lanes"),
+                    *("pipeline", "plans", "runs", "seal", "sealing", "sha", "table", "tell", "values", "walk"),
                 )
             ],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
