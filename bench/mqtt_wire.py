@@ -13,7 +13,24 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from devices.packets import CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, packet, text
+from devices.packets import (
+    CONNACK,
+    CONNECT,
+    DISCONNECT,
+    PINGREQ,
+    PUBACK_BYTES,
+    PUBACK_HEAD,
+    PUBLISH,
+    SUBACK,
+    SUBSCRIBE,
+    MalformedPacket,
+    acknowledge,
+    next_packet,
+    packet,
+    published,
+    text,
+)
+from devices.wires import put, take
 
 QOS_1_RETAIN = 0x33
 QOS_1 = 0x32
@@ -25,7 +42,6 @@ LOOK_EVERY_S = 0.25
 LOOK_OPENING_S = 0.001
 """While lines are being opened, which goes in several steps."""
 
-READ_BYTES = 1 << 16
 _MID = struct.Struct(">H")
 
 
@@ -168,50 +184,36 @@ class LeanLine:
         if self._socket is None:
             return
         try:
-            data = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._gone(error)
-            return
-        if not data:
-            self._gone(OSError("the broker closed the connection"))
-            return
-        if self._rest:
-            data = self._rest + data
+            data = take(self._socket)
+            self._take(self._rest + data if self._rest else data)
+        except (OSError, MalformedPacket) as error:
+            self._gone(error if isinstance(error, OSError) else OSError(f"the broker does not speak MQTT: {error}"))
+
+    def _take(self, data: bytes) -> None:
+        """Raises MalformedPacket."""
         at, end, owed = 0, len(data), self._answers
-        while end - at >= 2:
-            if data[at] == PUBACK << 4 and data[at + 1] == 2 and end - at >= 4:  # most of what comes
+        while at < end:
+            if data.startswith(PUBACK_HEAD, at) and end - at >= PUBACK_BYTES:  # most of what comes
                 self.acknowledged += 1
-                at += 4
-                continue
-            body, length, shift = at + 1, 0, 0
-            while body < end:
-                group = data[body]
-                length |= (group & 0x7F) << shift
-                body, shift = body + 1, shift + 7
-                if not group & 0x80:
-                    break
+                at += PUBACK_BYTES
+            elif (found := next_packet(data, at)) is not None:
+                kind, (body, end_of_it) = data[at] >> 4, found
+                if kind == PUBLISH:
+                    self._published(data[at], data[body:end_of_it])
+                else:
+                    self._said(kind, data[body:end_of_it])
+                at = end_of_it
             else:
                 break
-            if end - body < length:
-                break
-            kind = data[at] >> 4
-            if kind == PUBLISH:
-                self._published(data[at], data[body : body + length])
-            else:
-                self._said(kind, data[body : body + length])
-            at = body + length
         self._rest = data[at:]
         if self._answers and not owed:
             self._lines.owing.append(self)
 
     def _published(self, first: int, body: bytes) -> None:
-        after = 2 + int.from_bytes(body[:2], "big")
-        if first & 0x06:
-            self._answers += b"\x40\x02" + body[after : after + 2]
-            after += 2
-        self._on_down(body[after:])
+        _, identifier, payload = published(first, body)
+        if identifier:
+            self._answers += acknowledge(identifier)
+        self._on_down(payload)
 
     def _said(self, kind: int, body: bytes) -> None:
         if kind == CONNACK:
@@ -262,9 +264,7 @@ class LeanLine:
             self._unsent += data
             return
         try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
+            sent = put(self._socket, data)
         except OSError as error:
             self._gone(error)
             return

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import logging
+import os
 import resource
 import signal
 import subprocess
@@ -26,7 +27,7 @@ import modeldb
 from bench.lab.mosquitto import mosquitto
 from devices.config import Intervals
 from devices.fleet import Fleet
-from devices.packets import packet, text
+from devices.packets import PUBLISH, next_packet, packet, text
 from devices.unitsfile import UnitRecord
 from protocols.cloudboxx import PROTOCOL
 from protocols.keys import brand_key, unit_keys
@@ -95,21 +96,11 @@ class Acknowledger(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         data = self._rest + data
         at = 0
-        while len(data) - at >= 2:
-            body, length, shift = at + 1, 0, 0
-            while body < len(data):
-                group = data[body]
-                length |= (group & 0x7F) << shift
-                body, shift = body + 1, shift + 7
-                if not group & 0x80:
-                    break
-            else:
-                break
-            if len(data) - body < length:
-                break
-            if data[at] >> 4 == 3:
-                self._heard(data[body : body + length])
-            at = body + length
+        while at < len(data) and (found := next_packet(data, at)) is not None:
+            body, end = found
+            if data[at] >> 4 == PUBLISH:
+                self._heard(data[body:end])
+            at = end
         self._rest = data[at:]
 
     def _heard(self, body: bytes) -> None:
@@ -166,9 +157,10 @@ async def measured(port: int, count: int, seconds: float, moving: bool) -> dict[
     connecting_s = time.monotonic() - began
     await asyncio.sleep(WARM_S)
     sequences = sum(member.firmware.flash.sequence for member in fleet.members)
-    cpu, wall, sent, heard = time.process_time(), time.monotonic(), fleet.tally.payloads_sent, fleet.tally.payloads_received
+    kernel, sent, heard = os.times().system, fleet.tally.payloads_sent, fleet.tally.payloads_received
+    cpu, wall = time.process_time(), time.monotonic()
     await asyncio.sleep(seconds)
-    cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+    cpu, wall, kernel = time.process_time() - cpu, time.monotonic() - wall, os.times().system - kernel
     frames = sum(member.firmware.flash.sequence for member in fleet.members) - sequences
     said = {
         "units": count,
@@ -181,6 +173,7 @@ async def measured(port: int, count: int, seconds: float, moving: bool) -> dict[
         "connects_per_s": round(count / connecting_s, 1),
         "cores": round(cpu / wall, 3),
         "us_per_frame": round(1e6 * cpu / max(1, frames), 1),
+        "kernel_us_per_frame": round(1e6 * kernel / max(1, frames), 1),
         "rss_mib": round(resident_mib(), 1),
         "rss_empty_mib": round(empty_mib, 1),
         "rss_made_mib": round(made_mib, 1),

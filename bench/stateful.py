@@ -71,6 +71,10 @@ class _Paced(Fleet):
     batch = 1
     witness: Witness
 
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._asked: list[tuple[Member, int]] = []
+
     def _schedule(self, member: Member, due_ms: int) -> None:
         if member.rival_of is not None:  # nobody paces a copy: it goes by its own timers
             super()._schedule(member, due_ms)
@@ -85,6 +89,25 @@ class _Paced(Fleet):
 
     def look_at(self, member: Member, at_ms: int) -> None:
         self.take_turn(member, at_ms)
+
+    def look_soon_at(self, member: Member, at_ms: int) -> None:
+        """Together with all others that are asked for in this turn of the loop."""
+        if not self._asked:
+            asyncio.get_running_loop().call_soon(self._look_at_asked)
+        self._asked.append((member, at_ms))
+
+    def _look_at_asked(self) -> None:
+        asked, self._asked = self._asked, []
+        while asked:
+            once: dict[int, tuple[Member, int]] = {}
+            again = []
+            for each in asked:
+                if id(each[0]) in once:
+                    again.append(each)
+                else:
+                    once[id(each[0])] = each
+            self.take_turns(list(once.values()))
+            asked = again
 
     def lose_line(self, member: Member) -> None:
         if member.line is not None:
@@ -151,7 +174,7 @@ class StatefulFleet:
 
     def say(self, place: int, at_s: float) -> None:
         """The unit looks at its vehicle: a state is due."""
-        self._fleet.look_at(self._fleet.members[place], round(at_s * 1000))
+        self._fleet.look_soon_at(self._fleet.members[place], round(at_s * 1000))
         self.sent += 1
 
     def storm(self) -> None:

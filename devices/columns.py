@@ -71,15 +71,21 @@ if TYPE_CHECKING:
 Matrix = NDArray[np.float64]
 
 TOGETHER_MS = 100
-"""How far a vehicle's truth may stand behind the clock while its fleet is stepped together."""
+"""How far a vehicle's truth may stand behind the clock, for whoever looks at it, while its fleet is stepped together."""
+
+UNSEEN_MS = 1_500
+"""... and how far while nobody looks: what is not looked at is not stepped for nothing, ten times a second."""
 
 
 class Columns:
     """The physical state of `size` vehicles: `state[row]` by `S`, `built[row]` by `P`.
 
     `clocks` is up to when each row has lived (Unix ms, NaN: not yet begun), `pauses` the seconds until its driver next acts.
-    Where somebody calls `advance` again and again, `led` is to be set: then a vehicle does not step itself while nothing
-    happens to it.
+    `fixed` are what a vehicle usually takes (kWh/km), and the pressure under which a tyre is flat (kPa).
+    `looks_ms` is when somebody will look at it, as far as that is known.
+    `places` is where each row is (latitude, longitude, heading, altitude) after `placed_m`, NaN: not known.
+    Where somebody calls `advance` or `lead` again and again, `led` is to be set: then a vehicle does not step itself while
+    nothing happens to it, and nobody looks.
     """
 
     def __init__(self, size: int) -> None:
@@ -87,9 +93,13 @@ class Columns:
         self.built: Matrix = np.zeros((size, len(P)))
         self.clocks: Matrix = np.full(size, math.nan)
         self.pauses: Matrix = np.full(size, math.inf)
+        self.fixed: Matrix = np.zeros((size, 2))
+        self.places: Matrix = np.zeros((size, 4))
+        self.placed_m: Matrix = np.full(size, math.nan)
+        self.looks_ms: Matrix = np.full(size, math.inf)
         self.vehicles: list[Vehicle] = []
         self.led = False
-        self._now_ms = -math.inf
+        self._now_ms = self._looked_ms = -math.inf
 
     def join(self, vehicle: "Vehicle") -> int:
         """A row for one more vehicle. Raises IndexError where there is none left."""
@@ -103,13 +113,47 @@ class Columns:
         """Let every vehicle live until now: those whose driver acts meanwhile one by one, the others together."""
         if now_ms < self._now_ms + TOGETHER_MS:
             return
-        self._now_ms = now_ms
+        self._now_ms = self._looked_ms = now_ms
+        self._act(now_ms)
+        self._follow(np.flatnonzero((now_ms - self.clocks) > 0), now_ms)
+
+    def lead(self, now_ms: float) -> None:
+        """As `advance`, but that vehicles to which nothing happens, and at which nobody looks soon, are left UNSEEN_MS behind."""
+        if now_ms < self._looked_ms + TOGETHER_MS:
+            return
+        self._looked_ms = now_ms
+        self._act(now_ms)
+        behind_ms = now_ms - self.clocks
+        seen = (self.looks_ms < now_ms + TOGETHER_MS) & (behind_ms > 0)
+        self._follow(np.flatnonzero(seen | (behind_ms >= UNSEEN_MS)), now_ms)
+
+    def catch_up(self, rows: NDArray[np.intp], moments_ms: Matrix) -> None:
+        """Somebody looks at `rows`, whose drivers do nothing until these moments: let those live that are far behind them."""
+        behind_ms = moments_ms - self.clocks[rows]
+        late = behind_ms > TOGETHER_MS
+        if late.any():
+            self.step(rows[late], behind_ms[late] / 1000)
+            self.clocks[rows[late]] = moments_ms[late]
+
+    def whereabouts(self, rows: NDArray[np.intp], driven_m: Matrix) -> Matrix:
+        """`places` of `rows`, which have driven so far."""
+        for at in np.flatnonzero(self.placed_m[rows] != driven_m).tolist():
+            row = rows.item(at)
+            vehicle = self.vehicles[row]
+            place = vehicle.here
+            self.places[row] = place.latitude, place.longitude, place.heading, vehicle.altitude_m
+            self.placed_m[row] = driven_m[at]
+        return self.places[rows]
+
+    def _act(self, now_ms: float) -> None:
+        """Let those live until now whose drivers act meanwhile."""
         with np.errstate(invalid="ignore"):
             left = (now_ms - self.clocks) / 1000
             acting = np.flatnonzero((left > 0) & (self.pauses <= left + 1e-6))
         for row in acting.tolist():
             self.vehicles[row].live_until(now_ms)
-        rows = np.flatnonzero((now_ms - self.clocks) > 0)
+
+    def _follow(self, rows: NDArray[np.intp], now_ms: float) -> None:
         if len(rows):
             self.step(rows, (now_ms - self.clocks[rows]) / 1000)
             self.clocks[rows] = now_ms
@@ -117,7 +161,7 @@ class Columns:
     def step(self, rows: NDArray[np.intp], seconds: Matrix) -> None:
         """Let `rows` live, each for its seconds, in which its driver does nothing."""
         self.pauses[rows] -= seconds
-        state, built = self.state[rows], self.built[rows]
+        state, built = np.asfortranarray(self.state[rows]), np.asfortranarray(self.built[rows])
         moving = (state[:, SPEED] > 0) | ((state[:, TARGET] > 0) & (state[:, IGNITION] > 0) & (state[:, ENABLED] > 0))
         still = ~moving
         if still.any():

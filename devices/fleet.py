@@ -1,9 +1,8 @@
-"""Thousands of units in one process: each its own connection, all ticks from one heap, all connects at one bounded pace."""
+"""Thousands of units in one process: each its own connection, all ticks in slots of time, all connects at one bounded pace."""
 
 import asyncio
 import gc
 import heapq
-import itertools
 import math
 import random
 import time
@@ -11,12 +10,14 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 
 import modeldb
 from devices.behaviour import Behaviour, behaviour_of
+from devices.brief import BriefUnit
 from devices.columns import Columns
 from devices.config import Intervals, UnitConfig
 from devices.faults import Fault, FaultUnsuited
@@ -26,6 +27,7 @@ from devices.life import moving
 from devices.line import PERFECT, LineModel
 from devices.mqtt import BrokerAddress, Connection, Dial, Line, LineError, LoginRefusedError
 from devices.terminal import Terminal
+from devices.together import Outcome, Together
 from devices.unitsfile import UnitRecord
 from devices.vehicle import Life, Vehicle
 
@@ -47,14 +49,24 @@ FLASH_RETRY_MS = 1_000
 PUNCTUAL_MS = 10_000
 """How late a tick may be and still stand for the moment when it was due: a busy process does not thin out what units report."""
 
-TICKS_PER_TURN = 50
-"""Units that are ticked before the loop looks at its sockets again: some 10 ms."""
+TICKS_PER_TURN = 250
+"""Units that are ticked before the loop looks at its sockets again: some 20 ms."""
 
 TOGETHER_S = 0.008
-"""Between two turns, of a fleet that is busy: what is said together costs a broker, and the system between, much less."""
+"""Between two turns, of a fleet that is led: what is said together costs a broker, and the system between, much less."""
 
-HEAP_SLACK = 8
-"""Entries a unit that may stand in the heap, all but one outdated, before it is cleared up."""
+BUSY_PER_S, TOGETHER, BUSY_TOGETHER_S = 500.0, 200, 0.05
+"""Units that tick more often than that in all wait for so many to tick together, and at most so long. Each tick still stands for
+the moment when it was due."""
+
+COLLECT_AFTER = 20_000
+"""Objects made before young ones are looked through for garbage, in a fleet of many: what its units make lives for a second."""
+
+SLOT_MS = 8
+"""Ticks of a fleet that is led wait in slots so long: a heap of thousands is dear to take one out of."""
+
+SLACK = 8
+"""Entries a unit that may stand in slots, all but one outdated, before they are cleared up."""
 
 STOP_TIMEOUT_S = 2.0
 SPREAD_DEGREES = 0.08
@@ -85,7 +97,7 @@ class Tally:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One unit of the fleet. `due_ms` is its place in the heap of ticks; `line` is None while it has no connection.
+    """One unit of the fleet. `due_ms` is when it ticks; `line` is None while it has no connection.
 
     `at_ms` is the latest moment that it was told of: its time never goes back. `rival` is its copy, where a fault has made one,
     and `rival_of` of that one the member that it is a copy of.
@@ -132,19 +144,23 @@ class Fleet:
         self._dice = random.Random(seed)
         self.columns = Columns(len(records))
         self.columns.led = now_ms is None
+        self._together = Together(self.columns)
         self.members = [self._made(record, seed + place) for place, record in enumerate(records)]
         self._by_unit = {(each.record.brand, each.record.telematics_unit_id): each for each in self.members}
         self._introduce()
         self.tally = Tally()
-        self._heap: list[tuple[int, int, Member]] = []
-        self._places = itertools.count()
+        self._slots: dict[int, list[Member]] = {}
+        self._next_slots: list[int] = []
+        self._entries = 0
+        self._slot_ms = SLOT_MS if self.columns.led else 1
         self._timer: asyncio.TimerHandle | None = None
-        self._turn_after = 0.0
+        self._turn_after = self._turned_at = 0.0
         self._armed_ms = math.inf
         self._handshakes = asyncio.Semaphore(HANDSHAKES)
         self._next_connect_at = 0.0
         self._stopping = False
         self._starting: asyncio.Task[None] | None = None
+        self._collecting = gc.get_threshold()
         self._on = 0
 
     @property
@@ -219,6 +235,7 @@ class Fleet:
             self._switch_on(STARTING if stuck else max(0, STARTING - (self._on - lines)))
             await asyncio.sleep(STARTING_LOOK_S)
         gc.freeze()  # thousands of units that stay: nothing in them needs to be looked through again and again
+        gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
     def look(self) -> None:
         """Have every unit look at its vehicle now: what somebody does to a vehicle is on no schedule."""
@@ -231,6 +248,7 @@ class Fleet:
         if self._starting is not None:
             self._starting.cancel()
             gc.unfreeze()
+            gc.set_threshold(*self._collecting)
         if self._timer is not None:
             self._timer.cancel()
         everybody = self._everybody()
@@ -331,8 +349,8 @@ class Fleet:
             self._broker,
             member.record.unit,
             member.record.password,
-            lambda payload: self._received(member, payload),
-            lambda: self._line_lost(member),
+            partial(self._received, member),
+            partial(self._line_lost, member),
         )
         async with self._handshakes:
             await line.open()
@@ -388,22 +406,47 @@ class Fleet:
         if not done:
             self.let(member, member.firmware.receive, payload, at_ms=now_ms)
 
+    def take_turns(self, due: Sequence[tuple[Member, int]]) -> None:
+        """Let these units tick, each at its moment: those that have a short way now together, the others one by one."""
+        short: list[int] = []
+        units: list[BriefUnit] = []
+        moments: list[int] = []
+        for place, (member, at_ms) in enumerate(due):
+            if member.line is not None and member.rival is None and (unit := member.firmware.briefly) is not None:
+                short.append(place)
+                units.append(unit)
+                moments.append(max(member.at_ms, at_ms))
+        outcomes: list[Outcome] = [None] * len(due)
+        for place, outcome in zip(short, self._together.brief(units, moments), strict=True):
+            outcomes[place] = outcome
+        for (member, at_ms), outcome in zip(due, outcomes, strict=True):
+            if outcome is None:
+                self.take_turn(member, at_ms)
+            else:
+                self._took(member, max(member.at_ms, at_ms), outcome)
+
     def take_turn(self, member: Member, at_ms: int) -> None:
         """Let the unit tick, a short way if it has one now."""
         at_ms = max(member.at_ms, at_ms)
-        brief = None
+        brief: Outcome = None
         if member.line is not None and member.rival is None and member.firmware.rival is None:
             try:
                 brief = member.firmware.brief(at_ms)
             except OSError as error:
-                self._flash_failed(member, error)
-                self._schedule(member, at_ms + FLASH_RETRY_MS)
-                return
+                brief = error
         if brief is None:
             self.let(member, member.firmware.tick, at_ms=at_ms)
+        else:
+            self._took(member, at_ms, brief)
+
+    def _took(self, member: Member, at_ms: int, outcome: tuple[list[bytes], int] | OSError) -> None:
+        """A short way is behind it."""
+        if isinstance(outcome, OSError):
+            self._flash_failed(member, outcome)
+            self._schedule(member, at_ms + FLASH_RETRY_MS)
             return
         member.at_ms = at_ms
-        payloads, due_ms = brief
+        payloads, due_ms = outcome
         self._publish(member, payloads)
         self._schedule(member, due_ms)
 
@@ -443,37 +486,80 @@ class Fleet:
         if member.due_ms == due_ms:
             return
         member.due_ms = due_ms
-        if len(self._heap) > HEAP_SLACK * len(self.members):
-            self._heap = [entry for entry in self._heap if entry[2].due_ms == entry[0]]
-            heapq.heapify(self._heap)
-        heapq.heappush(self._heap, (due_ms, next(self._places), member))
+        vehicle = member.firmware.vehicle
+        vehicle.columns.looks_ms[vehicle.at_row] = due_ms
+        slot = due_ms // self._slot_ms
+        waiting = self._slots.get(slot)
+        if waiting is None:
+            self._slots[slot] = [member]
+            heapq.heappush(self._next_slots, slot)
+        else:
+            waiting.append(member)
+        self._entries += 1
+        if self._entries > SLACK * len(self.members):
+            self._clear_up()
         if due_ms < self._armed_ms:
             self._arm()
+
+    def _clear_up(self) -> None:
+        """Forget entries that are outdated."""
+        for slot, waiting in self._slots.items():
+            self._slots[slot] = list({id(each): each for each in waiting if self._is_in(each, slot)}.values())
+        self._entries = sum(map(len, self._slots.values()))
+
+    def _is_in(self, member: Member, slot: int) -> bool:
+        return member.due_ms is not None and member.due_ms // self._slot_ms == slot
+
+    def _over_ms(self, slot: int) -> int:
+        """When all that stands in a slot is due."""
+        return (slot + 1) * self._slot_ms - 1
 
     def _arm(self) -> None:
         """Set the timer for what is due first. One that is set for earlier is left: it looks again, which costs little."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._armed_ms = None, math.inf
-        if self._heap and not self._stopping:
-            self._armed_ms = self._heap[0][0]
+        if self._next_slots and not self._stopping:
+            self._armed_ms = self._over_ms(self._next_slots[0])
             wait_s = max(0.0, (self._armed_ms - self._now_ms()) / 1000)
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(max(loop.time() + wait_s, self._turn_after), self._tick)
+
+    def _next_turn_at(self, due: int) -> float:
+        """When to look for what is due again, where so many units were due since the last turn."""
+        now, before = asyncio.get_running_loop().time(), self._turned_at
+        self._turned_at = now
+        per_s = due / max(0.001, now - before)
+        return now + (TOGETHER_S if per_s < BUSY_PER_S else max(TOGETHER_S, min(BUSY_TOGETHER_S, TOGETHER / per_s)))
 
     def _tick(self) -> None:
         self._timer, self._armed_ms = None, -math.inf  # nothing is set meanwhile
         now_ms = self._now_ms()
         if self.columns.led:
-            self.columns.advance(now_ms)
+            self.columns.lead(now_ms)
         self._turn_after = 0.0
-        for _ in range(TICKS_PER_TURN):
-            if not self._heap or self._heap[0][0] > now_ms:
+        due: list[tuple[Member, int]] = []
+        while len(due) < TICKS_PER_TURN:
+            if not self._next_slots or self._over_ms(self._next_slots[0]) > now_ms:
                 if self.columns.led:
-                    self._turn_after = asyncio.get_running_loop().time() + TOGETHER_S
+                    self._turn_after = self._next_turn_at(len(due))
                 break
-            due_ms, _, member = heapq.heappop(self._heap)
-            if member.due_ms == due_ms:
-                member.due_ms = None
-                self.take_turn(member, round(due_ms) if now_ms - due_ms < PUNCTUAL_MS else now_ms)
+            self._take_slot(due, now_ms)
+        self.take_turns(due)
         self._arm()
+
+    def _take_slot(self, due: list[tuple[Member, int]], now_ms: int) -> None:
+        """Those of the first slot are due, or as many of them as there is room for."""
+        slot = self._next_slots[0]
+        waiting, room = self._slots[slot], TICKS_PER_TURN - len(due)
+        for member in waiting[:room]:
+            due_ms = member.due_ms
+            if due_ms is not None and due_ms // self._slot_ms == slot:
+                member.due_ms = None
+                due.append((member, due_ms if now_ms - due_ms < PUNCTUAL_MS else now_ms))
+        self._entries -= min(room, len(waiting))
+        if len(waiting) > room:
+            del waiting[:room]
+        else:
+            heapq.heappop(self._next_slots)
+            del self._slots[slot]

@@ -57,20 +57,24 @@ class Journal:
 
     def append(self, sequence: int, data: bytes, *, urgent: bool = False) -> None:
         """Keep a frame until it is acknowledged; its sequence number is ahead of all others."""
-        self.make_room()
+        if len(self._frames) >= self.capacity:
+            self.make_room()
         self._frames[sequence] = data
         if urgent:
             self._urgent.add(sequence)
 
     def acknowledge(self, cumulative: int, bitmap: int) -> int:
         """Drop all up to `cumulative`, and of those after it the ones set in `bitmap` (bit 0 first). How many were dropped."""
-        frames = self._frames
+        frames, sendings, urgent = self._frames, self._sendings, self._urgent
         before = len(frames)
         while frames:
             oldest = next(iter(frames))
-            if ahead(oldest, cumulative) > 0:
+            if (cumulative - oldest) % SEQUENCE_MODULUS > SEQUENCE_MODULUS // 2:  # it is ahead of that
                 break
-            self._drop(oldest)
+            del frames[oldest]
+            sendings.pop(oldest, None)
+            if urgent:
+                urgent.discard(oldest)
         while bitmap:
             bit = (bitmap & -bitmap).bit_length() - 1
             self._drop((cumulative + 1 + bit) % SEQUENCE_MODULUS)
@@ -116,6 +120,11 @@ class Journal:
         if not self._frames:
             return [], None
         sendings, frames, going, earliest = self._sendings, self._frames, list[bytes](), None
+        if len(frames) == 1:  # as a rule
+            (each,) = frames
+            if each not in sendings:
+                sendings[each] = _Sending(1, now_ms + RESEND_FIRST_MS)
+                return [frames[each]], now_ms + RESEND_FIRST_MS
         for each in self._sendable():
             sent = sendings.get(each)
             if sent is None or sent.due_at <= now_ms:

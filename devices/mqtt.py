@@ -17,11 +17,15 @@ from urllib.parse import urlsplit
 from devices import packets, wires
 from devices.faults.fault import Stray
 from devices.packets import MalformedPacket
+from devices.wires import Wire
 from protocols.codec import UnitId
 
 KEEPALIVE_S = 18
 """It looks every half of one, says a ping where nothing was said or heard meanwhile, and gives up after two silent ones: a dead
 line is noticed within 45 s."""
+
+LEAST_BYTES = 5
+"""Less than this that comes, a PUBACK or the answer to a ping, moves nothing: it is read with what comes next."""
 
 SILENT_BEATS = 4
 CONNECT_TIMEOUT_S = 15.0
@@ -104,8 +108,8 @@ class Line(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_beat", "_broker", "_gone", "_heard", "_identifier", "_on_lost", "_on_payload", "_opened", "_password", "_rest", "_said",
-        "_silent", "_stage", "_transport", "_turn", "_unit", "_up", "acknowledged", "published",
+        "_beat", "_broker", "_down", "_gone", "_heard", "_identifier", "_on_lost", "_on_payload", "_opened", "_password",
+        "_rest", "_said", "_silent", "_stage", "_transport", "_turn", "_unit", "_up", "acknowledged", "published",
     )  # fmt: skip
 
     def __init__(
@@ -113,7 +117,7 @@ class Line(asyncio.Protocol):
     ) -> None:
         self._broker, self._unit, self._password = broker, unit, password
         self._on_payload, self._on_lost = on_payload, on_lost
-        self._up = packets.text(self._topic("up"))
+        self._up, self._down = packets.text(self._topic("up")), packets.text(self._topic("down"))
         self._identifier = SUBSCRIPTION
         self._rest = b""
         self._turn: list[bytes] | None = None
@@ -157,8 +161,9 @@ class Line(asyncio.Protocol):
     def publish(self, payload: bytes) -> None:
         """Send a payload on `up`, QoS 1. The gateway's Ack tells of its arrival, not PUBACK. On a lost line it is dropped."""
         if self._stage is _Stage.OPEN:
-            topic = packets.text(_topic(payload.unit, "up")) if isinstance(payload, Stray) else self._up
-            self._say(packets.publish(topic, self._next_identifier(), payload))
+            topic = packets.text(_topic(payload.unit, "up")) if type(payload) is Stray else self._up
+            self._identifier = identifier = self._identifier % 0xFFFF + 1
+            self._say(packets.publish(topic, identifier, payload))
             self.published += 1
 
     def drop(self) -> None:
@@ -199,11 +204,18 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came, packet by packet; what no broker may say ends the line. What is said in turn goes in one write."""
         self._heard = True
-        if len(data) == 4 and data.startswith(packets.PUBACK_HEAD) and not self._rest and self._stage is _Stage.OPEN:
-            self.acknowledged += 1  # every second thing that comes, alone
-            return
         data = self._rest + data if self._rest else data
         at = 0
+        if self._stage is _Stage.OPEN:
+            while data.startswith(packets.PUBACK_HEAD, at) and len(data) - at >= packets.PUBACK_BYTES:
+                self.acknowledged += 1
+                at += packets.PUBACK_BYTES
+            if at == len(data):  # every second thing that comes
+                self._rest = b""
+                return
+            if self._take_quickly(data, at):
+                self._rest = b""
+                return
         self._turn = []
         try:
             while self._stage is not _Stage.OVER and (found := packets.next_packet(data, at)) is not None:
@@ -219,6 +231,23 @@ class Line(asyncio.Protocol):
             if said and self._transport is not None:
                 self._transport.write(b"".join(said))
         self._rest = b"" if self._stage is _Stage.OVER else data[at:]
+
+    def _take_quickly(self, data: bytes, at: int) -> bool:
+        """Take what is one short message for the unit, and nothing else: an Ack. False: it is something else."""
+        first, end = data[at], len(data)
+        if first & ~2 != packets.PUBLISH << 4 or end - at < 2 or data[at + 1] != end - at - 2 or data[at + 1] > 0x7F:
+            return False
+        down = self._down
+        if not data.startswith(down, at + 2):
+            return False
+        begins = at + 2 + len(down)
+        if first & 2:
+            if begins + 2 > end:
+                return False
+            self._say_late(packets.acknowledge(data[begins : begins + 2]))
+            begins += 2
+        self._on_payload(data[begins:])
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         """The line is gone."""
@@ -260,6 +289,8 @@ class Line(asyncio.Protocol):
             return
         self._stage, self._password = _Stage.OPEN, ""
         self._say_presence(b"online")
+        if isinstance(self._transport, Wire):
+            self._transport.wait_for(LEAST_BYTES)
         self._beat = asyncio.get_running_loop().call_later(KEEPALIVE_S / 2, self._look)
         if self._opened is not None and not self._opened.done():
             self._opened.set_result(None)
@@ -268,12 +299,16 @@ class Line(asyncio.Protocol):
         """A session that was kept hands over what waited before it listens again: that counts too."""
         topic, identifier, payload = packets.published(first, body)
         if identifier:
-            self._say(packets.acknowledge(identifier))
-        if topic == self._up[2:-2] + b"down":
+            self._say_late(packets.acknowledge(identifier))
+        if topic == self._down[2:]:
             self._on_payload(payload)
 
     def _look(self) -> None:
         """Half a keepalive is over."""
+        if isinstance(self._transport, Wire):
+            self._transport.look()
+            if self._stage is not _Stage.OPEN:
+                return
         self._silent = 0 if self._heard else self._silent + 1
         if self._silent >= SILENT_BEATS:
             self._lose()
@@ -292,6 +327,14 @@ class Line(asyncio.Protocol):
             self._turn.append(said)
         elif self._transport is not None:
             self._transport.write(said)
+
+    def _say_late(self, said: bytes) -> None:
+        """The same for what can wait: it goes with what is said next, if that is soon."""
+        if isinstance(self._transport, Wire):
+            self._said = True
+            self._transport.write_late(said)
+        else:
+            self._say(said)
 
     def _lose(self) -> None:
         """Give the line up."""

@@ -22,6 +22,9 @@ LENGTH_BYTES = 4
 PUBACK_HEAD = bytes((PUBACK << 4, 2))
 """Then comes the packet identifier."""
 
+PUBACK_BYTES = 4
+"""With it."""
+
 PING = bytes((PINGREQ << 4, 0))
 BYE = bytes((DISCONNECT << 4, 0))
 
@@ -72,7 +75,10 @@ def subscribe(topic: str, identifier: int) -> bytes:
 
 def publish(topic: bytes, identifier: int, payload: bytes, *, retain: bool = False) -> bytes:
     """PUBLISH with QoS 1; `topic` with its length before it."""
-    return packet(PUBLISH << 4 | 2 | retain, topic + _U16.pack(identifier) + payload)
+    first, length = PUBLISH << 4 | 2 | retain, len(topic) + 2 + len(payload)
+    if 0x80 <= length < 0x4000:  # a report
+        return b"".join((bytes((first, length & 0x7F | 0x80, length >> 7)), topic, _U16.pack(identifier), payload))
+    return packet(first, topic + _U16.pack(identifier) + payload)
 
 
 def acknowledge(identifier: bytes) -> bytes:

@@ -86,6 +86,15 @@ class S(IntEnum):
     LEAK_FR = auto()
     LEAK_RL = auto()
     LEAK_RR = auto()
+    LOCKED = auto()
+    TOP_CASE_LOCKED = auto()
+    KEY = auto()
+    TOP_CASE_OPEN = auto()
+    COMPARTMENT_OPEN = auto()
+    BRAKE = auto()
+    STAND_DOWN = auto()
+    PLUGGED = auto()
+    ABS = auto()
 
 
 class P(IntEnum):

@@ -217,9 +217,11 @@ class PoweredUnit:
 
     def _spent(self, payloads: list[bytes], now_ms: int) -> list[bytes]:
         """These go over the air."""
+        flash = self.flash
         if payloads:
-            self._roll_data_period(now_ms)
-            self.flash.data_bytes += sum(map(len, payloads)) + PAYLOAD_COST_BYTES * len(payloads)
+            if now_ms // DATA_PERIOD_MS != flash.data_period:
+                self._roll_data_period(now_ms)
+            flash.data_bytes += sum(map(len, payloads)) + PAYLOAD_COST_BYTES * len(payloads)
         return payloads
 
     def _roll_data_period(self, now_ms: int) -> None:

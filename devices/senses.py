@@ -15,6 +15,9 @@ from modeldb.vocabulary import PROPERTIES
 
 Signals = dict[str, Any]
 
+Say = Callable[[], tuple[Words, tuple[Any, ...]]]
+"""The signals, and the values of all properties, of one moment."""
+
 POSITION = frozenset({"latitude", "longitude"})
 
 _CAUSES = {
@@ -33,12 +36,13 @@ CAUSE_OF = {key: cause for cause, keys in _CAUSES.items() for key in keys}
 class Senses:
     """The vehicle through one unit's eyes: raw signals as the model says them, and which of them have news.
 
-    `read` gives the vehicle's state as the unit gets it; whoever wants it to come from elsewhere, a bus, sets it.
+    `read` gives the vehicle's state as the unit gets it; whoever wants it to come from elsewhere, a bus, sets it. `wording` is
+    how its model says the vehicle's values, None where that is not kept ready.
     """
 
     __slots__ = (
-        "_card", "_last", "_own", "_reason", "_said", "_told", "_translation", "_values", "_vehicle", "_watched", "_wording",
-        "read",
+        "_card", "_last", "_own", "_reason", "_said", "_say", "_told", "_translation", "_values", "_vehicle", "_watched",
+        "read", "wording",
     )  # fmt: skip
 
     def __init__(self, translation: Translation, vehicle: Vehicle) -> None:
@@ -46,13 +50,14 @@ class Senses:
         self.read: Callable[[], State] = vehicle.state
         self._vehicle, self._own = vehicle, self.read
         self._watched = _watched(vehicle.properties)
-        self._wording = wording(translation, vehicle.properties)
+        self.wording = wording(translation, vehicle.properties)
         self.forget()
 
     def forget(self) -> None:
         """A reset: nothing counts as told."""
         self._told: tuple[Any, ...] | None = None
         self._said: Words | None = None
+        self._say: Say | None = None
         self._last: State | None = None
         self._values: tuple[Any, ...] = ()
         self._reason: int | None = None
@@ -62,6 +67,7 @@ class Senses:
     def last(self) -> State | None:
         """The state that was told last, all or what had changed of it; None: nothing was."""
         if self._last is None and self._told is not None:
+            self._recall()
             self._last = dict(zip(self._vehicle.properties, self._values, strict=True))
         return self._last
 
@@ -84,19 +90,23 @@ class Senses:
     @property
     def is_plain(self) -> bool:
         """Whether it reads its vehicle as it is, in a wording that is kept ready, and no card waits to be told of."""
-        return self.read is self._own and self._wording is not None and self._card is None
+        return self.read is self._own and self.wording is not None and self._card is None
 
     def tell(self, row: Row | None = None, volts: float | None = None) -> tuple[Words, Row | None]:
         """Every signal; counts as told. With it the vehicle's row at that moment, where the unit sees it as it is.
 
         `row` and `volts` as `Vehicle.glimpse` takes them.
         """
-        glimpse, wording = self._glimpse(row, volts), self._wording
+        glimpse, wording = self._glimpse(row, volts), self.wording
         if glimpse is None or wording is None:
             state = self.read()
             return self._keep(self._watch(state), (), self._words(state), state), None
         row, named, values = glimpse
         return self._keep(named, values, wording.signals(values)), row
+
+    def told(self, named: tuple[Any, ...], say: "Say") -> None:
+        """Every signal was told, as by `tell`: `named` of them has names, and `say` is asked for the rest where it matters."""
+        self._told, self._last, self._say = named, None, say
 
     def look(self) -> Signals:
         """Every signal; counts as told no more than before."""
@@ -104,10 +114,14 @@ class Senses:
 
     def change(self) -> Signals | None:
         """If a named property (enum, lamp, bool) is not as told last: the signals that changed, the position, the cause."""
-        told, before = self._told, self._said
-        if told is None or before is None or (self.read is self._own and self._vehicle.named() == told):
+        told = self._told
+        if told is None or (self.read is self._own and self._vehicle.named() == told):
             return None
-        state = None if self._sees_truly() and self._wording else self.read()
+        self._recall()
+        before = self._said
+        if before is None:
+            return None
+        state = None if self._sees_truly() and self.wording else self.read()
         seen = self._vehicle.named() if state is None else self._watch(state)
         if seen == told:
             return None
@@ -139,8 +153,14 @@ class Senses:
         return tuple(signals), list(signals.values())
 
     def _keep(self, named: tuple[Any, ...], values: tuple[Any, ...], said: Words, state: State | None = None) -> Words:
-        self._told, self._values, self._said, self._last = named, values, said, state
+        self._told, self._values, self._said, self._last, self._say = named, values, said, state, None
         return said
+
+    def _recall(self) -> None:
+        """Have at hand what was told by `told`."""
+        if self._say is not None:
+            self._said, self._values = self._say()
+            self._say = None
 
     def _watch(self, state: State) -> tuple[Any, ...]:
         return tuple(state.get(key) for key in self._watched)
@@ -176,6 +196,11 @@ OWN = (
 """What a unit knows without the vehicle's bus."""
 
 
+GNSS_FIX, HDOP = 3, 9
+BACKUP_MV = 4_050
+FIRST_CELL, NETWORK = 27_447_297, 262_001
+
+
 def own_facts(vehicle: Vehicle) -> dict[str, int]:
     """OWN: its receiver, modem and supply, and what it last told the locks."""
     return dict(zip(OWN, own_values(vehicle.bare, vehicle.here, vehicle.bare.row()), strict=True))
@@ -191,21 +216,26 @@ def own_values(vehicle: Vehicle, place: Place, row: Row, volts: float | None = N
         round(place.heading * 100) % 36_000,
         round(row[SPEED] * 100),
         vehicle.satellites,
-        3,
-        9,
+        GNSS_FIX,
+        HDOP,
         round(vehicle.supply_volts(onboard_volts(vehicle.system_voltage, row) if volts is None else volts) * 1000),
-        4_050,
+        BACKUP_MV,
         round(250 + 40 * math.sin(driven_m / 5_000)),
         vehicle.signal_dbm,
-        27_447_297 + int(driven_m // 1_500) % 8,
-        262_001,
-        _two_bits(vehicle.commanded_lock) | _two_bits(vehicle.commanded_top_case_lock) << 2 | 0b1111 << 4,
+        FIRST_CELL + int(driven_m // 1_500) % 8,
+        NETWORK,
+        lock_bits(vehicle),
     ]
 
 
 def supply_mv(vehicle: Vehicle) -> int:
     """What the unit measures at its supply pins, in millivolts."""
     return round(vehicle.supply_voltage * 1000)
+
+
+def lock_bits(vehicle: Vehicle) -> int:
+    """What it last told the locks, two bits each."""
+    return _two_bits(vehicle.commanded_lock) | _two_bits(vehicle.commanded_top_case_lock) << 2 | 0b1111 << 4
 
 
 def _two_bits(locked: bool | None) -> int:

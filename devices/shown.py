@@ -18,12 +18,21 @@ from devices.physics import (
     SPEED,
     TIRE_C,
     Row,
+    S,
     rest_voltage,
     warm_pressure,
 )
 
 if TYPE_CHECKING:
     from devices.vehicle import Vehicle
+
+ABS, BRAKE, COMPARTMENT_OPEN, KEY, LOCKED = map(int, (S.ABS, S.BRAKE, S.COMPARTMENT_OPEN, S.KEY, S.LOCKED))
+PLUGGED, STAND_DOWN, TOP_CASE_LOCKED, TOP_CASE_OPEN = map(int, (S.PLUGGED, S.STAND_DOWN, S.TOP_CASE_LOCKED, S.TOP_CASE_OPEN))
+FLAGS = (
+    ABS, BRAKE, CHARGING, COMPARTMENT_OPEN, ENABLED, IGNITION, KEY, LIGHTS, LOCKED, PLUGGED, STAND_DOWN, TOP_CASE_LOCKED,
+    TOP_CASE_OPEN,
+)  # fmt: skip
+"""What of a row `words` asks for, but for lamps."""
 
 LAMPS = (
     "adblue_level_low_indicator",
@@ -136,20 +145,20 @@ def words(vehicle: "Vehicle", row: Row) -> Words:
     else:
         lamps = _ALL_DARK
     return (
-        "ENABLED" if vehicle.abs_enabled else "DISABLED",
-        "OPEN" if vehicle.battery_compartment_open else "CLOSED",
-        "DOWN" if vehicle.center_stand_down else "UP",
-        "LOCKED" if vehicle.locked else "UNLOCKED",
-        "CONNECTED" if vehicle.plugged else "DISCONNECTED",
+        "ENABLED" if row[ABS] > 0 else "DISABLED",
+        "OPEN" if row[COMPARTMENT_OPEN] > 0 else "CLOSED",
+        "DOWN" if row[STAND_DOWN] > 0 else "UP",
+        "LOCKED" if row[LOCKED] > 0 else "UNLOCKED",
+        "CONNECTED" if row[PLUGGED] > 0 else "DISCONNECTED",
         "CHARGING" if row[CHARGING] > 0 else "NOT_CHARGING",
         "OPEN" if vehicle.doors_open else "CLOSED",
         row[ENABLED] > 0,
         "ON" if row[LIGHTS] > 0 else "OFF",
         "ON" if row[IGNITION] > 0 else "OFF",
-        vehicle.parking_brake,
-        "OPEN" if vehicle.top_case_open else "CLOSED",
-        "LOCKED" if vehicle.top_case_locked else "UNLOCKED",
-        "IN" if vehicle.key_inserted else "OUT",
+        row[BRAKE] > 0,
+        "OPEN" if row[TOP_CASE_OPEN] > 0 else "CLOSED",
+        "LOCKED" if row[TOP_CASE_LOCKED] > 0 else "UNLOCKED",
+        "IN" if row[KEY] > 0 else "OUT",
         "OPEN" if vehicle.windows_open else "CLOSED",
         *lamps,
     )

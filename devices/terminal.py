@@ -11,6 +11,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any, cast
 
+from devices.brief import BriefUnit
 from devices.config import Intervals, UnitConfig
 from devices.faults.fault import Ailment, Fault
 from devices.firmware import Firmware
@@ -345,6 +346,14 @@ class Terminal:
             return None
         return self.firmware.brief(now_ms)
 
+    @property
+    def briefly(self) -> BriefUnit | None:
+        """Its firmware, if that has a short way for many at once, and nothing is between it and its broker."""
+        firmware = self.firmware
+        if not (isinstance(firmware, BriefUnit) and self.online and firmware.coverage and self._is_plain):
+            return None
+        return None if self.link.began_ms is None or self.rival is not None else firmware
+
     def took_ack(self, payload: bytes, now_ms: int) -> bool:
         """See Firmware."""
         return self.online and self._is_plain and self.firmware.took_ack(payload, now_ms)
@@ -366,7 +375,7 @@ class Terminal:
     @property
     def _is_plain(self) -> bool:
         """Whether there is nothing between the firmware and its broker: no fault, no delay, no gap."""
-        return not (self.ailments or self._on_the_way or self._pending or not self.link.is_perfect)
+        return not (self.ailments or self._on_the_way or self._pending) and self.link.is_perfect
 
     def _begin(self, now_ms: int) -> None:
         while self._pending:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 from devices import physics, shown
 from devices.actuators import ACTS
 from devices.build import Build, build_of
-from devices.columns import Columns
+from devices.columns import TOGETHER_MS, Columns
 from devices.physics import P, S
 from devices.route import Loop, Place, Route
 from devices.shown import LAMPS, SHOWN, TIRES
@@ -75,6 +75,11 @@ def _shows(properties: frozenset[str]) -> tuple[tuple[str, Callable[["Vehicle"],
     return tuple((key, SHOWN[key]) for key in sorted(properties) if key in SHOWN)
 
 
+def signal_dbm(driven_m: float) -> int:
+    """What a modem hears after so many metres."""
+    return round(-75 - 20 * math.sin(driven_m / 900) ** 2)
+
+
 def _number(place: S) -> float:
     """An attribute that stands in the vehicle's row."""
     at = int(place)
@@ -94,6 +99,7 @@ class Vehicle:
     the model's type (CAR, MOPED, ...). `executed` counts the commands carried out, by name. The key that starts it is not
     the fob that a shared vehicle keeps in a holder. Without `checks_ignition` its unit does not look at the ignition before
     it acts: the locks then do not follow, and only what is read from them says so. `stuck` names actuators that do not move.
+    Its numbers are row `at_row` of `columns`; `pick_named` and `pick_shown` find what its model says among WORDS, and MEASURES.
     """
 
     speed_kmh: float = _number(S.SPEED)
@@ -109,6 +115,15 @@ class Vehicle:
     driving_enabled: bool = _flag(S.ENABLED)
     headlights: bool = _flag(S.LIGHTS)
     charging: bool = _flag(S.CHARGING)
+    locked: bool = _flag(S.LOCKED)
+    top_case_locked: bool = _flag(S.TOP_CASE_LOCKED)
+    key_inserted: bool = _flag(S.KEY)
+    top_case_open: bool = _flag(S.TOP_CASE_OPEN)
+    battery_compartment_open: bool = _flag(S.COMPARTMENT_OPEN)
+    parking_brake: bool = _flag(S.BRAKE)
+    center_stand_down: bool = _flag(S.STAND_DOWN)
+    plugged: bool = _flag(S.PLUGGED)
+    abs_enabled: bool = _flag(S.ABS)
 
     def __init__(
         self,
@@ -128,17 +143,17 @@ class Vehicle:
         self.kind = kind
         self._shows = _shows(frozenset(properties))
         self.properties = tuple(key for key, _ in self._shows)
-        self._pick_named, self._pick_shown = _picks(self.properties)
+        self.pick_named, self.pick_shown = _picks(self.properties)
         self.commands = frozenset(commands)
         self.executed: Counter[str] = Counter()
         self.electric = "charging_status" in self.properties
         self.build = build or build_of(kind, self.electric)
         self.low_tire_kpa = shown.LOW_TIRE_SHARE * self.build.tire_kpa
-        self._columns = columns or Columns(1)
-        self._at = self._columns.join(self)
-        self._row = self._columns.state[self._at]
+        self.columns = columns or Columns(1)
+        self.at_row = self.columns.join(self)
+        self._row = self.columns.state[self.at_row]
         self._built = self.build.row()
-        self._columns.built[self._at] = self._built
+        self.columns.built[self.at_row] = self._built
         self._route: Route = route or _somewhere(rng, latitude, longitude)
         self.route = self._route
         self._park()
@@ -188,7 +203,7 @@ class Vehicle:
         self.windows_open: set[str] = set()
         self.top_case_open = False
         self.battery_compartment_open = False
-        self.parking_brake: bool = True
+        self.parking_brake = True
         self.center_stand_down = True
         self.plugged = False
         self.abs_enabled = True
@@ -205,9 +220,10 @@ class Vehicle:
         self.adblue_percent = rng.uniform(20, 100)
         self.low_battery_charge = rng.uniform(0.85, 1.0)
         self.outside_celsius = self.motor_celsius = rng.uniform(4, 24)
-        row[S.CONSUMPTION] = self._usual_kwh_per_km = build.usual_kwh_per_km()
+        row[S.CONSUMPTION] = self.usual_kwh_per_km = build.usual_kwh_per_km()
         row[physics.COLD] = [build.tire_kpa * rng.uniform(0.97, 1.03) for _ in TIRES]
         self.brake_fluid_due: date = date(2026 + rng.randrange(3), rng.randrange(1, 13), rng.randrange(1, 29))
+        self.columns.fixed[self.at_row] = self.usual_kwh_per_km, self.low_tire_kpa
         self.system_voltage = build.system_volts
         self.satellites: int = rng.randrange(8, 15)
         self._altitude_m = rng.uniform(20, 300)
@@ -239,7 +255,7 @@ class Vehicle:
 
     @top_speed_kmh.setter
     def top_speed_kmh(self, speed: float) -> None:
-        self._built[P.TOP] = self._columns.built[self._at, P.TOP] = speed
+        self._built[P.TOP] = self.columns.built[self.at_row, P.TOP] = speed
 
     @property
     def route(self) -> Route:
@@ -250,6 +266,7 @@ class Vehicle:
     def route(self, route: Route) -> None:
         self._route = route
         self._here, self._here_m = route.at(self.distance_m), self.distance_m
+        self.columns.placed_m[self.at_row] = math.nan
         self._row[S.WAIT] = 0.0
         self._row[S.LEG_END : S.LEG_STOP + 1] = route.leg(self.distance_m)
 
@@ -274,6 +291,7 @@ class Vehicle:
     @altitude_m.setter
     def altitude_m(self, altitude: float) -> None:
         self._altitude_m = altitude
+        self.columns.placed_m[self.at_row] = math.nan
 
     @property
     def range_km(self) -> float:
@@ -282,7 +300,7 @@ class Vehicle:
 
     def range_left(self, kwh_per_km: float, energy_percent: float) -> float:
         """How far it would go with so much energy, if it went on like that."""
-        return min(RANGE_SHOWN_KM, energy_percent / 100 * self.build.energy_kwh / max(0.5 * self._usual_kwh_per_km, kwh_per_km))
+        return min(RANGE_SHOWN_KM, energy_percent / 100 * self.build.energy_kwh / max(0.5 * self.usual_kwh_per_km, kwh_per_km))
 
     @property
     def onboard_voltage(self) -> float:
@@ -320,7 +338,7 @@ class Vehicle:
     @property
     def signal_dbm(self) -> int:
         """What the modem hears where the vehicle is."""
-        return round(-75 - 20 * math.sin(self.distance_m / 900) ** 2)
+        return signal_dbm(self._row.item(S.DISTANCE))
 
     def state(self) -> State:
         """All that the model can say, as vocabulary values and without any rounding."""
@@ -328,14 +346,17 @@ class Vehicle:
 
     def named(self) -> tuple[Any, ...]:
         """The part of `state` that has names (enum, lamp, bool): its values in the order of `properties`."""
-        return self._pick_named(shown.words(self, self._row.tolist()))
+        return self.pick_named(shown.words(self, self._row.tolist()))
 
     def steady(self, now_ms: int) -> tuple[physics.Row, int | None] | None:
-        """Its row and `next_change_ms`, if `advance` has nothing to do: its fleet is stepped together, and its driver waits."""
-        columns, at = self._columns, self._at
+        """Its row and `next_change_ms`, if its driver does nothing until now, and its fleet is stepped together."""
+        columns, at = self.columns, self.at_row
         pause_s, clock = columns.pauses.item(at), columns.clocks.item(at)
         if not (columns.led and pause_s - DUE_S > (now_ms - clock) / 1000):  # nor where it has not begun, its clock no number
             return None
+        if now_ms - clock > TOGETHER_MS:
+            self.live_until(now_ms)
+            pause_s, clock = columns.pauses.item(at), columns.clocks.item(at)
         changes_ms = None if pause_s == math.inf else int(clock) + math.ceil(1000 * (pause_s - DUE_S))
         return self._row.tolist(), changes_ms
 
@@ -347,7 +368,7 @@ class Vehicle:
         if row is None:
             row = self._row.tolist()
         words = shown.words(self, row)
-        return Glimpse(row, self._pick_named(words), self._pick_shown(words + shown.measures(self, row, volts)))
+        return Glimpse(row, self.pick_named(words), self.pick_shown(words + shown.measures(self, row, volts)))
 
     def lamp(self, key: str) -> str:
         """What the lamp `key` shows: ON, OFF or SENSOR_FAILURE."""
@@ -355,32 +376,32 @@ class Vehicle:
 
     @property
     def _pause_s(self) -> float:
-        return float(self._columns.pauses.item(self._at))
+        return float(self.columns.pauses.item(self.at_row))
 
     @_pause_s.setter
     def _pause_s(self, pause_s: float) -> None:
-        self._columns.pauses[self._at] = pause_s
+        self.columns.pauses[self.at_row] = pause_s
 
     @property
     def next_change_ms(self) -> int | None:
         """When its life next changes something by itself, in the time that `advance` was told; None: never."""
-        pause_s, clock = self._pause_s, self._columns.clocks.item(self._at)
+        pause_s, clock = self._pause_s, self.columns.clocks.item(self.at_row)
         if math.isinf(pause_s) or math.isnan(clock):
             return None
         return int(clock) + math.ceil(1000 * (pause_s - DUE_S))
 
     def advance(self, now_ms: int) -> None:
         """Live until `now_ms`. The first call only sets the time."""
-        clock = self._columns.clocks.item(self._at)
+        clock = self.columns.clocks.item(self.at_row)
         if math.isnan(clock):
-            self._columns.clocks[self._at] = now_ms
-        elif self._pause_s - DUE_S <= (now_ms - clock) / 1000 or (now_ms > clock and not self._columns.led):
+            self.columns.clocks[self.at_row] = now_ms
+        elif self._pause_s - DUE_S <= (now_ms - clock) / 1000 or now_ms - clock > (TOGETHER_MS if self.columns.led else 0):
             self.live_until(max(now_ms, clock))
 
     def live_until(self, now_ms: float) -> None:
         """As `advance`, even where the fleet's columns are stepped together."""
-        clock = self._columns.clocks.item(self._at)
-        self._columns.clocks[self._at] = now_ms
+        clock = self.columns.clocks.item(self.at_row)
+        self.columns.clocks[self.at_row] = now_ms
         self.step((now_ms - clock) / 1000)
 
     def step(self, dt_s: float) -> None:

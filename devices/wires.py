@@ -7,6 +7,7 @@ are TOGETHER_S apart at least; a fleet that hears little is woken at once by wha
 import asyncio
 import select
 import socket
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -21,18 +22,48 @@ TOGETHER_S = 0.008
 MOST = 256
 """Sockets that are read in one turn."""
 
+LATER_S = 1.0
+"""What can wait, a PUBACK, waits so long for something else to go with: a write of its own costs as much as a report."""
+
+LATE_BYTES = 32
+"""... and no longer than until there is so much of it: a broker has only so many messages on their way to one unit."""
+
 READ_BYTES = 1 << 16
+
+
+class Closed(OSError):
+    """The other end has closed the connection."""
+
+
+def take(made: socket.socket) -> bytes:
+    """What came, nothing if nothing is there yet. Raises Closed, or OSError for a connection that is broken."""
+    try:
+        data = made.recv(READ_BYTES)
+    except BlockingIOError:
+        return b""
+    if not data:
+        raise Closed("the broker closed the connection")
+    return data
+
+
+def put(made: socket.socket, data: bytes) -> int:
+    """How much of `data` there was room for. Raises OSError for a connection that is broken."""
+    try:
+        return made.send(data)
+    except BlockingIOError:
+        return 0
 
 
 class Wire(asyncio.Transport):
     """One connection, as far as `asyncio.Transport` is used for a unit's line."""
 
-    __slots__ = ("_protocol", "_socket", "_stuck", "_unsent", "_wires")
+    __slots__ = ("_late", "_protocol", "_socket", "_stuck", "_unsent", "_wires")
 
     def __init__(self, wires: "Wires", made: socket.socket, protocol: asyncio.Protocol) -> None:
         self._wires, self._protocol = wires, protocol
         self._socket: socket.socket | None = made
         self._unsent: list[bytes] = []
+        self._late = b""
         self._stuck = False
 
     def write(self, data: Any) -> None:
@@ -40,7 +71,33 @@ class Wire(asyncio.Transport):
         if self._socket is not None:
             if not self._unsent:
                 self._wires.will_write(self)
+            if self._late:
+                self._unsent.append(self._late)
+                self._late = b""
             self._unsent.append(data)
+
+    def write_late(self, data: bytes) -> None:
+        """Say `data` before what is said next, or after LATER_S."""
+        if self._socket is not None:
+            if not self._late:
+                self._wires.will_write_late(self)
+            self._late += data
+            if len(self._late) >= LATE_BYTES:
+                self.write_now_what_is_late()
+
+    def write_now_what_is_late(self) -> None:
+        """LATER_S is over."""
+        if self._late:
+            self.write(b"")
+
+    def wait_for(self, size: int) -> None:
+        """From now on less than `size` bytes that came are no reason to look; whatever is there is read with what comes after."""
+        if self._socket is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+
+    def look(self) -> None:
+        """Take what is there, however little."""
+        self._wires.ready(self, SOMETHING)
 
     def abort(self) -> None:
         """Let go; what was not sent yet is dropped."""
@@ -48,6 +105,7 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None:
         """Send what was said, as far as there is room for it, and let go."""
+        self.write_now_what_is_late()
         if self._unsent and not self._stuck:
             self.send()
         self._end(None)
@@ -60,9 +118,7 @@ class Wire(asyncio.Transport):
         data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
         unsent.clear()
         try:
-            sent = made.send(data)
-        except BlockingIOError:
-            sent = 0
+            sent = put(made, data)
         except OSError as error:
             self._end(error)
             return
@@ -79,21 +135,18 @@ class Wire(asyncio.Transport):
         if self._socket is None or events == ROOM:
             return
         try:
-            data = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return
+            data = take(self._socket)
         except OSError as error:
-            self._end(error)
+            self._end(None if isinstance(error, Closed) else error)
             return
         if data:
             self._protocol.data_received(data)
-        else:
-            self._end(None)
 
     def _end(self, error: Exception | None) -> None:
         made, self._socket = self._socket, None
         if made is not None:
             self._unsent.clear()
+            self._late = b""
             self._wires.leave(made)
             made.close()
             self._wires.loop.call_soon(self._protocol.connection_lost, error)
@@ -108,6 +161,8 @@ class Wires:
         self._epoll: Any = None
         self._timer: asyncio.TimerHandle | None = None
         self._writing: list[Wire] = []
+        self._late: deque[tuple[float, Wire]] = deque()
+        self._late_timer: asyncio.TimerHandle | None = None
 
     def join(self, made: socket.socket, protocol: asyncio.Protocol) -> None:
         """A connection that stands: `protocol` is told of it."""
@@ -130,12 +185,28 @@ class Wires:
                 self.loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._epoll = None
+            self._late.clear()
+            if self._late_timer is not None:
+                self._late_timer.cancel()
+                self._late_timer = None
 
     def will_write(self, wire: Wire) -> None:
         """It has something to say at the end of this turn."""
         if not self._writing:
             self.loop.call_soon(self._write)
         self._writing.append(wire)
+
+    def will_write_late(self, wire: Wire) -> None:
+        """It has something to say that can wait."""
+        self._late.append((self.loop.time() + LATER_S, wire))
+        if self._late_timer is None:
+            self._late_timer = self.loop.call_later(LATER_S, self._write_late)
+
+    def _write_late(self) -> None:
+        now, late = self.loop.time(), self._late
+        while late and late[0][0] <= now:
+            late.popleft()[1].write_now_what_is_late()
+        self._late_timer = self.loop.call_at(late[0][0], self._write_late) if late else None
 
     def look_for_room(self, made: socket.socket, wanted: bool) -> None:
         """Whether it is to be told when there is room."""
@@ -154,7 +225,7 @@ class Wires:
         for number, events in found:
             wire = self._wires.get(number)
             if wire is not None:
-                self._ready(wire, events)
+                self.ready(wire, events)
         if self._epoll is None:
             return
         if found:
@@ -164,7 +235,8 @@ class Wires:
         elif before is not None:
             self.loop.add_reader(self._epoll.fileno(), self._look)
 
-    def _ready(self, wire: Wire, events: int) -> None:
+    def ready(self, wire: Wire, events: int) -> None:
+        """Its socket has something; what its line does wrong with that is that line's loss alone."""
         try:
             wire.ready(events)
         except Exception as error:

@@ -19,12 +19,17 @@ class Wording:
     """How units of one model say vehicles of the same properties."""
 
     def __init__(self, saying: Saying) -> None:
-        self._saying = saying
+        self.saying = saying
         self._known: dict[tuple[Any, ...], Words] = {}
 
     def signals(self, values: Sequence[Any]) -> Words:
         """What says `values`, those of the properties in their order."""
-        saying = self._saying
+        names, rest = self.named(values)
+        return names, rest + self.saying.numbers(values)
+
+    def named(self, values: Sequence[Any]) -> Words:
+        """All names, and what says the part of `values` that has few; then come the numbers."""
+        saying = self.saying
         wanted = saying.named(values)
         known = self._known.get(wanted)
         if known is None:
@@ -32,8 +37,7 @@ class Wording:
                 self._known.clear()
             written = saying.write(wanted)
             known = self._known[wanted] = ((*written, *saying.number_names), list(written.values()))
-        names, rest = known
-        return names, rest + saying.numbers(values)
+        return known
 
 
 @lru_cache(maxsize=4_096)

@@ -20,9 +20,13 @@ class Saying(NamedTuple):
 
     `numbers` gives the raw values of `number_names` from the properties' values. `named` gives of those values the part that has
     few, by which `write` finds everything else: a signal may be missing there, or be another one for each combination.
+    `scaled` and `stepped` are what `numbers` does, for whoever does it for many at once: the property's place, and which part of
+    it is scaled, or the raw values of its steps.
     """
 
     number_names: tuple[str, ...]
+    scaled: tuple[tuple[int, str | None, Number], ...]
+    stepped: tuple[tuple[int, tuple[Raw, ...]], ...]
     numbers: Callable[[Sequence[Any]], list[Raw]]
     named: Callable[[Sequence[Any]], tuple[Any, ...]]
     write: Callable[[tuple[Any, ...]], Mapping[str, Raw]]
@@ -60,7 +64,8 @@ def saying(rules: Sequence[Rule], keys: Sequence[str], write_named: Writer, name
 
     made = dict(sorted(made.items(), key=lambda each: _is_odd(each[1])))
     numbers = _numbers(list(made.values()), list(stepped.values()))
-    return Saying((*made, *stepped), numbers, _picking(at), write)
+    steps_of = tuple((place, tuple(steps)) for place, steps in stepped.values())
+    return Saying((*made, *stepped), tuple(made.values()), steps_of, numbers, _picking(at), write)
 
 
 def _picking(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:

@@ -12,6 +12,7 @@ from devices.config import Intervals, UnitConfig
 from devices.faults import parse
 from devices.flash import Flash
 from devices.life import moving
+from devices.senses import SUPPLY_CAUSE
 from devices.terminal import Terminal
 from devices.vehicle import Vehicle
 from lab.firmware import BOOT_MS, KEYS
@@ -125,3 +126,24 @@ def test_an_ack_that_is_not_for_it_is_not_taken_the_short_way(wrong: str) -> Non
     assert life.terminal.flash.journal == kept
     assert life.terminal.took_ack(PROTOCOL.acknowledge(unit, sequence, 0, life.now, key), life.now)
     assert not life.terminal.flash.journal
+
+
+@pytest.mark.parametrize(("charge", "goes"), [(0.1, True), (0.09, False)])
+def test_a_battery_so_weak_that_it_is_told_is_told_the_long_way(charge: float, goes: bool) -> None:
+    """Some 11.4 and 10.9 volts at the unit's pins, of which it tells under 11.3."""
+    short, long = Life(MODELS[0], briefly=True), Life(MODELS[0], briefly=False)
+    for life in (short, long):
+        life.terminal.vehicle.ignition = life.terminal.vehicle.charging = False
+        life.tick()
+        life.said += [(life.now, said) for said in life.terminal.connected(life.now)]
+        life.ways.clear()
+        for second in range(1, 6):
+            life.now = BOOT_MS + 2_000 * second
+            life.terminal.vehicle.low_battery_charge = charge
+            life.columns.clocks[0] = life.now  # nothing happens to it meanwhile
+            life.tick()
+    assert short.said == long.said
+    causes = [PROTOCOL.decode(cut.data).reports for _, payload in short.said for cut in PROTOCOL.split(payload)]
+    told = [report.signals.get("cause") for reports in causes for report in reports]
+    assert (SUPPLY_CAUSE in told) is not goes
+    assert short.ways[True] == (5 if goes else 0)

@@ -5,7 +5,7 @@ import json
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -15,11 +15,12 @@ import aiomqtt
 import msgspec
 import pytest
 
+from devices import fleet as fleet_of
 from devices.behaviour import Behaviour, behaviour_of
 from devices.config import Intervals
 from devices.faults import by_name
 from devices.flashfile import FlashFile, FlashFileError
-from devices.fleet import Fleet
+from devices.fleet import Fleet, Member
 from devices.unitsfile import UnitRecord
 from devices.vehicle import Vehicle
 from gateway.brokers.embedded import embedded_broker
@@ -333,6 +334,32 @@ async def test_a_killed_fleet_goes_on_where_it_was(broker: MosquittoBroker, tmp_
                 by_sequence.setdefault(frame.sequence or 0, set()).add(repr(frame))
             assert all(len(said) == 1 for said in by_sequence.values())
             assert max(by_sequence) - min(by_sequence) == len(by_sequence) - 1
+
+
+async def test_each_unit_ticks_once_when_it_is_due_however_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_of, "TICKS_PER_TURN", 7)
+    fleet = Fleet(records(30), "mqtt://127.0.0.1:1", seed=1)
+    turns: list[list[tuple[int, int, int]]] = []
+
+    def take_turns(due: Sequence[tuple[Member, int]]) -> None:
+        turns.append([(fleet.members.index(member), at_ms, fleet.now_ms()) for member, at_ms in due])
+
+    monkeypatch.setattr(fleet, "take_turns", take_turns)
+    began = fleet.now_ms()
+    wanted = [(place, began + 20 + place // 10) for place in range(30)]
+    for place, due_ms in wanted:
+        fleet._schedule(fleet.members[place], began + 300)  # outdated at once
+        fleet._schedule(fleet.members[place], due_ms)
+    for due_ms in range(began + 100_000, began + 200_000, 100):
+        fleet._schedule(fleet.members[0], due_ms)
+    fleet._schedule(fleet.members[0], wanted[0][1])
+    assert fleet._entries <= fleet_of.SLACK * len(fleet.members)
+    async with asyncio.timeout(10):
+        while fleet.now_ms() < began + 400:
+            await asyncio.sleep(0.02)
+    assert sorted((place, at_ms) for turn in turns for place, at_ms, _ in turn) == wanted
+    assert all(at_ms <= seen_ms for turn in turns for _, at_ms, seen_ms in turn)
+    assert max(map(len, turns)) == 7
 
 
 def test_how_the_firmware_behaves_can_be_said_for_a_whole_fleet() -> None:

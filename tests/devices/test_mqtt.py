@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from devices import mqtt, packets
+from devices import mqtt, packets, wires
 from devices.mqtt import BrokerAddress, Line, LineError, LoginRefusedError
 from protocols.codec import UnitId
 
@@ -146,9 +146,42 @@ async def test_each_report_has_its_own_identifier_and_is_counted_when_confirmed(
         _, first, second = unit.broker.heard(packets.PUBLISH)
         assert (first[-3:], second[-3:]) == (b"one", b"two")
         assert first[-5:-3] != second[-5:-3]
-        unit.broker.say(packets.acknowledge(first[-5:-3]))
-        await until(lambda: unit.line.acknowledged == 1)
+        unit.broker.say(packets.acknowledge(first[-5:-3]) + packets.acknowledge(second[-5:-3]))
+        await until(lambda: unit.line.acknowledged == 2)
         assert unit.line.published == 2
+
+
+async def test_a_confirmation_alone_is_taken_with_what_comes_next() -> None:
+    async with called() as unit:
+        await unit.line.open()
+        unit.line.publish(b"one")
+        await until(lambda: len(unit.broker.heard(packets.PUBLISH)) == 2)
+        unit.broker.say(packets.acknowledge(b"\x00\x02"))
+        await asyncio.sleep(0.05)
+        unit.broker.say(packets.packet(0x30, DOWN + b"an Ack"))
+        await until(lambda: unit.payloads == [b"an Ack"])
+        assert unit.line.acknowledged == 1
+
+
+async def test_what_comes_down_is_confirmed_with_what_is_said_next() -> None:
+    async with called() as unit:
+        await unit.line.open()
+        unit.broker.say(packets.packet(0x32, DOWN + b"\x00\x07an Ack"))
+        await until(lambda: bool(unit.payloads))
+        unit.line.publish(b"a report")
+        await until(lambda: len(unit.broker.heard(packets.PUBLISH)) == 2)
+        assert [first >> 4 for first, _ in unit.broker.said[-2:]] == [packets.PUBACK, packets.PUBLISH]
+
+
+@pytest.mark.parametrize("messages", [1, 2 * wires.LATE_BYTES])
+async def test_what_comes_down_is_confirmed_soon_although_nothing_is_said(messages: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wires, "LATER_S", 0.05 if messages == 1 else 3_600.0)
+    async with called() as unit:
+        await unit.line.open()
+        for number in range(messages):
+            unit.broker.say(packets.packet(0x32, DOWN + number.to_bytes(2, "big") + b"an Ack"))
+        await until(lambda: len(unit.broker.heard(packets.PUBACK)) == messages)
+        assert len(unit.payloads) == messages
 
 
 NONSENSE = [
@@ -161,7 +194,7 @@ NONSENSE = [
 async def test_what_no_broker_may_say_ends_the_line_once(nonsense: bytes) -> None:
     async with called() as unit:
         await unit.line.open()
-        unit.broker.say(nonsense)
+        unit.broker.say(nonsense + bytes(mqtt.LEAST_BYTES))  # what is shorter waits for the next look at a quiet line
         await until(lambda: bool(unit.losses))
         await asyncio.wait_for(unit.broker.closed.wait(), 10)
         unit.line.publish(b"to nobody")
