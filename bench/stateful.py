@@ -22,6 +22,9 @@ from devices.mqtt import Connection
 WHENEVER_ASKED = Intervals(0.001, 0.001, 3_600)
 """Whenever a unit is looked at, a state is due: so the pace is the bench's."""
 
+TOGETHER_S = 0.02
+"""So long units wait for each other: those that report together cost half, and what is late counts as late."""
+
 BOOT_EVERY_S = 0.5
 WAIT_FOR_LINES_S = 120.0
 
@@ -91,12 +94,13 @@ class _Paced(Fleet):
         self.take_turn(member, at_ms)
 
     def look_soon_at(self, member: Member, at_ms: int) -> None:
-        """Together with all others that are asked for in this turn of the loop."""
+        """Together with all others that are asked for in the next few milliseconds."""
         if not self._asked:
-            asyncio.get_running_loop().call_soon(self._look_at_asked)
+            asyncio.get_running_loop().call_later(TOGETHER_S, self.look_at_asked)
         self._asked.append((member, at_ms))
 
-    def _look_at_asked(self) -> None:
+    def look_at_asked(self) -> None:
+        """At those that wait for it."""
         asked, self._asked = self._asked, []
         while asked:
             once: dict[int, tuple[Member, int]] = {}
@@ -197,6 +201,7 @@ class StatefulFleet:
 
     async def stop(self) -> None:
         """Leave; bring the ledger up to date with what is acknowledged."""
+        self._fleet.look_at_asked()
         self.witness.settle()
         if not self._stopped:
             self._stopped = True
@@ -204,6 +209,7 @@ class StatefulFleet:
 
     def last_look(self) -> int:
         """What has a name and changed after the unit was asked last is told now."""
+        self._fleet.look_at_asked()
         now_ms, told = time.time_ns() // 1_000_000, 0
         for member in self._fleet.members:
             if member.line is not None and member.firmware.firmware.senses.has_news():

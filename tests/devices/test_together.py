@@ -32,6 +32,11 @@ FULL = (0, 1)
 """Units that nobody acknowledges, of which one has a small journal."""
 
 
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devices.together.LEAST", 1)
+
+
 def secrets(place: int) -> tuple[UnitId, bytes, bytes]:
     unit = UnitId(BRAND, f"C0{place:014X}")
     keys = unit_keys(brand_key(bytes(32), BRAND), 1, unit.telematics_unit_id)
