@@ -1,6 +1,8 @@
 """What a vehicle shows of itself: each property of the vocabulary, and how it follows from the vehicle's attributes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from devices.physics import (
@@ -22,6 +24,7 @@ from devices.physics import (
     rest_voltage,
     warm_pressure,
 )
+from modeldb.vocabulary import PROPERTIES
 
 if TYPE_CHECKING:
     from devices.vehicle import Vehicle
@@ -194,3 +197,27 @@ def onboard_volts(system_voltage: float, row: Row) -> float:
     if row[IGNITION] > 0 or row[CHARGING] > 0:
         return system_voltage / 12 * (13.2 + 1.0 * charge)
     return system_voltage / 12 * (rest_voltage(charge) - (0.3 if row[LIGHTS] > 0 else 0.0))
+
+
+Pick = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+def picking(keys: Sequence[str], among: Sequence[str]) -> Pick:
+    """What gives the values of `keys` from those of `among`, always a tuple."""
+    places = [among.index(key) for key in keys]
+    if len(places) > 1:
+        return itemgetter(*places)
+    return (lambda values: (values[places[0]],)) if places else (lambda values: ())
+
+
+@cache
+def picks(properties: tuple[str, ...]) -> tuple[Pick, Pick]:
+    """How what is named, and all, of these properties is found among WORDS, and WORDS and MEASURES."""
+    named = [key for key in properties if PROPERTIES[key].event is not None]
+    return picking(named, WORDS), picking(properties, WORDS + MEASURES)
+
+
+@cache
+def shows(properties: frozenset[str]) -> "tuple[tuple[str, Callable[[Vehicle], Any]], ...]":
+    """How each of these properties is found, those that a vehicle shows."""
+    return tuple((key, SHOWN[key]) for key in sorted(properties) if key in SHOWN)

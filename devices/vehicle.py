@@ -7,10 +7,8 @@ Pure: it lives by `step`, never by a clock of its own. The same seed gives the s
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterator
 from datetime import date
-from functools import cache
-from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from devices import physics, shown
@@ -19,9 +17,9 @@ from devices.build import Build, build_of
 from devices.columns import TOGETHER_MS, Columns
 from devices.physics import P, S
 from devices.route import Loop, Place, Route
-from devices.shown import LAMPS, SHOWN, TIRES
+from devices.shown import LAMPS, TIRES
+from devices.tires import Tires
 from modeldb.model import VehicleModel
-from modeldb.vocabulary import PROPERTIES
 
 __all__ = ["LAMPS", "TIRES", "State", "Vehicle"]
 
@@ -50,29 +48,6 @@ class Glimpse(NamedTuple):
     row: physics.Row
     named: tuple[Any, ...]
     values: tuple[Any, ...]
-
-
-Pick = Callable[[tuple[Any, ...]], tuple[Any, ...]]
-
-
-def picking(keys: Sequence[str], among: Sequence[str]) -> Pick:
-    """What gives the values of `keys` from those of `among`, always a tuple."""
-    places = [among.index(key) for key in keys]
-    if len(places) > 1:
-        return itemgetter(*places)
-    return (lambda values: (values[places[0]],)) if places else (lambda values: ())
-
-
-@cache
-def _picks(properties: tuple[str, ...]) -> tuple[Pick, Pick]:
-    """How what is named, and all, of these properties is found among WORDS, and WORDS and MEASURES."""
-    named = [key for key in properties if PROPERTIES[key].event is not None]
-    return picking(named, shown.WORDS), picking(properties, shown.WORDS + shown.MEASURES)
-
-
-@cache
-def _shows(properties: frozenset[str]) -> tuple[tuple[str, Callable[["Vehicle"], Any]], ...]:
-    return tuple((key, SHOWN[key]) for key in sorted(properties) if key in SHOWN)
 
 
 def signal_dbm(driven_m: float) -> int:
@@ -141,9 +116,9 @@ class Vehicle:
     ) -> None:
         rng = random.Random(seed)
         self.kind = kind
-        self._shows = _shows(frozenset(properties))
+        self._shows = shown.shows(frozenset(properties))
         self.properties = tuple(key for key, _ in self._shows)
-        self.pick_named, self.pick_shown = _picks(self.properties)
+        self.pick_named, self.pick_shown = shown.picks(self.properties)
         self.commands = frozenset(commands)
         self.executed: Counter[str] = Counter()
         self.electric = "charging_status" in self.properties
@@ -322,9 +297,9 @@ class Vehicle:
         return onboard_volts - DROP_VOLTS if self.forced_supply_volts is None else self.forced_supply_volts
 
     @property
-    def tire_pressure_kpa(self) -> "Tires":
+    def tire_pressure_kpa(self) -> Tires:
         """Gauge pressure by tyre, as warm as it is."""
-        return Tires(self)
+        return Tires(self._row)
 
     @property
     def has_flat_tire(self) -> bool:
@@ -491,38 +466,6 @@ class Vehicle:
         """What the unit does to the battery compartment: it springs open."""
         if "battery_compartment" not in self.stuck:
             self.battery_compartment_open = True
-
-
-class Tires(MutableMapping[str, float]):
-    """The gauge pressures of one vehicle's tyres by `TIRES`, kPa; setting one pumps it up or lets air out."""
-
-    def __init__(self, vehicle: Vehicle) -> None:
-        self._row = vehicle._row
-
-    @property
-    def _celsius(self) -> float:
-        return float(self._row.item(S.OUTSIDE_C) + self._row.item(S.TIRE_C))
-
-    def __getitem__(self, tire: str) -> float:
-        return physics.warm_pressure(self._row.item(_cold(tire)), self._celsius)
-
-    def __setitem__(self, tire: str, kpa: float) -> None:
-        self._row[_cold(tire)] = physics.cold_pressure(kpa, self._celsius)
-
-    def __delitem__(self, tire: str) -> None:
-        raise TypeError("a vehicle keeps its tyres")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(TIRES)
-
-    def __len__(self) -> int:
-        return len(TIRES)
-
-
-def _cold(tire: str) -> int:
-    if tire not in TIRES:
-        raise KeyError(tire)
-    return physics.COLD.start + TIRES.index(tire)
 
 
 def _somewhere(rng: random.Random, latitude: float, longitude: float) -> Loop:
