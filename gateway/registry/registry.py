@@ -44,7 +44,7 @@ _LIVE = (
     "WHERE archived_at IS NULL AND vehicle_id IN (SELECT value FROM json_each(?))"
 )
 ROWS_AT_ONCE = 64
-"""Rows in one statement: after each the store's thread waits for its turn with the loop's, which was most of its time."""
+"""Rows in one statement."""
 
 _UPSERT = {"postgresql": _upsert(postgresql.insert(memories)), "sqlite": _upsert(sqlite.insert(memories))}
 

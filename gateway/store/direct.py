@@ -1,6 +1,8 @@
-"""SQLite in one step: what runs hundreds of times a second, in few transactions and few turns between threads.
+"""SQLite in one step: what runs hundreds of times a second, in few transactions and in the event loop's own thread.
 
-Through SQLAlchemy and aiosqlite a transaction is a dozen turns between two threads, each of which may wait for the other.
+Through SQLAlchemy and aiosqlite a transaction is a dozen turns between two threads, each of which may wait for the other. Even
+one costs more than the transaction itself, which ends with a write to the system's page cache: only checkpoints
+wait for the disk.
 """
 
 import asyncio
@@ -9,20 +11,30 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
 
+CHECKPOINT_ROWS = 1_000
+"""Rows written between two checkpoints: about as many pages, after which SQLite would begin one by itself."""
+
 
 class Direct:
-    """A connection of its own to the database file, used by one thread. Opened at first use.
+    """A connection of its own to the database file for the event loop, and one for a thread, which does what may take long: it
+    waits for other processes that write, and brings what is in the log into the file. Opened at first use.
 
-    What is asked for while a transaction runs goes together into the next one, each piece of work behind a savepoint of its own.
+    What is asked for while a transaction waits goes together into it, each piece of work behind a savepoint of its own.
     `turn` is held meanwhile: that of the process's writers.
     """
 
     def __init__(self, path: str, busy_timeout_ms: int, turn: asyncio.Lock) -> None:
         self._path, self._busy_timeout_s, self._turn = path, busy_timeout_ms / 1000, turn
-        self._connection: sqlite3.Connection | None = None
+        self._near: sqlite3.Connection | None = None
+        self._far: sqlite3.Connection | None = None
+        self._checkpointed = 0
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: list[tuple[Work, Callable[[], None] | None, asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
@@ -43,6 +55,9 @@ class Direct:
         """Finish what was asked for and let go of the file, if it was opened; a later transaction opens it again."""
         if self._running is not None:
             await asyncio.wait({self._running})
+        near, self._near, self._checkpointed = self._near, None, 0
+        if near is not None:
+            near.close()
         thread, self._thread = self._thread, None
         if thread is not None:
             await asyncio.get_running_loop().run_in_executor(thread, self._close)
@@ -52,26 +67,54 @@ class Direct:
         while self._waiting:
             async with self._turn:
                 together, self._waiting = self._waiting, []
-                if self._thread is None:
-                    self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
                 for _, begins, _ in together:
                     if begins is not None:
                         begins()
                 works = [work for work, _, _ in together]
-                outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, works)
-            for (_, _, done), outcome in zip(together, outcomes, strict=True):
-                if done.cancelled():
-                    continue
-                if isinstance(outcome, BaseException):
-                    done.set_exception(outcome)
-                else:
-                    done.set_result(outcome)
+                outcomes = self._transact_here(works)
+                if outcomes is None:
+                    outcomes = await self._elsewhere(self._transact_there, works)
+                for (_, _, done), outcome in zip(together, outcomes, strict=True):
+                    if done.cancelled():
+                        continue
+                    if isinstance(outcome, BaseException):
+                        done.set_exception(outcome)
+                    else:
+                        done.set_result(outcome)
+                if self._near is not None and self._near.total_changes - self._checkpointed >= CHECKPOINT_ROWS:
+                    self._checkpointed = self._near.total_changes
+                    # Nobody writes meanwhile: a log that still grows would never be used anew from its beginning.
+                    await self._elsewhere(self._checkpoint)
 
-    def _transact(self, works: Sequence[Work]) -> list[Any]:
-        """What each piece of work returned or raised."""
+    async def _elsewhere(self, work: Callable[..., T], *arguments: Any) -> T:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _transact_here(self, works: Sequence[Work]) -> list[Any] | None:
+        """What each piece of work returned or raised; None, and nothing was done, where another process writes."""
         try:
-            connection = self._opened()
+            if self._near is None:
+                self._near = self._opened(0.0)
+                self._near.execute("PRAGMA wal_autocheckpoint=0")
+            self._near.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if _is_busy(error):
+                return None
+            return self._failed(error, works)
+        return self._transact(self._near, works)
+
+    def _transact_there(self, works: Sequence[Work]) -> list[Any]:
+        try:
+            connection = self._there()
             connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            return self._failed(error, works)
+        return self._transact(connection, works)
+
+    def _transact(self, connection: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
+        """What each piece of work returned or raised, in a transaction that has begun and ends here."""
+        try:
             try:
                 alone = len(works) == 1  # then the transaction is all the savepoint there need be
                 outcomes = [works[0](connection)] if alone else [self._worked(connection, work) for work in works]
@@ -81,10 +124,13 @@ class Direct:
                     connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            return [OSError(f"{self._path}: {error}")] * len(works)
+            return self._failed(error, works)
         except BaseException as error:
             return [error] * len(works)
         return outcomes
+
+    def _failed(self, error: sqlite3.Error, works: Sequence[Work]) -> list[Any]:
+        return [OSError(f"{self._path}: {error}")] * len(works)
 
     def _worked(self, connection: sqlite3.Connection, work: Work) -> Any:
         connection.execute("SAVEPOINT work")
@@ -98,15 +144,28 @@ class Direct:
         connection.execute("RELEASE work")
         return outcome
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            connection = sqlite3.connect(self._path, self._busy_timeout_s, isolation_level=None)
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute("PRAGMA foreign_keys=ON")
-            self._connection = connection
-        return self._connection
+    def _checkpoint(self) -> None:
+        try:
+            self._there().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:  # the log goes on; whoever writes next hears of a disk that is full or broken
+            log.warning("the store's log cannot be brought into its file", error=str(error))
+
+    def _there(self) -> sqlite3.Connection:
+        if self._far is None:
+            self._far = self._opened(self._busy_timeout_s)
+        return self._far
+
+    def _opened(self, busy_timeout_s: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, busy_timeout_s, isolation_level=None)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._far is not None:
+            self._far.close()
+            self._far = None
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

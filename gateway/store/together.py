@@ -13,8 +13,8 @@ Work = Callable[[sqlite3.Connection, Sequence[Item]], Sequence[Outcome | Excepti
 
 
 class Together(Generic[Item, Outcome]):
-    """What is asked for until the next transaction begins is one piece of work: after each statement the store's thread waits for
-    its turn with the loop's. `work` gives what came of each item; all of them fail if it raises.
+    """What is asked for until the next transaction begins is one piece of work, in few statements. `work` gives what came of each
+    item; all of them fail if it raises.
     """
 
     def __init__(self, store: Store, work: Work[Item, Outcome]) -> None:

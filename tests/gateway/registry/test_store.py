@@ -20,6 +20,7 @@ from gateway.registry.labels import labels_of
 from gateway.registry.listing import VehicleFilter
 from gateway.store import Store, StoreDamaged
 from gateway.store.database import _config
+from gateway.store.direct import CHECKPOINT_ROWS
 from gateway.store.tables import SEARCH, metadata, outbox
 from protocols.codec import UnitId
 
@@ -251,3 +252,31 @@ async def test_a_direct_transaction_that_fails_leaves_nothing_and_the_next_one_w
         await store.write_directly(lambda connection: connection.execute("DELETE FROM nowhere"))
     await store.write_directly(change)
     assert await store.write_directly(version) == "changed"
+
+
+async def test_a_transaction_waits_for_another_process_and_the_loop_goes_on_meanwhile(store: Store) -> None:
+    await store.write_directly(lambda connection: None)
+    other = sqlite3.connect(str(store.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.create_task(store.write_directly(_renamed))
+    turns = 0
+    while turns < 20:  # the other one writes for 20 turns of a loop that is not held up
+        await asyncio.sleep(0.01)
+        turns += 1
+        assert not waiting.done()
+    other.execute("COMMIT")
+    assert await waiting == 1
+    other.close()
+
+
+async def test_what_was_written_directly_comes_into_the_file_and_its_log_is_used_anew(store: Store) -> None:
+    rows = [(n, "x" * 500) for n in range(200)]
+    await store.write_directly(lambda connection: connection.execute("CREATE TABLE noted (n INTEGER PRIMARY KEY, said TEXT)"))
+    for _ in range(100):
+        await store.write_directly(lambda connection: connection.executemany("REPLACE INTO noted VALUES (?, ?)", rows).rowcount)
+    log = Path(f"{store.url.database}-wal")
+    assert log.stat().st_size < 2 * CHECKPOINT_ROWS * 4096  # a hundred times some 30 pages of 4 KB would be 12 MB
+
+
+def _renamed(connection: sqlite3.Connection) -> int:
+    return connection.execute("UPDATE alembic_version SET version_num = 'renamed'").rowcount
