@@ -22,9 +22,6 @@ from devices.mqtt import Connection
 WHENEVER_ASKED = Intervals(0.001, 0.001, 3_600)
 """Whenever a unit is looked at, a state is due: so the pace is the bench's."""
 
-TOGETHER_S = 0.02
-"""So long units wait for each other: those that report together cost half, and what is late counts as late."""
-
 BOOT_EVERY_S = 0.5
 WAIT_FOR_LINES_S = 120.0
 
@@ -94,9 +91,9 @@ class _Paced(Fleet):
         self.take_turn(member, at_ms)
 
     def look_soon_at(self, member: Member, at_ms: int) -> None:
-        """Together with all others that are asked for in the next few milliseconds."""
+        """Together with all others that are asked for in this turn of the loop: many where the pace is behind, else few."""
         if not self._asked:
-            asyncio.get_running_loop().call_later(TOGETHER_S, self.look_at_asked)
+            asyncio.get_running_loop().call_soon(self.look_at_asked)
         self._asked.append((member, at_ms))
 
     def look_at_asked(self) -> None:
