@@ -12,7 +12,7 @@ setup(
             depends=[
                 f"{HOTPATH}/{name}.h"
                 for name in (
-                    *("build", "crc", "crowd", "draw", "fill", "fold", "fours", "frames", "guards", "lanes"),
+                    *("apart", "build", "crc", "crowd", "draw", "fill", "fold", "fours", "frames", "guards", "lanes"),
                     *("pipeline", "plans", "runs", "seal", "sealing", "sha", "table", "tell", "values", "walk"),
                 )
             ],

@@ -1,10 +1,9 @@
 /* Frames of many layouts: they are counted and sorted by layout, then those of one are worked on side by side. */
 
-enum { SLOTS = 512, CROWD = 128, FAMILIES = 32, WINDOW = 2048 };
-enum { NOBODY = CROWD, NOT_YET, OF_FAMILY };                   /* groups that are none; OF_FAMILY + k: another hash tells */
+enum { SLOTS = 1024, FAMILIES = 32, WINDOW = 2048 };
+enum { NOBODY = CROWD, OF_FAMILY };                            /* groups that are none; OF_FAMILY + k: another hash tells */
 typedef struct {
-    uint32_t tag[SLOTS];                                       /* what of its key a slot does not say itself */
-    uint8_t group[SLOTS];
+    uint32_t slot[SLOTS];                                      /* 24 bits of the key, and 8 that say its group, plus 1; 0: free */
     plan_t *plan[CROWD];
     const family_t *family[FAMILIES];
     uint32_t groups, families, slots, begun;
@@ -16,7 +15,7 @@ typedef struct {
 /* The slot of a key: its own, or one that is free. */
 static inline uint32_t slot_of(const crowd_t *c, uint64_t key) {
     uint32_t slot = key & (SLOTS - 1);
-    while (c->tag[slot] != (uint32_t)(key >> 32 | 1) && c->tag[slot])
+    while ((c->slot[slot] ^ (uint32_t)(key >> 32)) >> 8 && c->slot[slot])
         slot = (slot + 1) & (SLOTS - 1);
     return slot;
 }
@@ -30,15 +29,15 @@ static __attribute__((noinline)) uint32_t begin_slot(crowd_t *c, uint32_t slot, 
         c->family[c->families] = family, group = OF_FAMILY + c->families++;
     else if (!family && plan && c->groups < CROWD)
         c->plan[c->groups] = plan, group = c->groups++;
-    c->slots++, c->tag[slot] = (uint32_t)(key >> 32 | 1), c->group[slot] = (uint8_t)group;
+    c->slots++, c->slot[slot] = ((uint32_t)(key >> 32) & ~255u) | (group + 1);
     return group;
 }
 
 /* The group of a frame's layout. What it is, is made sure of later. */
 static inline uint32_t group_of(const table_t *t, crowd_t *c, const uint8_t *p, size_t n) {
     const uint64_t context = context_of(t, p), key = key_of(t, p, n, context);
-    uint32_t slot = slot_of(c, key), group = c->tag[slot] ? c->group[slot] : NOT_YET;
-    if (group == NOT_YET) {
+    uint32_t slot = slot_of(c, key), group = (c->slot[slot] & 255) - 1;
+    if (!c->slot[slot]) {
         const family_t *family = family_of(t, key);
         group = begin_slot(c, slot, key, family && family->first->rest->sibling ? family : NULL, likely(t, p, n, context));
     }
@@ -49,7 +48,8 @@ static inline uint32_t group_of(const table_t *t, crowd_t *c, const uint8_t *p, 
         return NOBODY;
     const uint64_t hash = hash_of(family, p);
     slot = slot_of(c, hash);
-    return c->tag[slot] ? c->group[slot] : begin_slot(c, slot, hash, NULL, likely(t, p, n, context));
+    group = (c->slot[slot] & 255) - 1;
+    return c->slot[slot] ? group < OF_FAMILY ? group : NOBODY : begin_slot(c, slot, hash, NULL, likely(t, p, n, context));
 }
 
 /* Which group each frame is of, and how many of each there are; 0 with an error. */
@@ -77,14 +77,19 @@ static size_t by_layout(table_t *t, walk_t *w, const frames_t *f, size_t at, cro
     memset(c->count, 0, sizeof c->count);
     if (!told_apart(t, w, f, at, all, c))
         return 0;
-    uint32_t begin[CROWD + 1], end[CROWD + 1], into[CROWD + 1], total = 0;
+    uint32_t begin[CROWD + 1], end[CROWD + 1], total = 0;
+    uint8_t into[CROWD + 1];
+    int few = 0;
     for (uint32_t k = 0; k < c->groups; k++) {                 /* those that are few are nobody's: they are walked as they come */
-        into[k] = c->count[k] < FEW ? NOBODY : k;
-        begin[k] = end[k] = total, total += c->count[k] < FEW ? 0 : c->count[k];
+        const int own = c->count[k] >= FEW;
+        into[k] = (uint8_t)(own ? k : NOBODY), few |= !own && c->count[k];
+        begin[k] = end[k] = total, total += own ? c->count[k] : 0;
     }
     begin[NOBODY] = end[NOBODY] = total, into[NOBODY] = NOBODY;
+    for (size_t i = 0; few && i < all; i++)
+        c->of[i] = into[c->of[i]];
     for (size_t i = 0; i < all; i++)
-        c->order[end[into[c->of[i]]]++] = (uint16_t)i;
+        c->order[end[c->of[i]]++] = (uint16_t)i;
     memset(c->order + all, 0, sizeof c->order - sizeof *c->order * all);
     for (uint32_t k = 0; k < c->groups; k++) {
         plan_t *last = c->plan[k];

@@ -80,22 +80,25 @@ static size_t in_order(table_t *t, walk_t *w, const frames_t *f, size_t at) {
 
 #include "crowd.h"
 
-/* All frames, one by one where they are of several parts; 0 with an error at one of a list that is no bytes. */
-static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
-    w->last = t->last;
-    crowd_t crowd;
-    crowd.begun = 0;
-    for (size_t at = 0, n; !t->framing.parts && at < f->n; at += n)
-        if (!(n = t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at, &crowd) : in_order(t, w, f, at)))
-            return 0;
+/* The next frames of several parts each, where they are of many layouts: how many; 0 where the next one is to be walked by itself. */
+static size_t parts_apart(table_t *t, walk_t *w, const frames_t *f, size_t at) {
+#if SIMD
+    if (level == VAST && t->row_size >= 32)
+        return parts_apart_vast(t, w, f, at);
+    if (level == WIDE && t->row_size >= 32)
+        return parts_apart_wide(t, w, f, at);
+#endif
+    return 0;
+}
+
+static int walk_of_parts(table_t *t, walk_t *w, const frames_t *f) {
     size_t size = 128;
-    for (size_t i = 0; i < f->n && (t->framing.parts || w->starts); i++) {
+    for (size_t i = 0, n; i < f->n; i += n) {
+        if (t->mixed && !t->patience && (n = parts_apart(t, w, f, i)))
+            continue;
+        n = 1, t->patience -= t->patience > 0;
         if (w->starts)
             w->starts[i] = (uint32_t)w->written;
-        if (!t->framing.parts) {
-            w->written += w->status[i] == VOUCHED;
-            continue;
-        }
         fetch_ahead(f, i, size);
         if (!is_frame(f, i))
             return 0;
@@ -105,6 +108,20 @@ static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
         else
             w->troubled++;
     }
+    return 1;
+}
+
+/* All frames; 0 with an error at one of a list that is no bytes. */
+static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
+    crowd_t crowd;
+    w->last = t->last, crowd.begun = 0;
+    if (t->framing.parts && !walk_of_parts(t, w, f))
+        return 0;
+    for (size_t at = 0, n; !t->framing.parts && at < f->n; at += n)
+        if (!(n = t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at, &crowd) : in_order(t, w, f, at)))
+            return 0;
+    for (size_t i = 0; i < f->n && !t->framing.parts && w->starts; i++)
+        w->starts[i] = (uint32_t)w->written, w->written += w->status[i] == VOUCHED;
     t->last = w->last;
     return 1;
 }

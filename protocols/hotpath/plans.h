@@ -99,7 +99,8 @@ typedef struct {
     struct { uint32_t from, present, check; } at;              /* where a plan's data begin, from its order on */
     uint16_t checks, extras, duos;                             /* how many most plans have */
     int plain;                                                 /* whole frames, whose windows are in all of them */
-    int mixed;                                                 /* whether frames that follow each other are of many layouts */
+    int mixed;                                                 /* whether frames, or parts, that follow each other are of many layouts */
+    uint32_t patience;                                         /* frames until layouts are guessed again */
     plan_t **plan;                                             /* by id */
     family_t *families[BUCKETS];
     struct { uint64_t key; plan_t *plan; } quick[QUICK];       /* of families that are one plan: no further look is needed */

@@ -30,20 +30,45 @@ static inline void fetch_ahead(const frames_t *f, size_t i, size_t like) {
         fetch_object(f->list[i + TILE], like);
 }
 
-/* A row that is soon written, out of turn. */
-static inline void fetch_row(const table_t *t, const walk_t *w, size_t place) {
+/* Room that is soon written, out of turn. */
+static inline void fetch_room(const uint8_t *to, size_t size) {
 #if defined(__GNUC__)
-    const uint8_t *row = w->rows + place * t->row_size;
-    for (size_t at = 0; at < t->row_size; at += 64)
-        __builtin_prefetch(row + at, 1);
+    for (size_t at = 0; at < size; at += 64)
+        __builtin_prefetch(to + at, 1);
     __asm__ volatile("");
 #endif
+}
+
+static inline void fetch_row(const table_t *t, const walk_t *w, size_t place) {
+    fetch_room(w->rows + place * t->row_size, t->row_size);
 }
 
 /* A row that is not vouched for after all. */
 static __attribute__((noinline)) void doubt(const table_t *t, walk_t *w, size_t place) {
     memset(w->rows + place * t->row_size, 0, t->row_size);
     w->ids[place] = -1, w->status[place] = DOUBTFUL, w->troubled++;
+}
+
+#define CROWD 128                                              /* layouts at a time that are told apart */
+#define PARTS 1024
+#define PATIENCE 64                                            /* frames that are walked one by one after a guess was wrong */
+typedef struct {                                               /* parts of some frames that follow each other, and their layouts */
+    uint32_t n, groups, count[CROWD];
+    uint8_t slot[2 * CROWD];                                   /* by a plan's number: its group, plus 1 */
+    plan_t *plan[CROWD];
+    uint8_t of[PARTS];
+    const uint8_t *part[PARTS];
+    uint16_t order[PARTS + NEAR + 4];
+} parts_t;
+
+/* A plan's group; CROWD if there are too many. */
+static inline uint32_t group_of_plan(parts_t *c, plan_t *plan) {
+    uint32_t slot = plan->id % (2 * CROWD);
+    while (c->slot[slot] && c->plan[c->slot[slot] - 1] != plan)
+        slot = (slot + 1) % (2 * CROWD);
+    if (!c->slot[slot] && c->groups < CROWD)
+        c->plan[c->groups++] = plan, c->slot[slot] = (uint8_t)c->groups;
+    return c->slot[slot] ? c->slot[slot] - 1u : CROWD;
 }
 
 #if SIMD

@@ -100,6 +100,7 @@ WALKING uint32_t NAMED(sums)(const table_t *t, const tile_t *tile, uint32_t fram
 
 #ifdef ALIKE
 #include "fours.h"
+#include "apart.h"
 #endif
 
 /* Frames that are one part each; how many are vouched for. Stage by stage: what one waits for, the next ones do meanwhile. */
@@ -179,8 +180,10 @@ TARGET static int NAMED(walk_parts)(table_t *t, const uint8_t *p, size_t n, uint
         return UNKNOWN;
 #ifdef ALIKE
     const plan_t *first = *last ? (*last)->then : NULL;        /* what follows itself mostly does so in the next frame, too */
-    if (first == *last && first && count * first->size == end - at && NAMED(parts_run)(t, *last, p + at, count, context, rows, ids))
+    if (first == *last && first && count * first->size == end - at && NAMED(parts_run)(t, *last, p + at, count, context, rows, ids)) {
+        t->mixed = 0;
         return VOUCHED;
+    }
 #endif
     plan_t *before = NULL;                                     /* packets follow each other by chance, their records do not */
     for (size_t i = 0; i < count; i++) {
@@ -204,6 +207,7 @@ TARGET static int NAMED(walk_parts)(table_t *t, const uint8_t *p, size_t n, uint
     for (size_t i = 0; i < count && t->guards; i++)
         if (!NAMED(holds)(t, rows + i * t->row_size))
             return DOUBTFUL;
+    t->mixed = 1;
     return VOUCHED;
 }
 

@@ -5,6 +5,7 @@ import hmac
 import random
 import resource
 import threading
+from typing import Any
 
 import crcmod
 import numpy as np
@@ -15,9 +16,10 @@ from protocols.codec import Peer
 from protocols.hotpath import Decoder, Rows
 from protocols.hotpath.kernels import native
 from protocols.hotpath.keyring import Keyring, sealing_path
+from protocols.teltonika_session import AVL_SIZES, avl, record
 
 in_c = pytest.mark.skipif(native is None, reason="the kernel in C was not built")
-CLOUDBOXX = CORPORA["cloudboxx"]
+CLOUDBOXX, TELTONIKA = CORPORA["cloudboxx"], CORPORA["teltonika"]
 CRCS = [
     (8, 0x07, 0x00, False, 0x00),
     (8, 0x31, 0x00, True, 0x00),
@@ -83,6 +85,46 @@ def test_whole_tiles_of_one_layout_give_the_same_rows(dispatched):
             ours, theirs = decoder.decode(batch), twin.decode(batch)
             assert np.array_equal(ours.data, theirs.data)
             assert np.array_equal(ours.status, theirs.status)
+
+
+def packets(layouts: int, orders: int, count: int, seed: int = 6) -> list[bytes]:
+    """Teltonika packets of 4 records each, of some layouts that mostly follow each other in the same order."""
+    rng = random.Random(seed)
+    sets = [rng.sample(sorted(AVL_SIZES), 3 + number % 5) for number in range(layouts)]
+
+    def made(number: int, step: int) -> dict[str, Any]:
+        signals: dict[str, Any] = {"latitude": rng.randrange(1 << 29), "longitude": rng.randrange(1 << 30)}
+        signals |= {f"io_{each}": rng.randrange(1 << 8 * AVL_SIZES[each]) for each in sets[number * step % layouts]}
+        return record(0x8E, 1_795_446_000_000 + number, signals)
+
+    begins = [(rng.randrange(layouts), rng.randrange(1, 1 + orders)) for _ in range(count)]
+    return [TELTONIKA.binding.protocol.encode(avl(0x8E, [made(at + k, step) for k in range(4)])) for at, step in begins]
+
+
+@in_c
+@pytest.mark.parametrize("harm", ["none", "sums", "structure", "orders", "values"])
+def test_parts_of_many_layouts_give_the_rows_that_each_frame_gives_alone(harm, dispatched):
+    frames = packets(7, 3 if harm == "orders" else 1, 300)
+    decoder = Decoder(TELTONIKA.binding, path="c", trusting=True)
+    decoder.decode(frames)
+    for at in range(40, 300, 90):
+        harmed = bytearray(frames[at])
+        if harm == "sums":
+            harmed[30] ^= 1
+        elif harm == "structure":
+            harmed[-7] ^= 1  # of the last record: how many elements of eight bytes, or of any size, it has
+        elif harm == "values":
+            harmed[10] = 0xFF  # a time after all calendars
+        frames[at] = bytes(harmed) if harm == "sums" else TELTONIKA.repaired(harmed)
+    alone = [decoder.walk([frame]) for frame in frames]
+    offsets = np.cumsum([0, *map(len, frames)]).astype(np.uint32)
+    for _ in range(3):
+        for rows in (decoder.walk(frames), decoder.walk_buffer(b"".join(frames), offsets)):
+            assert np.array_equal(rows.data, np.concatenate([each.data for each in alone]))
+            assert np.array_equal(rows.plans, np.concatenate([each.plans for each in alone]))
+            assert rows.status.tolist() == [each.status[0] for each in alone]
+            assert rows.starts.tolist() == np.cumsum([0, *(len(each.data) for each in alone)]).tolist()
+    assert rows.troubled == (0 if harm in ("none", "orders") else 3)
 
 
 @in_c
