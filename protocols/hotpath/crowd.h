@@ -1,6 +1,6 @@
 /* Frames of many layouts: they are counted and sorted by layout, then those of one are worked on side by side. */
 
-enum { SLOTS = 1024, FAMILIES = 32, WINDOW = 2048 };
+enum { SLOTS = 1024, FAMILIES = 32, WINDOW = 1024 };
 enum { NOBODY = CROWD, OF_FAMILY };                            /* groups that are none; OF_FAMILY + k: another hash tells */
 typedef struct {
     uint32_t slot[SLOTS];                                      /* 24 bits of the key, and 8 that say its group, plus 1; 0: free */
@@ -53,11 +53,11 @@ static inline uint32_t group_of(const table_t *t, crowd_t *c, const uint8_t *p, 
 }
 
 /* Which group each frame is of, and how many of each there are; 0 with an error. */
-static int told_apart(table_t *t, const walk_t *w, const frames_t *f, size_t at, size_t all, crowd_t *c) {
+static int told_apart(table_t *t, const frames_t *f, size_t at, size_t all, crowd_t *c) {
     size_t size = 128;
     uint32_t changes = 0, before = NOBODY;
     for (size_t i = 0; i < all; i++) {
-        fetch_ahead(f, at + i, size), fetch_row(t, w, at + i);
+        fetch_ahead(f, at + i, size);
         if (!is_frame(f, at + i))
             return 0;
         const uint8_t *p = frame_at(f, at + i, &size);
@@ -75,7 +75,7 @@ static size_t by_layout(table_t *t, walk_t *w, const frames_t *f, size_t at, cro
     if (!c->begun)
         memset(c, 0, offsetof(crowd_t, count)), c->begun = 1;
     memset(c->count, 0, sizeof c->count);
-    if (!told_apart(t, w, f, at, all, c))
+    if (!told_apart(t, f, at, all, c))
         return 0;
     uint32_t begin[CROWD + 1], end[CROWD + 1], total = 0;
     uint8_t into[CROWD + 1];
