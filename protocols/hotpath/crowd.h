@@ -93,9 +93,13 @@ static size_t by_layout(table_t *t, walk_t *w, const frames_t *f, size_t at, cro
     memset(c->order + all, 0, sizeof c->order - sizeof *c->order * all);
     for (uint32_t k = 0; k < c->groups; k++) {
         plan_t *last = c->plan[k];
-        const uint32_t done = end[k] > begin[k] ? begin[k] + (uint32_t)run(t, last, w, f, at, c->order + begin[k], end[k] - begin[k]) : end[k];
-        if (!each(t, w, f, at, c->order + done, end[k] - done, &last))
-            return 0;
+        for (uint32_t done = begin[k]; done < end[k];) {       /* what is not of this plan, or not right, is among few others */
+            done += (uint32_t)run(t, c->plan[k], w, f, at, c->order + done, end[k] - done);
+            const uint32_t n = end[k] - done < TILE ? end[k] - done : TILE;
+            if (!each(t, w, f, at, c->order + done, n, &last))
+                return 0;
+            done += n;
+        }
     }
     plan_t *last = NULL;
     return each(t, w, f, at, c->order + begin[NOBODY], end[NOBODY] - begin[NOBODY], &last) ? all : 0;
