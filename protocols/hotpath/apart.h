@@ -68,8 +68,7 @@ TARGET static __attribute__((noinline)) size_t NAMED(parts_apart)(table_t *t, wa
         if (f->list && !PyBytes_CheckExact(f->list[i]))
             break;
         const uint8_t *p = frame_at(f, i, &size);
-        if (f->list && i + 2 < f->n)
-            fetch((const char *)f->list[i + 2], size + 64);
+        fetch_long(f, i, size);
         const uint32_t before = c.n;
         if (!NAMED(guessed)(t, &c, p, size, w->room - w->written, &first))
             break;

@@ -99,7 +99,7 @@ static int walk_of_parts(table_t *t, walk_t *w, const frames_t *f) {
         n = 1, t->patience -= t->patience > 0;
         if (w->starts)
             w->starts[i] = (uint32_t)w->written;
-        fetch_ahead(f, i, size);
+        fetch_long(f, i, size);
         if (!is_frame(f, i))
             return 0;
         const uint8_t *p = frame_at(f, i, &size);

@@ -30,6 +30,12 @@ static inline void fetch_ahead(const frames_t *f, size_t i, size_t like) {
         fetch_object(f->list[i + TILE], like);
 }
 
+/* The same of frames of several parts, which are few, but long. */
+static inline void fetch_long(const frames_t *f, size_t i, size_t like) {
+    if (f->list && i + 3 < f->n)
+        fetch((const char *)f->list[i + 3], (like < 2048 ? like : 2048) + offsetof(PyBytesObject, ob_sval) + 48);
+}
+
 /* Room that is soon written, out of turn. */
 static inline void fetch_room(const uint8_t *to, size_t size) {
 #if defined(__GNUC__)

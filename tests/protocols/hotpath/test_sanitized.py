@@ -19,6 +19,7 @@ kernel = importlib.util.module_from_spec(spec)
 sys.modules["protocols.hotpath._kernel"] = kernel
 spec.loader.exec_module(kernel)
 import numpy as np
+import test_kernel
 from lab.corpus import CORPORA, SPEAKER
 from protocols.hotpath import Decoder, kernels
 assert kernels.native is kernel
@@ -37,6 +38,15 @@ for most in (1, 2, 3, 0):
         decoder.walk([bytes(bytearray(each)) for each in broken])
         offsets = np.cumsum([0, *map(len, broken)]).astype(np.uint32)
         decoder.walk_buffer(np.frombuffer(b"".join(broken), np.uint8).copy(), offsets)
+        many = frames[:30] * 10 + (test_kernel.packets(7, 1, 300) if corpus.binding.framing.parts else [])
+        rng.shuffle(many)
+        many = [bytes(bytearray(each)) for each in many]
+        crowd = Decoder(corpus.binding, path="c", trusting=True)
+        crowd.decode(many)
+        offsets = np.cumsum([0, *map(len, many)]).astype(np.uint32)
+        for _ in range(2):
+            crowd.walk(many)
+            crowd.walk_buffer(np.frombuffer(b"".join(many), np.uint8).copy(), offsets)
         for at in range(len(rows.plans)):
             known = decoder.known[rows.plans[at]] if rows.plans[at] >= 0 else None
             if known is not None and known is rows.known[rows.plans[at]] and known.complete:
