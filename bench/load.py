@@ -23,6 +23,7 @@ from bench import truth
 from bench.account import Account, AccountError, Added, fleet_of
 from bench.aftermath import DIFFERENCES_SHOWN, refusals, truth_of
 from bench.consumer import Wanted
+from bench.lab.turns import long_turns
 from bench.latency import Histogram
 from bench.lean import LeanFleet
 from bench.ledger import Ledger, by_cause
@@ -158,6 +159,10 @@ class LoadRun:
 
     async def with_vehicles(self, account: Account, added: list[Added], stopping: asyncio.Event) -> Result:
         """The run with vehicles that are there already. Raises AccountError or ValueError where it cannot begin."""
+        with long_turns():
+            return await self._run(account, added, stopping)
+
+    async def _run(self, account: Account, added: list[Added], stopping: asyncio.Event) -> Result:
         self._vehicles = {each.record.vehicle_id.encode(): place for place, each in enumerate(added)}
         fleet_id, queue = added[0].fleet_id, f"load.{uuid.uuid4().hex[:12]}"
         watcher = Watcher(

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bench.lab.turns import long_turns
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that nobody listens on."""
@@ -67,7 +69,7 @@ class Server:
     def start(self) -> None:
         """Start it; it may take a while until it listens. From now on SIGTERM ends this process as Ctrl-C does."""
         _end_in_good_order()
-        with (self.folder / "output.log").open("ab") as output:
+        with (self.folder / "output.log").open("ab") as output, long_turns():
             self.process = subprocess.Popen(
                 self.command,
                 cwd=self.folder,

@@ -11,6 +11,7 @@ import pytest
 
 from bench import lab
 from bench.lab import LabError, laboratory, listens, programs
+from bench.lab.turns import long_turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,19 @@ def test_an_embedded_laboratory_is_ready_and_gone_afterwards(tmp_path: Path) -> 
         assert whole.amqp_url is None
         port = int(whole.units_broker.rsplit(":", 1)[1])
         assert listens(port)
+        if sys.platform == "linux":  # nobody here breaks in on the others whenever something arrives
+            assert os.sched_getscheduler(whole.gateway.pid) == os.SCHED_BATCH
+            assert os.sched_getscheduler(0) == os.SCHED_OTHER
     assert not listens(port)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SCHED_BATCH is Linux's")
+def test_who_takes_long_turns_hands_that_on_to_programs_it_starts_and_takes_usual_ones_afterwards() -> None:
+    work = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"]
+    with long_turns():
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+        assert subprocess.check_output(work, text=True).strip() == "True"
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_sigterm_leaves_nothing_behind_either(tmp_path: Path) -> None:
