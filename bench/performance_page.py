@@ -134,7 +134,15 @@ def _figures(results: "Mapping[str, Measured]") -> Sequence[tuple[str, str, str,
             0.9,
             "",
         ),
-        _figure("ratio to the stock gateway", "2.5 x", "4 x", _ratio(best, peers.get("best_frames_per_s")), 2.5, 4, " x"),
+        _figure(
+            "ratio to the stock gateway, both within 100 ms",
+            "2.5 x",
+            "4 x",
+            _ratio(best, peers.get("sustained_frames_per_s")),
+            2.5,
+            4,
+            " x",
+        ),
         _figure(
             "gateway CPU per event",
             "100 us",
@@ -344,8 +352,9 @@ def _peers(results: "Mapping[str, Measured]") -> str:
     ]
     return (
         _table(("gateway", "offered", "frames", "p99", "its CPU per frame"), rows)
-        + "\n\nThe stock gateway checks no seal, keeps no state, notices no repeat, and acknowledges before RabbitMQ has "
-        "confirmed. More, with the ThingsBoard IoT gateway and Locust: [bench/peers](../bench/peers/README.md)."
+        + f"\n\nOf the stock gateway {_number(peers['best_frames_per_s'])} frames/s came through at most, however late. "
+        "It checks no seal, keeps no state, notices no repeat, and acknowledges before RabbitMQ has confirmed. More, with the "
+        "ThingsBoard IoT gateway and Locust: [bench/peers](../bench/peers/README.md)."
     )
 
 
