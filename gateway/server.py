@@ -74,8 +74,7 @@ async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: N
 
     Raises OSError if the API's address is taken, and what `Gateway.open` raises.
     """
-    _take_long_turns()
-    with listen(settings.http_host, settings.http_port) as listening:
+    with _long_turns(), listen(settings.http_host, settings.http_port) as listening:
         gateway = Gateway(settings)
         try:
             stage("opening the store, the event log and the units' broker")
@@ -110,11 +109,20 @@ async def serving(settings: Settings, stage: Callable[[str], None] = lambda _: N
             await gateway.close()
 
 
-def _take_long_turns() -> None:
+@contextmanager
+def _long_turns() -> Iterator[None]:
     """On busy cores, do not break in on who works whenever something arrives: it costs both more than it hastens either."""
-    with suppress(AttributeError, OSError):  # a system without it, or one that forbids it
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    usual, batch = (getattr(os, name, None) for name in ("SCHED_OTHER", "SCHED_BATCH"))
+    if usual is None or batch is None or os.sched_getscheduler(0) != usual:
+        yield
+        return
+    with suppress(OSError):  # where it is forbidden
+        os.sched_setscheduler(0, batch, os.sched_param(0))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, usual, os.sched_param(0))
 
 
 def _settle_down() -> None:

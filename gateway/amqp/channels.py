@@ -155,7 +155,8 @@ class BatchChannel(Channel):
                 continue
             self._write(batch, len(chunk), [piece for event in chunk for piece in self._frames(event)])
             position += len(chunk)
-            await asyncio.sleep(0)
+            if position < len(events):
+                await asyncio.sleep(0)
 
     def _frames(self, event: Event) -> list[bytes]:
         kind = (event.type, event.fleet_id, event.vehicle_id, event.version)
@@ -177,21 +178,19 @@ class BatchChannel(Channel):
 
     async def _settled(self, batch: Batch) -> None:
         """Return when all messages of the batch are settled."""
-        if self._confirms.settled >= batch.last:
-            return
-        waiter: asyncio.Future[None] = self.loop.create_future()
-        waiting = (batch, waiter)
-        self._waiting.append(waiting)
-        try:
-            while self._confirms.settled < batch.last:
-                if self.is_closed:
-                    raise PublishFailed("the connection is lost")
-                before = self._confirms.settled
-                done, _ = await asyncio.wait({waiter}, timeout=STALL_S)
-                if not done and self._confirms.settled == before:
-                    raise self._stalled()
-        finally:
-            self._waiting.remove(waiting)
+        while (before := self._confirms.settled) < batch.last:
+            if self.is_closed:
+                raise PublishFailed("the connection is lost")
+            waiting: tuple[Batch, asyncio.Future[None]] = batch, self.loop.create_future()
+            self._waiting.append(waiting)
+            timer = self.loop.call_later(STALL_S, _wake, waiting[1])
+            try:
+                await waiting[1]
+            finally:
+                timer.cancel()
+                self._waiting.remove(waiting)
+            if self._confirms.settled == before and not self.is_closed:
+                raise self._stalled()
 
     async def _progress(self) -> None:
         """Wait for the next confirm, whosever it is."""
@@ -240,6 +239,11 @@ class BatchChannel(Channel):
             self._confirms.close(probe)
         if probe.returned is None:
             raise ProbeFailed("a mandatory message without a queue did not come back")
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class SingleChannel:

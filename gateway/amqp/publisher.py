@@ -103,6 +103,8 @@ class AmqpPublisher:
             raise
 
     async def _usable(self) -> Link:
+        if self._link is not None and not self._link.blocked:
+            return self._link
         try:
             async with asyncio.timeout(STALL_S):
                 await self._linked.wait()
