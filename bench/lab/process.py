@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,12 +15,18 @@ from pathlib import Path
 
 from bench.lab.turns import long_turns
 
+LOWEST_PORT, EPHEMERAL_PORT = 10_240, 32_768
+"""The system takes none of these for connections (ip_local_port_range): of the others one may be gone before a server listens."""
+
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on, and that stays free until somebody asks for it by its number."""
+    for _ in range(100):
+        port = LOWEST_PORT + secrets.randbelow(EPHEMERAL_PORT - LOWEST_PORT)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise OSError(f"no free port from {LOWEST_PORT} to {EPHEMERAL_PORT} at {host}")
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
