@@ -16,17 +16,22 @@ from pathlib import Path
 from bench.lab.turns import long_turns
 
 LOWEST_PORT, EPHEMERAL_PORT = 10_240, 32_768
-"""The system takes none of these for connections (ip_local_port_range): of the others one may be gone before a server listens."""
+"""Below the second the system takes none for connections, where it does not say otherwise itself."""
+
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that nobody listens on, and that stays free until somebody asks for it by its number."""
+    end = int(PORT_RANGE.read_text().split()[0]) if PORT_RANGE.exists() else EPHEMERAL_PORT
+    if end <= LOWEST_PORT:  # then any may be taken for a connection
+        end = EPHEMERAL_PORT
     for _ in range(100):
-        port = LOWEST_PORT + secrets.randbelow(EPHEMERAL_PORT - LOWEST_PORT)
+        port = LOWEST_PORT + secrets.randbelow(end - LOWEST_PORT)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
             return port
-    raise OSError(f"no free port from {LOWEST_PORT} to {EPHEMERAL_PORT} at {host}")
+    raise OSError(f"no free port from {LOWEST_PORT} to {end} at {host}")
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -12,7 +12,10 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def long_turns() -> Iterator[None]:
-    """For this thread meanwhile, and for good for threads and programs that it starts. Not on Linux, it does nothing."""
+    """For this thread meanwhile, and for good for threads and programs that it starts.
+
+    It does nothing elsewhere than on Linux.
+    """
     usual, batch = (getattr(os, name, None) for name in ("SCHED_OTHER", "SCHED_BATCH"))
     if usual is None or batch is None or os.sched_getscheduler(0) != usual:
         yield

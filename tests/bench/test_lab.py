@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from bench import lab
-from bench.lab import LabError, laboratory, listens, programs
+from bench.lab import LabError, free_port, laboratory, listens, process, programs
 from bench.lab.turns import long_turns
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +27,15 @@ def test_an_embedded_laboratory_is_ready_and_gone_afterwards(tmp_path: Path) -> 
             assert os.sched_getscheduler(whole.gateway.pid) == os.SCHED_BATCH
             assert os.sched_getscheduler(0) == usual
     assert not listens(port)
+
+
+def test_a_free_port_is_none_that_a_connection_may_take_before_the_server_listens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = tmp_path / "range"
+    said.write_text("20000\t60999\n")
+    monkeypatch.setattr(process, "PORT_RANGE", said)
+    assert all(process.LOWEST_PORT <= free_port() < 20_000 for _ in range(50))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SCHED_BATCH is Linux's")
