@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import msgspec
-import structlog
 import typer
 from rich.console import Console
 
 from bench.lab import Lab, LabError, laboratory
 from bench.load_cli import UsageError, target_of
+from bench.logs import only_from
 from bench.scenario import VIRTUAL, ScenarioUnable, Servers, fastest, run
 from bench.scenario_outcome import Outcome
 from devices.clock import clock_named
@@ -50,8 +50,7 @@ def scenario(
     Exit code 0: as expected, 1: not, 2: the file is wrong, or it cannot be run there.
     """
     console = Console(stderr=True, highlight=False)
-    level = structlog.make_filtering_bound_logger(logging.ERROR)
-    structlog.configure(wrapper_class=level, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    only_from(logging.ERROR)
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     if as_list:
         _list(as_json)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import structlog
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 import modeldb
+from bench.logs import only_from
 from bench.rig import Rig, rig
 from bench.truth import Truth
 from devices.clock import VirtualClock, running_on
@@ -207,7 +207,7 @@ def week(
 def _part(
     first: int, vehicles: int, days: float, seed: int, database: Path | None = None, on_hour: Callable[[], Any] = lambda: None
 ) -> Week:
-    _hush()
+    only_from(logging.WARNING)
     clock = VirtualClock()
     with running_on(clock) as runner:
         return runner.run(live(clock, vehicles, days, seed, database, on_hour, first))
@@ -217,11 +217,6 @@ def _all(weeks: Sequence[Week], wall_s: float) -> Week:
     sums = {name: sum(getattr(each, name) for each in weeks) for name in SUMMED}
     digest = hashlib.sha256("".join(each.digest for each in weeks).encode()).hexdigest()
     return msgspec.structs.replace(weeks[0], **sums, digest=digest, wall_s=round(wall_s, 2))
-
-
-def _hush() -> None:
-    level = structlog.make_filtering_bound_logger(logging.WARNING)
-    structlog.configure(wrapper_class=level, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 @app.command()
