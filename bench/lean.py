@@ -36,6 +36,7 @@ DRIVE_LOOKS = 2_000
 """How often a vehicle is looked at until it drives off."""
 
 JOURNAL = 1_000
+TURN_S = 0.005
 HANDSHAKES = 128
 STOP_TIMEOUT_S = 2.0
 ACK, STATE = 0x81, 0x02
@@ -207,6 +208,10 @@ class LeanFleet:
             bit = (bitmap & -bitmap).bit_length() - 1
             kept.pop(cumulative + 1 + bit, None)
             bitmap &= bitmap - 1
+
+    def expect(self, places: Sequence[int], within_s: float) -> float:
+        """One by one costs no more than many at once."""
+        return TURN_S
 
     def say(self, place: int, at_s: float) -> None:
         """The next frame of the drive, as captured at `at_s`."""

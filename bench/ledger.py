@@ -142,6 +142,10 @@ class Ledger:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._by_id.values())
 
+    def latest(self) -> Iterator[Entry]:
+        """All entries, the last ones first."""
+        return reversed(self._by_id.values())
+
     def attempt(self, unit: UnitId, sequence: int, event_id: str, at_ms: int) -> Entry:
         """A unit has captured a report; the same one again is the same entry."""
         entry = self._by_id.get(event_id)

@@ -36,9 +36,6 @@ from bench.stages import Schedule, Stage
 from bench.stateful import StatefulFleet
 from bench.watcher import Watcher
 
-TURN_S = 0.004
-"""How often the pacer looks at the clock."""
-
 STRETCH_S = 0.1
 """For how long ahead the moments of frames are worked out together."""
 
@@ -253,7 +250,7 @@ class LoadRun:
         """Say each frame when it is due; what is late is said as fast as the source can, as of the time when it was due."""
         storms, duration = self.schedule.storms, self.schedule.duration_s
         give_up, taken, said, due_in_all = duration + max(GRACE_S, GRACE_SHARE * duration), 0.0, 0, 0
-        when, who, place, look_at = list[float](), list[int](), 0, 0.0
+        when, who, place, look_at, turn_s = list[float](), list[int](), 0, 0.0, 0.0
         while not stopping.is_set() and (elapsed := self.wall() - began) < give_up:
             if storms and elapsed >= storms[0]:
                 storms.pop(0)
@@ -264,6 +261,7 @@ class LoadRun:
                 until = min(taken + STRETCH_S, duration)
                 moments, units = self.schedule.take(until, taken)
                 when, who = moments.tolist(), units.tolist()
+                turn_s = source.expect(who, (until - taken))
                 taken, place, due_in_all = until, 0, due_in_all + len(when)
             first, last = place, min(len(when), place + FRAMES_A_TURN)
             while place < last and when[place] <= elapsed:
@@ -278,7 +276,7 @@ class LoadRun:
                 look_at = elapsed + LOOK_S
                 self._gather(source, watcher)
             late = taken < min(elapsed, duration) or place == first + FRAMES_A_TURN
-            await asyncio.sleep(0 if late else TURN_S)
+            await asyncio.sleep(0 if late else max(0.0, elapsed + turn_s - (self.wall() - began)))
         if not stopping.is_set():
             rest, _ = self.schedule.take(duration, taken)
             self._unsaid = due_in_all + len(rest) - said

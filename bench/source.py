@@ -1,6 +1,6 @@
 """Where load comes from. Both kinds of source are told when each frame is due, and whose it is; neither waits for answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bench.ledger import Ledger
@@ -32,6 +32,9 @@ class Source(Protocol):
 
     async def start(self, progress: Callable[[int], None]) -> None:
         """Connect all units; returns when they are, or when it makes no sense to wait any longer."""
+
+    def expect(self, places: Sequence[int], within_s: float) -> float:
+        """These will be told to say a frame, evenly within so many seconds from now. How often to look who is due, in s."""
 
     def say(self, place: int, at_s: float) -> None:
         """The unit's next frame, captured at `at_s` (Unix seconds), which may lie in the past: then the source is late."""

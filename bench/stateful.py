@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 
 import modeldb
 from bench.account import Added
@@ -21,6 +22,9 @@ from devices.mqtt import Connection
 
 WHENEVER_ASKED = Intervals(0.001, 0.001, 3_600)
 """Whenever a unit is looked at, a state is due: so the pace is the bench's."""
+
+TURN_S, SHORT_TURN_S, TOGETHER = 0.015, 0.004, 12
+"""How often what is due is told: so many units or more together in the longer turn, fewer at once."""
 
 BOOT_EVERY_S = 0.5
 WAIT_FOR_LINES_S = 120.0
@@ -87,6 +91,11 @@ class _Paced(Fleet):
             line = _Heard(line, partial(self.witness.said, member.record.unit))
         return _Batched(line, self.batch) if self.batch > 1 else line
 
+    def make_ready(self, places: Sequence[int]) -> None:
+        """These are looked at soon."""
+        rows = np.array([self.members[place].firmware.vehicle.at_row for place in places], np.intp)
+        self.columns.prepare(rows, self.now_ms())
+
     def look_at(self, member: Member, at_ms: int) -> None:
         self.take_turn(member, at_ms)
 
@@ -100,6 +109,9 @@ class _Paced(Fleet):
         """At those that wait for it."""
         asked, self._asked = self._asked, []
         while asked:
+            if len({id(member) for member, _ in asked}) == len(asked):  # as a rule
+                self.take_turns(asked)
+                return
             once: dict[int, tuple[Member, int]] = {}
             again = []
             for each in asked:
@@ -150,6 +162,11 @@ class StatefulFleet:
         return self._fleet.tally.connect_failures + self._fleet.tally.logins_refused
 
     @property
+    def acks(self) -> int:
+        """Payloads that came down so far."""
+        return self._fleet.tally.payloads_received
+
+    @property
     def online(self) -> int:
         """Units with a line."""
         return self._fleet.online
@@ -172,6 +189,11 @@ class StatefulFleet:
                     if member.line is None and not member.firmware.wants_line:
                         self._fleet.look_at(member, time.time_ns() // 1_000_000)
         progress(self.online)
+
+    def expect(self, places: Sequence[int], within_s: float) -> float:
+        """Have their vehicles live until now, together; many that are told together cost much less, few are not worth a wait."""
+        self._fleet.make_ready(places)
+        return TURN_S if len(places) * TURN_S >= TOGETHER * within_s else SHORT_TURN_S
 
     def say(self, place: int, at_s: float) -> None:
         """The unit looks at its vehicle: a state is due."""

@@ -8,14 +8,14 @@
 Frames are only kept while the run lasts; what they say is looked at in `settle`, so that the units' cost is not the bench's.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from bench.ledger import Ledger, event_id
+from bench.ledger import Ledger, event_id, event_ids, id_begun
 from devices.faults.fault import Stray
-from devices.flash import Flash, Store, volatile
+from devices.flash import Flash, Store
 from devices.flashfile import FlashKeeper
 from devices.journal import SEQUENCE_MODULUS, ahead
 from devices.mqtt import BrokerAddress, Connection, Dial
@@ -45,6 +45,10 @@ class _Watch:
     last: int = 0
     forgotten: int = 0
     held: dict[int, None] = field(default_factory=dict)
+    id_begun: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.id_begun = id_begun(self.vehicle_id)
 
 
 class Witness:
@@ -81,7 +85,9 @@ class Witness:
     def store_of(self, unit: UnitId) -> Store:
         """The store for this unit's firmware."""
         watch = self._watch(unit)
-        keep = self._keeps.store_of(unit) if self._keeps else volatile
+        if self._keeps is None:
+            return partial(self._look, watch)
+        keep = self._keeps.store_of(unit)
 
         def store(flash: Flash) -> None:
             keep(flash)
@@ -125,10 +131,23 @@ class Witness:
     def collect(self) -> None:
         """Bring the ledger up to date with what was captured; cheap enough to be asked every second."""
         noted, self._noted = self._noted, []
+        attempt, newest = self.ledger.attempt, self.newest
+        reports: list[tuple[_Watch, int, bytes, int]] = []
+        digests: list[bytes] = []
         for watch, sequence, data in noted:
-            for event, at_ms in self._reports(watch, data):
-                self.ledger.attempt(watch.unit, sequence, event, at_ms)
-                self.newest[watch.unit] = data
+            if watch.protocol != "cloudboxx":
+                for event, at_ms in events_of(self._codecs[watch.protocol], watch.vehicle_id, data):
+                    attempt(watch.unit, sequence, event, at_ms)
+                    newest[watch.unit] = data
+            elif data[2] in CLOUDBOXX_REPORTS:
+                record, at_ms = _cloudboxx_record(data)
+                digest = watch.id_begun.copy()
+                digest.update(record)
+                digests.append(digest.digest())
+                reports.append((watch, sequence, data, at_ms))
+        for (watch, sequence, data, at_ms), event in zip(reports, event_ids(digests), strict=True):
+            attempt(watch.unit, sequence, event, at_ms)
+            newest[watch.unit] = data
 
     def settle(self) -> None:
         """Bring the ledger up to date: what was captured, what is acknowledged, what was forgotten, what still waits."""
@@ -156,21 +175,24 @@ class Witness:
             return
         if flash.forgotten != watch.forgotten:
             self._find_forgotten(watch, flash)
-        if flash.sequence == watch.last:
+        last, newest, journal = watch.last, flash.sequence, flash.journal
+        if newest == last:
             return
-        steps = ahead(flash.sequence, watch.last)
-        fresh: Iterator[int] | range
-        if 0 < steps <= STEPS:
-            fresh = (sequence % SEQUENCE_MODULUS for sequence in range(watch.last + 1, watch.last + steps + 1))
+        watch.last = newest
+        fresh: Iterable[int]
+        if newest == last + 1:  # as a rule
+            fresh = (newest,)
+        elif 0 < (steps := ahead(newest, last)) <= STEPS:
+            fresh = (sequence % SEQUENCE_MODULUS for sequence in range(last + 1, last + steps + 1))
         else:
-            fresh = iter([sequence for sequence in flash.journal if sequence not in watch.held])
+            fresh = [sequence for sequence in journal if sequence not in watch.held]
         for sequence in fresh:
-            data = flash.journal.get(sequence)
+            data = journal.get(sequence)
             if data is not None:
-                self._note(watch, sequence, data)
-        watch.last = flash.sequence
-        if len(watch.held) > 2 * len(flash.journal) + STEPS:
-            watch.held = {sequence: None for sequence in watch.held if sequence in flash.journal}
+                watch.held[sequence] = None
+                self._noted.append((watch, sequence, data))
+        if len(watch.held) > 2 * len(journal) + STEPS:
+            watch.held = {sequence: None for sequence in watch.held if sequence in journal}
 
     def _note(self, watch: _Watch, sequence: int, data: bytes) -> None:
         watch.held[sequence] = None
@@ -186,15 +208,6 @@ class Witness:
         self._forgotten += [(watch.unit, sequence) for sequence in gone[-dropped:]]
         watch.held = {sequence: None for sequence in watch.held if sequence in flash.journal}
 
-    def _reports(self, watch: _Watch, data: bytes) -> Iterator[tuple[str, int]]:
-        """The event and capture time of each report in a frame."""
-        if watch.protocol == "cloudboxx":
-            found = _cloudboxx_record(data)
-            if found is not None:
-                yield event_id(watch.vehicle_id, found[0]), found[1]
-            return
-        yield from events_of(self._codecs[watch.protocol], watch.vehicle_id, data)
-
 
 class _Overheard:
     """A line whose payloads are noted on their way up; what goes out in another's name is nobody's report."""
@@ -209,10 +222,8 @@ class _Overheard:
         self._line.publish(payload)
 
 
-def _cloudboxx_record(data: bytes) -> tuple[bytes, int] | None:
+def _cloudboxx_record(data: bytes) -> tuple[bytes, int]:
     """The record and capture time of a frame with a report, cut out as protocols/cloudboxx.md says: 100 times a parse's speed."""
-    if data[2] not in CLOUDBOXX_REPORTS:
-        return None
     at_ms = int.from_bytes(data[16:20], "little") * 1000 + int.from_bytes(data[20:22], "little")
     return data[2:3] + data[12:-CLOUDBOXX_TAIL_BYTES], at_ms
 

@@ -19,7 +19,7 @@ from protocols.cloudboxx import CLOCK_UNSYNCHRONISED, CODES, DRIVING
 from protocols.hotpath.quick import Layout
 
 STATE_CODE = CODES["state"]
-
+_ONLINE = Phase.ONLINE
 
 Marks = tuple[int, int, int, int, int, int, int, int, int]
 """Of a state frame: flags, sequence, seconds, milliseconds, oldest sequence; reset cause, uptime, the journal's frames, and how
@@ -65,7 +65,7 @@ class BriefUnit(Unit):
 
     def open_to_brief(self, now_ms: int) -> Vehicle | None:
         """Its vehicle, if it sees that as it is, has told its state before, and has nothing else on its mind."""
-        return None if self._state_at is None or not self._nothing_else(now_ms) else self.vehicle.undisturbed
+        return self.vehicle.undisturbed if self._state_at is not None and self._nothing_else(now_ms) else None
 
     def interval_ms(self, drives: bool) -> int:
         """How often it tells its vehicle's state."""
@@ -95,15 +95,16 @@ class BriefUnit(Unit):
 
         Raises OSError where the flash cannot be written.
         """
-        flash = self.flash
+        flash, journal = self.flash, self.journal
         self._state_at = now_ms
-        self._motion.told()
-        self.journal.append(marks[1], data)
+        if not self._motion.is_never_due:
+            self._motion.told()
+        journal.append(marks[1], data)
         flash.sequence = marks[1]
         self._unsaved = True
         self._store(flash)
         self._unsaved = False
-        frames, journal_ms = self.journal.go(now_ms)
+        frames, journal_ms = journal.go(now_ms)
         said = self._spent(frames if len(frames) == 1 else self._together(frames), now_ms)
         budget = self.behaviour.data_budget_bytes
         if budget and flash.data_bytes >= budget:  # used up with this
@@ -114,14 +115,15 @@ class BriefUnit(Unit):
         """As `next_tick`."""
         state_ms = now_ms if self._state_at is None else self._state_at + interval_ms
         soonest: float = min(self._heartbeat_due_ms, state_ms, changes_ms)
-        for moment in (journal_ms, self._motion.next_ms(now_ms), self._sleeps_ms()):
+        moving_ms = None if self._motion.is_never_due else self._motion.next_ms(now_ms)
+        for moment in (journal_ms, moving_ms, None if self._still_since is None else self._sleeps_ms()):
             if moment is not None and moment < soonest:
                 soonest = moment
         return int(soonest) if soonest > now_ms else now_ms
 
     def took_ack(self, payload: bytes, now_ms: int) -> bool:
         """See `devices.firmware.Firmware`."""
-        if self.phase is not Phase.ONLINE or self._hung_at is not None:
+        if self.phase is not _ONLINE or self._hung_at is not None:
             return False
         told = self._speaker.acknowledged(payload)
         if told is None or ahead(told[0], self.flash.sequence) > 0:
@@ -139,7 +141,7 @@ class BriefUnit(Unit):
         """Whether it is on its line and awake, and neither supply, heartbeat, card, budget nor a full journal wants anything."""
         flash, budget = self.flash, self.behaviour.data_budget_bytes
         return (
-            self.phase is Phase.ONLINE
+            self.phase is _ONLINE
             and self._hung_at is None
             and self.has_line
             and self._hello is not None
@@ -154,7 +156,8 @@ class BriefUnit(Unit):
         """As `_rest`, where it does not fall asleep."""
         if not still:
             self._still_since = None
-        elif self._still_since is None:
+            return True
+        if self._still_since is None:
             self._still_since = now_ms
         sleeps_ms = self._sleeps_ms()
         return sleeps_ms is None or now_ms < sleeps_ms

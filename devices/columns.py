@@ -127,6 +127,11 @@ class Columns:
         seen = (self.looks_ms < now_ms + TOGETHER_MS) & (behind_ms > 0)
         self._follow(np.flatnonzero(seen | (behind_ms >= UNSEEN_MS)), now_ms)
 
+    def prepare(self, rows: NDArray[np.intp], now_ms: float) -> None:
+        """As `lead`, for one that knows at whom it will look within TOGETHER_MS: at `rows`."""
+        self._act(now_ms)
+        self._follow(rows[now_ms > self.clocks[rows]], now_ms)
+
     def catch_up(self, rows: NDArray[np.intp], moments_ms: Matrix) -> None:
         """Somebody looks at `rows`, whose drivers do nothing until these moments: let those live that are far behind them."""
         behind_ms = moments_ms - self.clocks[rows]

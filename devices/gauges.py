@@ -3,7 +3,6 @@
 The same arithmetic in the same order, so that each number is the one that a vehicle alone gives, to the last bit.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ from devices.physics import (
 )
 from devices.senses import BACKUP_MV, FIRST_CELL, GNSS_FIX, HDOP, NETWORK, OWN, lock_bits
 from devices.shown import MEASURES, Measures
-from devices.vehicle import DROP_VOLTS, RANGE_SHOWN_KM, Vehicle, signal_dbm
+from devices.vehicle import DROP_VOLTS, RANGE_SHOWN_KM, Vehicle
 
 Rows = NDArray[np.intp]
 
@@ -67,8 +66,7 @@ def read(
     s = np.ascontiguousarray(state.T)
     driven = s[DISTANCE]
     latitude, longitude, heading, altitude = columns.whereabouts(rows, driven).T
-    driven_m = driven.tolist()
-    heard = np.array([signal_dbm(each) for each in driven_m], np.float64)
+    heard = np.rint(-75 - 20 * np.sin(driven / 900) ** 2)
     satellites = np.array([each.satellites for each in vehicles], np.float64)
     kwh, usual = columns.built[rows, CAPACITY], columns.fixed[rows, 0]
     left = s[ENERGY] / 100 * kwh / np.maximum(0.5 * usual, s[CONSUMPTION])
@@ -82,7 +80,7 @@ def read(
     own = np.array(
         [
             latitude * 1e7, longitude * 1e7, altitude, heading * 100, s[SPEED] * 100, satellites, supply * 1000,
-            [250 + 40 * math.sin(each / 5_000) for each in driven_m], heard, FIRST_CELL + driven // 1_500 % 8,
+            250 + 40 * np.sin(driven / 5_000), heard, FIRST_CELL + driven // 1_500 % 8,
             [lock_bits(each) for each in vehicles],
         ]
     )  # fmt: skip

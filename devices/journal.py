@@ -1,7 +1,6 @@
 """Frames that the gateway has not acknowledged yet, unchanged, oldest first. Pure; time is an argument in milliseconds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
 
 from devices.flash import Flash
@@ -21,12 +20,8 @@ def ahead(sequence: int, of: int) -> int:
     return distance - SEQUENCE_MODULUS if distance >= SEQUENCE_MODULUS // 2 else distance
 
 
-@dataclass(slots=True)
-class _Sending:
-    """How often a frame went out on this connection, and when it goes again."""
-
-    times: int
-    due_at: int
+_Sending = tuple[int, int]
+"""How often a frame went out on this connection, and when it goes again."""
 
 
 class Journal:
@@ -67,6 +62,13 @@ class Journal:
         """Drop all up to `cumulative`, and of those after it the ones set in `bitmap` (bit 0 first). How many were dropped."""
         frames, sendings, urgent = self._frames, self._sendings, self._urgent
         before = len(frames)
+        if before == 1 and not (bitmap or urgent):  # as a rule
+            (oldest,) = frames
+            if (cumulative - oldest) % SEQUENCE_MODULUS > SEQUENCE_MODULUS // 2:
+                return 0
+            frames.popitem()
+            sendings.pop(oldest, None)
+            return 1
         while frames:
             oldest = next(iter(frames))
             if (cumulative - oldest) % SEQUENCE_MODULUS > SEQUENCE_MODULUS // 2:  # it is ahead of that
@@ -99,7 +101,7 @@ class Journal:
             return []
         sendable = self._pressing() if only_urgent else self._sendable()
         sendings, frames = self._sendings, self._frames
-        return [(each, frames[each]) for each in sendable if (sent := sendings.get(each)) is None or sent.due_at <= now_ms]
+        return [(each, frames[each]) for each in sendable if (sent := sendings.get(each)) is None or sent[1] <= now_ms]
 
     def next_due_ms(self, now_ms: int, *, only_urgent: bool = False) -> int | None:
         """When `due` will next have something; None: not before something else happens."""
@@ -111,8 +113,8 @@ class Journal:
             sent = sendings.get(each)
             if sent is None:
                 return now_ms
-            if earliest is None or sent.due_at < earliest:
-                earliest = sent.due_at
+            if earliest is None or sent[1] < earliest:
+                earliest = sent[1]
         return earliest
 
     def go(self, now_ms: int) -> tuple[list[bytes], int | None]:
@@ -123,16 +125,17 @@ class Journal:
         if len(frames) == 1:  # as a rule
             (each,) = frames
             if each not in sendings:
-                sendings[each] = _Sending(1, now_ms + RESEND_FIRST_MS)
-                return [frames[each]], now_ms + RESEND_FIRST_MS
+                again_ms = now_ms + RESEND_FIRST_MS
+                sendings[each] = (1, again_ms)
+                return [frames[each]], again_ms
         for each in self._sendable():
             sent = sendings.get(each)
-            if sent is None or sent.due_at <= now_ms:
+            if sent is None or sent[1] <= now_ms:
                 going.append(frames[each])
                 self.sent((each,), now_ms)
                 sent = sendings[each]
-            if earliest is None or sent.due_at < earliest:
-                earliest = sent.due_at
+            if earliest is None or sent[1] < earliest:
+                earliest = sent[1]
         return going, earliest
 
     def _pressing(self) -> list[int]:
@@ -142,12 +145,9 @@ class Journal:
     def sent(self, sequences: Iterable[int], now_ms: int) -> None:
         """These went out; unless acknowledged they go again after 10 s, then 20 s, 40 s, ... 5 minutes."""
         for sequence in sequences:
-            sending = self._sendings.get(sequence)
-            if sending is None:
-                self._sendings[sequence] = _Sending(1, now_ms + RESEND_FIRST_MS)
-            else:
-                sending.due_at = now_ms + min(RESEND_FIRST_MS << min(sending.times, 10), RESEND_LIMIT_MS)
-                sending.times += 1
+            times, _ = self._sendings.get(sequence, (0, 0))
+            wait_ms = min(RESEND_FIRST_MS << min(times, 10), RESEND_LIMIT_MS)
+            self._sendings[sequence] = (times + 1, now_ms + wait_ms)
 
     def _sendable(self) -> list[int]:
         frames, urgent = self._frames, self._urgent

@@ -17,13 +17,14 @@ TURNING_KMH = 5.0
 
 
 class Motion:
-    """The rules of a brand for reports by distance and by turn; without any it is never due. Times are Unix milliseconds."""
+    """The rules of a brand for reports by distance and by turn; without any it `is_never_due`. Times are Unix milliseconds."""
 
-    __slots__ = ("_distance_m", "_heading", "_told_heading", "_told_m", "_vehicle")
+    __slots__ = ("_distance_m", "_heading", "_told_heading", "_told_m", "_vehicle", "is_never_due")
 
     def __init__(self, vehicle: Vehicle, behaviour: Behaviour) -> None:
         self._vehicle = vehicle
         self._distance_m, self._heading = behaviour.report_distance_m, behaviour.report_turn_degrees
+        self.is_never_due = not (self._distance_m or self._heading)
         self._told_m = self._told_heading = 0.0
         self.told()
 

@@ -24,9 +24,6 @@ KEEPALIVE_S = 18
 """It looks every half of one, says a ping where nothing was said or heard meanwhile, and gives up after two silent ones: a dead
 line is noticed within 45 s."""
 
-LEAST_BYTES = 5
-"""Less than this that comes, a PUBACK or the answer to a ping, moves nothing: it is read with what comes next."""
-
 SILENT_BEATS = 4
 CONNECT_TIMEOUT_S = 15.0
 CLOSE_TIMEOUT_S = 1.5
@@ -95,6 +92,10 @@ class _Stage(Enum):
     OVER = auto()
 
 
+_OPEN, _OVER = _Stage.OPEN, _Stage.OVER
+"""Asked with every packet."""
+
+
 @cache
 def _trusted() -> ssl.SSLContext:
     """The system's authorities, for all lines of a fleet."""
@@ -142,7 +143,7 @@ class Line(asyncio.Protocol):
                 else:
                     await wires.connect(self, self._broker.host, self._broker.port)
                 await opened
-            if self._stage is not _Stage.OPEN:
+            if self._stage is not _OPEN:
                 raise LineError("the broker closed the connection")
         except (OSError, TimeoutError) as error:
             self.drop()
@@ -156,11 +157,11 @@ class Line(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether the broker has let it in, and it listens."""
-        return self._stage is _Stage.OPEN
+        return self._stage is _OPEN
 
     def publish(self, payload: bytes) -> None:
         """Send a payload on `up`, QoS 1. The gateway's Ack tells of its arrival, not PUBACK. On a lost line it is dropped."""
-        if self._stage is _Stage.OPEN:
+        if self._stage is _OPEN:
             topic = packets.text(_topic(payload.unit, "up")) if type(payload) is Stray else self._up
             self._identifier = identifier = self._identifier % 0xFFFF + 1
             self._say(packets.publish(topic, identifier, payload))
@@ -168,7 +169,7 @@ class Line(asyncio.Protocol):
 
     def drop(self) -> None:
         """Let go without a word: the broker finds out by itself and sends the will. `on_lost` is not called."""
-        self._stage = _Stage.OVER
+        self._stage = _OVER
         self._still()
         if self._transport is not None:
             self._transport.abort()
@@ -176,12 +177,12 @@ class Line(asyncio.Protocol):
     async def close(self) -> None:
         """Say `offline` and disconnect: the broker keeps the session and does not send the will."""
         transport = self._transport
-        if self._stage is not _Stage.OPEN or transport is None:
+        if self._stage is not _OPEN or transport is None:
             self.drop()
             return
         self._say_presence(b"offline")
         self._say(packets.BYE)
-        self._stage = _Stage.OVER
+        self._stage = _OVER
         self._still()
         self._gone = asyncio.get_running_loop().create_future()
         try:
@@ -195,7 +196,7 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Log in."""
         self._transport = cast(asyncio.Transport, transport)
-        if self._stage is _Stage.OVER:
+        if self._stage is _OVER:
             self._transport.abort()
             return
         will = self._topic("presence")
@@ -206,7 +207,7 @@ class Line(asyncio.Protocol):
         self._heard = True
         data = self._rest + data if self._rest else data
         at = 0
-        if self._stage is _Stage.OPEN:
+        if self._stage is _OPEN:
             while data.startswith(packets.PUBACK_HEAD, at) and len(data) - at >= packets.PUBACK_BYTES:
                 self.acknowledged += 1
                 at += packets.PUBACK_BYTES
@@ -218,7 +219,7 @@ class Line(asyncio.Protocol):
                 return
         self._turn = []
         try:
-            while self._stage is not _Stage.OVER and (found := packets.next_packet(data, at)) is not None:
+            while self._stage is not _OVER and (found := packets.next_packet(data, at)) is not None:
                 body, end = found
                 self._take(data[at], data[body:end])
                 at = end
@@ -230,7 +231,7 @@ class Line(asyncio.Protocol):
             said, self._turn = self._turn, None
             if said and self._transport is not None:
                 self._transport.write(b"".join(said))
-        self._rest = b"" if self._stage is _Stage.OVER else data[at:]
+        self._rest = b"" if self._stage is _OVER else data[at:]
 
     def _take_quickly(self, data: bytes, at: int) -> bool:
         """Take what is one short message for the unit, and nothing else: an Ack. False: it is something else."""
@@ -287,10 +288,10 @@ class Line(asyncio.Protocol):
             self._fail(LoginRefusedError(f"the broker does not let {self._unit} listen on {self._topic('down')}"))
             self.drop()
             return
-        self._stage, self._password = _Stage.OPEN, ""
+        self._stage, self._password = _OPEN, ""
         self._say_presence(b"online")
         if isinstance(self._transport, Wire):
-            self._transport.wait_for(LEAST_BYTES)
+            self._transport.wait_for(packets.LEAST_BYTES + len(self._down))
         self._beat = asyncio.get_running_loop().call_later(KEEPALIVE_S / 2, self._look)
         if self._opened is not None and not self._opened.done():
             self._opened.set_result(None)
@@ -307,7 +308,7 @@ class Line(asyncio.Protocol):
         """Half a keepalive is over."""
         if isinstance(self._transport, Wire):
             self._transport.look()
-            if self._stage is not _Stage.OPEN:
+            if self._stage is not _OPEN:
                 return
         self._silent = 0 if self._heard else self._silent + 1
         if self._silent >= SILENT_BEATS:
@@ -344,8 +345,8 @@ class Line(asyncio.Protocol):
         self._tell_lost()
 
     def _tell_lost(self) -> None:
-        stage, self._stage = self._stage, _Stage.OVER
-        if stage is _Stage.OPEN and self._opened is None:
+        stage, self._stage = self._stage, _OVER
+        if stage is _OPEN and self._opened is None:
             self._on_lost()
 
     def _fail(self, error: LineError) -> None:

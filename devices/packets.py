@@ -25,6 +25,10 @@ PUBACK_HEAD = bytes((PUBACK << 4, 2))
 PUBACK_BYTES = 4
 """With it."""
 
+LEAST_BYTES = 2
+"""Of a message beside its topic. What is less than a message, PUBACKs or the answer to a ping, moves nothing: it is read later,
+with what comes next."""
+
 PING = bytes((PINGREQ << 4, 0))
 BYE = bytes((DISCONNECT << 4, 0))
 

@@ -235,12 +235,11 @@ def supply_mv(vehicle: Vehicle) -> int:
 
 def lock_bits(vehicle: Vehicle) -> int:
     """What it last told the locks, two bits each."""
-    return _two_bits(vehicle.commanded_lock) | _two_bits(vehicle.commanded_top_case_lock) << 2 | 0b1111 << 4
+    return _TWO_BITS[vehicle.commanded_lock] | _TWO_BITS[vehicle.commanded_top_case_lock] << 2 | 0b1111 << 4
 
 
-def _two_bits(locked: bool | None) -> int:
-    """1 locked, 0 unlocked, 3 unknown: never commanded."""
-    return 3 if locked is None else int(locked)
+_TWO_BITS = {True: 1, False: 0, None: 3}
+"""Locked, unlocked, unknown: never commanded."""
 
 
 def iccid(unit: str) -> str:

@@ -100,15 +100,14 @@ def _whole(raw: Any) -> int:
 
 
 class _Tables(NamedTuple):
-    """All models' numbers: a row each model, a column each of `lanes`, zeros where a model does not say it as a number."""
+    """All models' numbers: a row each model, a column each of `lanes`, zeros where a model does not say it as a number.
+
+    `scaling` are five such tables: unit, bias, factor, lowest, highest.
+    """
 
     lanes: Places
     at: Places
-    unit: Matrix
-    bias: Matrix
-    factor: Matrix
-    low: Matrix
-    high: Matrix
+    scaling: Matrix
     wrap: Whole
     has: NDArray[np.bool_]
     wraps: bool
@@ -119,13 +118,13 @@ def _tables(models: Sequence[Model]) -> _Tables:
     lanes = sorted({lane for model in models for lane in (*model.scaled, *model.stepped)})
     shape, place = (len(models), len(lanes)), {lane: at for at, lane in enumerate(lanes)}
     at, wrap, has = np.zeros(shape, np.intp), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
-    unit, bias, factor, low, high = (np.zeros(shape) for _ in range(5))
-    factor[:] = 1.0
+    scaling = np.zeros((5, *shape))
+    scaling[2] = 1.0
     for row, model in enumerate(models):
         for lane, (column, number) in model.scaled.items():
             where = row, place[lane]
             at[where], has[where] = column, True
-            unit[where], bias[where], factor[where], low[where], high[where], wrap[where] = number
+            scaling[:, row, place[lane]], wrap[where] = number[:5], number[5]
         for lane, (column, _) in model.stepped.items():
             at[row, place[lane]], has[row, place[lane]] = column, True
     steps = []
@@ -136,7 +135,7 @@ def _tables(models: Sequence[Model]) -> _Tables:
             table[row, : len(raws)] = raws
         stepped = np.array([lane in model.stepped for model in models])
         steps.append((place[lane], stepped, np.array([len(raws) - 1 for raws in known]), table))
-    return _Tables(np.array(lanes, np.intp), at, unit, bias, factor, low, high, wrap, has, bool(wrap.any()), tuple(steps))
+    return _Tables(np.array(lanes, np.intp), at, scaling, wrap, has, bool(wrap.any()), tuple(steps))
 
 
 class Lines(NamedTuple):
@@ -268,9 +267,9 @@ class Statements:
         said = self._words[phrases]
         said[:, : len(HEAD) + len(TAIL)] = lines.marks
         said[:, len(HEAD) + len(TAIL) : len(FIXED)] = own
-        values = np.take_along_axis(measured, tables.at[models], axis=1)
-        raw = (values * tables.unit[models] - tables.bias[models]) / tables.factor[models]
-        whole = np.rint(np.minimum(np.maximum(raw, tables.low[models]), tables.high[models])).astype(np.int64)
+        values = measured[np.arange(len(models))[:, None], tables.at[models]]
+        unit, bias, factor, low, high = tables.scaling[:, models]
+        whole = np.rint(np.minimum(np.maximum((values * unit - bias) / factor, low), high)).astype(np.int64)
         if tables.wraps:
             wrap = tables.wrap[models]
             whole = np.where(wrap > 0, whole % np.maximum(wrap, 1), whole)

@@ -349,10 +349,10 @@ class Terminal:
     @property
     def briefly(self) -> BriefUnit | None:
         """Its firmware, if that has a short way for many at once, and nothing is between it and its broker."""
-        firmware = self.firmware
-        if not (isinstance(firmware, BriefUnit) and self.online and firmware.coverage and self._is_plain):
+        firmware, link = self.firmware, self.link
+        if self.ailments or self._on_the_way or self._pending or self.rival is not None or link.began_ms is None:
             return None
-        return None if self.link.began_ms is None or self.rival is not None else firmware
+        return firmware if isinstance(firmware, BriefUnit) and self.online and firmware.coverage and link.is_perfect else None
 
     def took_ack(self, payload: bytes, now_ms: int) -> bool:
         """See Firmware."""

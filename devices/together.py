@@ -111,7 +111,7 @@ class Together:
         frames, said = self._statements.frames(_lines(due), measured, own)
         for line, ((place, (at, unit, now_ms, _), interval_ms, told, marks), frame) in enumerate(zip(due, frames, strict=True)):
             if frame is not None:
-                unit.senses.told(told[1].named, partial(_recalled, told, measured[line], said[line]))
+                unit.senses.told(told[1].named, partial(_recalled, told, measured, said, line))
                 try:
                     outcomes[at] = unit.has_said(frame, marks, now_ms, interval_ms, changes[place])
                 except OSError as error:
@@ -157,9 +157,9 @@ def _lines(due: list[_Due]) -> Lines:
     )
 
 
-def _recalled(told: _Told, measured: Matrix, said: Whole) -> tuple[Words, tuple[Any, ...]]:
-    """What a unit told like this: its signals, and the values of its vehicle's properties."""
+def _recalled(told: _Told, measured: Matrix, said: Whole, line: int) -> tuple[Words, tuple[Any, ...]]:
+    """What a unit told like this, in that line: its signals, and the values of its vehicle's properties."""
     (vehicle, _, model, _), phrase = told
     names, raws = phrase.said
-    values = vehicle.pick_shown(phrase.shows + gauges.as_measures(vehicle, measured))
-    return (names, [*raws, *said[model.order].tolist()]), values
+    values = vehicle.pick_shown(phrase.shows + gauges.as_measures(vehicle, measured[line]))
+    return (names, [*raws, *said[line, model.order].tolist()]), values

@@ -19,6 +19,9 @@ ROOM = getattr(select, "EPOLLOUT", 4)
 SOMETHING = getattr(select, "EPOLLIN", 1)
 
 TOGETHER_S = 0.008
+MANY, BUSY_TOGETHER_S = 12, 0.016
+"""... and so far apart where so many sockets had something: to begin is dear, and who hears so much is in no hurry."""
+
 MOST = 256
 """Sockets that are read in one turn."""
 
@@ -231,7 +234,8 @@ class Wires:
         if found:
             if before is None:
                 self.loop.remove_reader(self._epoll.fileno())
-            self._timer = self.loop.call_later(0 if len(found) == MOST else TOGETHER_S, self._look)
+            wait_s = 0.0 if len(found) == MOST else TOGETHER_S if len(found) < MANY else BUSY_TOGETHER_S
+            self._timer = self.loop.call_later(wait_s, self._look)
         elif before is not None:
             self.loop.add_reader(self._epoll.fileno(), self._look)
 

@@ -100,7 +100,7 @@ class RowForm:
         """Room for so many rows, which begins where a cache line does."""
         size = rows * self.size_bytes
         room = np.empty(size + LINE_BYTES, np.uint8)
-        begin = -room.ctypes.data % LINE_BYTES
+        begin = -room.__array_interface__["data"][0] % LINE_BYTES
         return room[begin : begin + size].reshape(rows, self.size_bytes)
 
     def values(self, row: Bytes) -> dict[str, Any]:

@@ -147,6 +147,7 @@ async def test_each_report_has_its_own_identifier_and_is_counted_when_confirmed(
         assert (first[-3:], second[-3:]) == (b"one", b"two")
         assert first[-5:-3] != second[-5:-3]
         unit.broker.say(packets.acknowledge(first[-5:-3]) + packets.acknowledge(second[-5:-3]))
+        unit.broker.say(packets.packet(0x30, DOWN + b"an Ack"))
         await until(lambda: unit.line.acknowledged == 2)
         assert unit.line.published == 2
 
@@ -194,7 +195,9 @@ NONSENSE = [
 async def test_what_no_broker_may_say_ends_the_line_once(nonsense: bytes) -> None:
     async with called() as unit:
         await unit.line.open()
-        unit.broker.say(nonsense + bytes(mqtt.LEAST_BYTES))  # what is shorter waits for the next look at a quiet line
+        unit.broker.say(
+            nonsense + bytes(packets.LEAST_BYTES + len(DOWN))
+        )  # what is shorter waits for the next look at a quiet line
         await until(lambda: bool(unit.losses))
         await asyncio.wait_for(unit.broker.closed.wait(), 10)
         unit.line.publish(b"to nobody")

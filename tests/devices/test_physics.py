@@ -224,6 +224,21 @@ def test_a_led_vehicle_is_never_further_behind_than_its_fleet_is_stepped() -> No
     assert vehicle.distance_m > before
 
 
+def test_only_those_at_whom_somebody_will_look_are_made_ready() -> None:
+    columns = Columns(2)
+    columns.led = True
+    seen, unseen, alone = on_the_road(columns=columns), on_the_road(columns=columns), on_the_road()
+    for vehicle in (seen, unseen, alone):
+        vehicle.advance(0)
+    before = unseen.distance_m
+    columns.prepare(np.array([seen.at_row]), 1_000)
+    alone.advance(1_000)
+    assert seen.distance_m == pytest.approx(alone.distance_m) > before
+    assert unseen.distance_m == before
+    columns.prepare(np.array([seen.at_row, unseen.at_row]), 900)  # nobody goes back
+    assert columns.clocks.tolist() == [1_000, 900]
+
+
 def test_every_number_of_a_vehicle_has_a_place() -> None:
     assert [*S] == list(range(len(S)))
     assert [*P] == list(range(len(P)))
