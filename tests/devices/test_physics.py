@@ -233,7 +233,8 @@ def test_only_those_at_whom_somebody_will_look_are_made_ready() -> None:
     before = unseen.distance_m
     columns.prepare(np.array([seen.at_row]), 1_000)
     alone.advance(1_000)
-    assert seen.distance_m == pytest.approx(alone.distance_m) > before
+    assert seen.distance_m == pytest.approx(alone.distance_m)
+    assert seen.distance_m > before
     assert unseen.distance_m == before
     columns.prepare(np.array([seen.at_row, unseen.at_row]), 900)  # nobody goes back
     assert columns.clocks.tolist() == [1_000, 900]
