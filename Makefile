@@ -1,4 +1,10 @@
-PYTHON ?= python3
+# The first interpreter at hand that was built with its optimisations, as a distribution's own is and one that pyenv has built is not:
+# the gateway costs an eighth less with it. It has to be able to make virtual environments, and to have its headers for the kernel.
+IS_QUICK := import ensurepip, os, sys, sysconfig, venv; \
+	quick = sys.base_prefix == "/usr" or "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""); \
+	whole = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")); \
+	sys.exit(not (quick and whole and sys.version_info >= (3, 11)))
+PYTHON ?= $(firstword $(foreach each,python3 /usr/bin/python3,$(shell $(each) -c '$(IS_QUICK)' 2>/dev/null && echo $(each))) python3)
 BIN := .venv/bin
 WORKERS ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
