@@ -18,6 +18,8 @@ from bench.lab.programs import program
 
 USER = SECRET = "lab"
 START_TIMEOUT_S = 90.0
+SCHEDULERS = max(1, (os.cpu_count() or 1) // 2)
+"""Half of the cores: gateway, Mosquitto, units and consumers have the others."""
 
 
 class RabbitMQNode:
@@ -45,9 +47,10 @@ class RabbitMQNode:
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self._epmd_port),
-            # Idle schedulers that spin take the processor from those who work.
+            # Idle schedulers that spin take the processor from those who work, and so do more of them than there is room for.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
+                f"-kernel inet_dist_use_interface {{127,0,0,1}} +S {SCHEDULERS}:{SCHEDULERS} "
+                "+sbwt none +sbwtdcpu none +sbwtdio none"
             ),
         }
         epmd_folder = folder / "epmd"
