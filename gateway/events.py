@@ -91,10 +91,10 @@ class Written(Mapping[str, Any]):
 
 
 @lru_cache(maxsize=65536)
-def _described(event_type: str, version: str, fleet_id: str, vehicle_id: str) -> tuple[bytes, bytes]:
+def _described(event_type: str, version: str, fleet_id: str, vehicle_id: str) -> tuple[str, str]:
     """What stands in the metadata of all such events behind their id, and at the end."""
-    kind, form, fleet, vehicle = (_encoder.encode(said) for said in (event_type, version, fleet_id, vehicle_id))
-    return b'","type":%b,"version":%b,"flow_id":"' % (kind, form), b'","fleet_id":%b,"vehicle_id":%b},' % (fleet, vehicle)
+    kind, form, fleet, vehicle = (_encoder.encode(said).decode() for said in (event_type, version, fleet_id, vehicle_id))
+    return f'","type":{kind},"version":{form},"flow_id":"', f'","fleet_id":{fleet},"vehicle_id":{vehicle}}},'
 
 
 class _Metadata(msgspec.Struct, gc=False):
@@ -151,6 +151,7 @@ class Event(msgspec.Struct, frozen=True):
             return (_encoder.encode({"metadata": self._metadata, **body}),)
         if self.flow_id != self.id:
             return (b'{"metadata":', _encoder.encode(self._metadata), b",", *body.members)
-        event_id, (kind, owner) = self.id.encode(), _described(self.type, self.version, self.fleet_id, self.vehicle_id)
-        times = f'","occurred_at":"{timestamp(self.occurred_at)}","recorded_at":"{timestamp(self.recorded_at)}'.encode()
-        return (b'{"metadata":{"id":"', event_id, kind, event_id, times, owner, *body.members)
+        kind, owner = _described(self.type, self.version, self.fleet_id, self.vehicle_id)
+        occurred_at, recorded_at = timestamp(self.occurred_at), timestamp(self.recorded_at)
+        said = f'{{"metadata":{{"id":"{self.id}{kind}{self.id}","occurred_at":"{occurred_at}","recorded_at":"{recorded_at}{owner}'
+        return (said.encode(), *body.members)

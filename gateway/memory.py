@@ -74,7 +74,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Snapshot(Mapping[str, Recorded]):
     """A state of which one report has said everything, as most do: the values by property, all of one moment.
 
-    Two states with one `mark` differ in no property with an event of its own; b"": nobody has marked it.
+    Two states with one `mark` know the same properties, and differ in none with an event of its own; b"": nobody has marked it.
     """
 
     __slots__ = ("at", "mark", "order", "values_by_key")

@@ -14,7 +14,7 @@ from protocols.hotpath import path_in_use
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 OUTCOMES = ("accepted", "repeated", "late", "contested")
-"""`contested`: repeated, and not by its unit; somebody else speaks under the same name."""
+"""Fields of a Receipt. `contested`: repeated, and not by its unit; somebody else speaks under the same name."""
 
 STAGES = ("look up", "decode", "translate", "publish", "store", "answer")
 """`publish` and `store` are waited for: RabbitMQ's confirms, the database's transaction."""
@@ -40,7 +40,7 @@ class Metrics:
         self.stages = Counter("teleloop_stage_seconds", "Where the loop's time goes, by stage", ["stage"], registry=self.registry)
         self.backlog = Gauge("teleloop_backlog_payloads", "Payloads that wait for the loop", registry=self.registry)
         self.units_online = Gauge("teleloop_units_online", "Units that are online", registry=self.registry)
-        self._outcomes = {outcome: self.frames.labels(outcome) for outcome in OUTCOMES}
+        self._outcomes = [self.frames.labels(outcome) for outcome in OUTCOMES]
         self._spent = {stage: self.stages.labels(stage) for stage in STAGES}
         self._ways = (self.decoded.labels("bulk"), self.decoded.labels("one by one"))
         for reason in get_args(Reason):
@@ -51,12 +51,13 @@ class Metrics:
         """Take in one batch: a label is touched once, not once a frame."""
         if receipts:
             self.batches.observe(len(receipts))
-        for outcome, counter in self._outcomes.items():
-            if times := sum(getattr(receipt, outcome) for receipt in receipts):
+        outcomes = [(each.accepted, each.repeated, each.late, each.contested) for each in receipts]
+        for counter, counts in zip(self._outcomes, zip(*outcomes, strict=True), strict=False):
+            if times := sum(counts):
                 counter.inc(times)
-        for reason, times in Tally(refusal.reason for receipt in receipts for refusal in receipt.refused).items():
+        for reason, times in Tally([refusal.reason for each in receipts if each.refused for refusal in each.refused]).items():
             self.refused.labels(reason).inc(times)
-        for kind, times in Tally(event.type for event in events).items():
+        for kind, times in Tally([event.type for event in events]).items():
             self.events.labels(kind).inc(times)
 
     def decode(self, fast: int, slow: int) -> None:

@@ -39,12 +39,23 @@ OnPayload = Callable[[UnitId, bytes, Acknowledge], None]
 OnPresence = Callable[[UnitId, bool, bool], None]
 
 
-@lru_cache(maxsize=65536)
+TOPICS_KEPT = 65_536
+_topics: dict[bytes, tuple[UnitId, str] | None] = {}
+
+
 def _parsed(topic: bytes) -> tuple[UnitId, str] | None:
     try:
-        return parse_topic(topic.decode())
+        return _topics[topic]
+    except KeyError:
+        pass
+    try:
+        said = parse_topic(topic.decode())
     except UnicodeDecodeError:
-        return None
+        said = None
+    if len(_topics) >= TOPICS_KEPT:
+        _topics.clear()
+    _topics[topic] = said
+    return said
 
 
 @lru_cache(maxsize=65536)

@@ -31,12 +31,10 @@ def onward(telegram: Telegram, vehicle: Vehicle, memory: Memory, heard: Heard) -
         return None
     report, now = heard.reports[0], telegram.at
     reported, captured_at, mark = report.properties, report.captured_at, report.mark
-    if (
-        captured_at is None
-        or captured_at > now + CLOCK_ALLOWANCE_MS
-        or reported.keys() != before.values_by_key.keys()
-        or not reported
-    ):
+    if captured_at is None or captured_at > now + CLOCK_ALLOWANCE_MS or not reported:
+        return None
+    alike = bool(mark) and mark == before.mark
+    if not alike and reported.keys() != before.values_by_key.keys():
         return None
     after = Snapshot(reported, captured_at, last + 1, mark)
     vehicle_id, trip = vehicle.vehicle_id, memory.trip
@@ -44,7 +42,6 @@ def onward(telegram: Telegram, vehicle: Vehicle, memory: Memory, heard: Heard) -
     occasion = Occasion(event_id, event_id, captured_at, now, vehicle.fleet_id, vehicle_id)
     body = recording(after, reported, captured_at, False, report.shown)
     events = [occasion.event(event_id, "VehicleStateRecorded", body)]
-    alike = bool(mark) and mark == before.mark
     if not alike:
         events.extend(changed(before, after, occasion, reported))
     if not alike or trip is not None or vehicle.rental_trip is not None:

@@ -43,9 +43,15 @@ class Presence:
 
     def heard(self, unit: UnitId, now: int, heartbeat_s: int) -> None:
         """The unit gave a sign of life; its brand's heartbeat interval says how long silence may last."""
-        self._unhear(unit)
-        silence_ms = self._silence_ms[unit] = SILENT_HEARTBEATS * heartbeat_s * 1000
-        self._heard.setdefault(silence_ms, {})[unit] = now
+        silence_ms = SILENT_HEARTBEATS * heartbeat_s * 1000
+        if self._silence_ms.get(unit) == silence_ms:
+            units = self._heard[silence_ms]
+            del units[unit]  # it goes to the end
+        else:
+            self._unhear(unit)
+            self._silence_ms[unit] = silence_ms
+            units = self._heard.setdefault(silence_ms, {})
+        units[unit] = now
 
     def will(self, unit: UnitId, now: int, *, retained: bool = False) -> None:
         """The broker published the unit's Last Will, or had kept it."""

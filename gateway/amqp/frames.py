@@ -25,8 +25,8 @@ SHORT_STRING_LIMIT_BYTES = 255
 
 _frame_start = struct.Struct("!BHI").pack
 _size = struct.Struct("!I")
-_content = struct.Struct(f"!{len(BASIC_CONTENT)}sQ2s{len(JSON)}sI")
-"""What stands before the headers: class, weight, size of the body, flags, content type, size of the table."""
+_LONG_LONG = 8
+"""Octets of the body's size in a header."""
 
 
 def short_string(text: str) -> bytes:
@@ -64,31 +64,38 @@ class Publishing:
         method = b"".join((BASIC_PUBLISH, short_string(exchange), short_string(routing_key), MANDATORY))
         self._method = _frame_start(METHOD, channel, len(method)) + method + FRAME_END
         self._channel, self._step = channel, frame_limit_bytes - FRAME_OVERHEAD_BYTES if frame_limit_bytes else None
-        self._varying, self._headers = _name(varying), table(headers) + PERSISTENT
-        self._table_size = len(self._varying) + _size.size + len(self._headers) - len(PERSISTENT)
-        self._header_size = _content.size + self._table_size + len(PERSISTENT)
+        self._varying, self._headers = _name(varying), table(headers)
+        self._body = FRAME_END + _frame_start(BODY, channel, 0)[: -_size.size]
+        self._forms: dict[tuple[int, int], tuple[bytes, bytes, bytes]] = {}
+
+    def _form(self, key_size: int, said_size: int) -> tuple[bytes, bytes, bytes]:
+        """What stands before the size of a body, behind it, and between the varying header's value and the id, for ids and values
+        of these sizes."""
+        if key_size > SHORT_STRING_LIMIT_BYTES:
+            raise ValueError(f"a message id of {key_size} bytes is longer than an AMQP short string, {SHORT_STRING_LIMIT_BYTES}")
+        fields = self._varying + _size.pack(said_size)
+        properties = FLAGS + JSON + _size.pack(len(fields) + said_size + len(self._headers)) + fields
+        between = self._headers + PERSISTENT + bytes((key_size,))
+        header_size = len(BASIC_CONTENT) + _LONG_LONG + len(properties) + said_size + len(between) + key_size
+        start = self._method + _frame_start(HEADER, self._channel, header_size) + BASIC_CONTENT
+        form = self._forms[key_size, said_size] = (start, properties, between)
+        return form
 
     def frames(self, message_id: str, varying: str, body: Sequence[bytes]) -> list[bytes]:
         """One message, whose `body` is in pieces, in pieces. `message_id` and `varying` are text; ValueError as above."""
-        key, said, size, channel = short_string(message_id), varying.encode(), sum(map(len, body)), self._channel
-        value_size = len(said)
-        found = [
-            self._method,
-            _frame_start(HEADER, channel, self._header_size + value_size + len(key)),
-            _content.pack(BASIC_CONTENT, size, FLAGS, JSON, self._table_size + value_size),
-            self._varying,
-            _size.pack(value_size),
-            said,
-            self._headers,
-            key,
-            FRAME_END,
-        ]
+        key, size = message_id.encode(), sum(map(len, body))
+        said = key if varying is message_id else varying.encode()
+        form = self._forms.get((len(key), len(said))) or self._form(len(key), len(said))
+        found = [form[0], size.to_bytes(_LONG_LONG), form[1], said, form[2], key]
+        if not size:
+            found.append(FRAME_END)
+            return found
         if self._step is None or size <= self._step:
-            if size:
-                found += (_frame_start(BODY, channel, size), *body, FRAME_END)
+            found += (self._body, size.to_bytes(_size.size), *body, FRAME_END)
             return found
         whole = b"".join(body)
+        found.append(FRAME_END)
         for start in range(0, size, self._step):
             piece = whole[start : start + self._step]
-            found += (_frame_start(BODY, channel, len(piece)), piece, FRAME_END)
+            found += (_frame_start(BODY, self._channel, len(piece)), piece, FRAME_END)
         return found

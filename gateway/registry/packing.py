@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.memory import Memory, Recorded, Snapshot, Window
+from protocols.hotpath.told import Values
 
 
 class _Packed(msgspec.Struct, omit_defaults=True):
@@ -16,8 +17,8 @@ class _Packed(msgspec.Struct, omit_defaults=True):
     generation: int | None = None
     recent: tuple[int, ...] = ()
     trip: Any = None
-    snapshot: tuple[Mapping[str, Any], int, int] | None = None
-    """Instead of `state`, where all of it is of one moment: the values, when, and in what order."""
+    snapshot: tuple[dict[str, Any] | bytes, int, int] | None = None
+    """Instead of `state`, where all of it is of one moment: the values, which may be in JSON, when, and in what order."""
 
 
 COLUMNS = ("online", "online_changed_at", "last_contact_at", "firmware", "facts")
@@ -36,13 +37,23 @@ def packed(memory: Memory) -> bytes:
             window.cumulative,
             window.bitmap.to_bytes((window.bitmap.bit_length() + 7) // 8, "little") if window.bitmap else b"",
             memory.order,
-            {} if whole else state if type(state) is dict else dict(state),
+            {} if whole is not None else state if type(state) is dict else dict(state),
             memory.generation,
             memory.recent,
             dict(memory.trip) if isinstance(memory.trip, Mapping) else memory.trip,
-            (whole.values_by_key, whole.at, whole.order) if whole else None,
+            None if whole is None else (_plain(whole.values_by_key), whole.at, whole.order),
         )
     )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any] | bytes:
+    if type(values) is Values:
+        return values.text
+    return values if type(values) is dict else dict(values)
+
+
+def _snapshot(values: dict[str, Any] | bytes, at: int, order: int) -> Snapshot:
+    return Snapshot(Values(values) if isinstance(values, bytes) else values, at, order)
 
 
 def unpacked(facts: bytes | None, row: Mapping[str, Any]) -> Memory:
@@ -53,7 +64,7 @@ def unpacked(facts: bytes | None, row: Mapping[str, Any]) -> Memory:
     return Memory(
         Window(said.cumulative, int.from_bytes(said.bitmap, "little")),
         said.order,
-        said.state if said.snapshot is None else Snapshot(*said.snapshot),
+        said.state if said.snapshot is None else _snapshot(*said.snapshot),
         row["last_contact_at"],
         row["firmware"],
         row["online"],

@@ -13,7 +13,7 @@ _LAST_MS = 253402300799999
 _FIRST_DAY, _LAST_DAY = -719162, 2932896
 NUMBER, NAME, DATE, POSITION = range(4)
 
-Packed = tuple[str, int, int, tuple[Any, ...], tuple[bytes, ...], int, int]
+Packed = tuple[str, int, int, tuple[bytes, ...], int, int]
 
 
 class Teller:
@@ -26,26 +26,27 @@ class Teller:
                     raise ValueError("no properties of models")
         self._models = models
 
-    def tell(self, values: Any, models: Any, times: Any, /) -> list[tuple[dict[str, Any], bytes, bytes] | None]:
-        """For each row (properties, JSON, mark), or None."""
+    def tell(self, values: Any, models: Any, times: Any, /) -> list[tuple[bytes, bytes, bytes] | None]:
+        """For each row (properties, the same with their moment, mark), or None."""
         return [
             self._row(self._models[model], row, at) if 0 <= model < len(self._models) and 0 <= at <= _LAST_MS else None
             for row, model, at in zip(values.tolist(), models.tolist(), times.tolist(), strict=True)
         ]
 
-    def _row(self, model: tuple[int, Sequence[Packed]], values: list[int], at: int) -> tuple[dict[str, Any], bytes, bytes] | None:
+    def _row(self, model: tuple[int, Sequence[Packed]], values: list[int], at: int) -> tuple[bytes, bytes, bytes] | None:
         number, properties = model
         said: dict[str, Any] = {}
-        mark = number.to_bytes(8, "little", signed=True)
-        for key, lane, kind, names, _, decimals, further in properties:
+        named, silent = b"", 0
+        for bit, (key, lane, kind, words, decimals, further) in enumerate(properties):
             steps = values[lane]
-            mark += (steps if kind == NAME else 0).to_bytes(4, "little", signed=True)
+            named += (steps if kind == NAME else 0).to_bytes(4, "little", signed=True)
             if steps == SILENT:
+                silent |= 1 << bit
                 continue
             if kind == NAME:
-                if not 0 <= steps < len(names):
+                if not 0 <= steps < len(words):
                     return None
-                said[key] = names[steps]
+                said[key] = msgspec.Raw(words[steps])
             elif kind == DATE:
                 if not _FIRST_DAY <= steps <= _LAST_DAY:
                     return None
@@ -56,7 +57,8 @@ class Teller:
                 said[key] = _fraction(steps, decimals)
         stamp = (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds" if at % 1000 else "seconds")
         shown = {key: {"timestamp": stamp.replace("+00:00", "Z"), "value": value} for key, value in said.items()}
-        return said, msgspec.json.encode(shown), mark
+        mark = number.to_bytes(8, "little", signed=True) + silent.to_bytes((len(properties) + 7) // 8, "little") + named
+        return msgspec.json.encode(said), msgspec.json.encode(shown), mark
 
 
 def _fraction(steps: int, decimals: int) -> float | int:

@@ -1,5 +1,4 @@
-/* What values say of their vehicles: a dict of properties for Python, and the same in JSON, each with its moment. Included by
- * kernel.c. */
+/* What values say of their vehicles in JSON: the properties, and the same each with its moment. Included by kernel.c. */
 
 enum { TELL_NUMBER, TELL_NAME, TELL_DATE, TELL_POSITION };             /* as told.py numbers them */
 
@@ -8,9 +7,9 @@ enum { TELL_NUMBER, TELL_NAME, TELL_DATE, TELL_POSITION };             /* as tol
 #define LAST_DAY 2932896
 
 typedef struct {
-    PyObject *key, *names, *words;                             /* words: the names in JSON */
+    PyObject *words;                                           /* names in JSON */
     char *before;                                              /* "key":{"timestamp":" */
-    size_t before_size;
+    size_t before_size, key_size;                              /* key_size: as far as the colon */
     uint32_t lane, kind, decimals, further;                    /* further: the decimals of a position's second axis */
 } told_t;
 
@@ -20,7 +19,7 @@ typedef struct {
     PyObject_HEAD
     told_model_t *models;
     size_t n, lanes;
-    PyObject *lat, *lon;
+    char *room;                                                /* for the longest row, written twice */
 } TellerObject;
 
 static void teller_dealloc(PyObject *self) {
@@ -29,27 +28,26 @@ static void teller_dealloc(PyObject *self) {
     for (size_t m = 0; m < t->n; m++) {
         for (size_t i = 0; i < t->models[m].n; i++) {
             told_t *r = t->models[m].told + i;
-            Py_XDECREF(r->key), Py_XDECREF(r->names), Py_XDECREF(r->words), free(r->before);
+            Py_XDECREF(r->words), free(r->before);
         }
         free(t->models[m].told);
     }
-    free(t->models);
-    Py_XDECREF(t->lat), Py_XDECREF(t->lon);
+    free(t->models), free(t->room);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
-/* One property: (key, lane, kind, names, words, decimals, decimals of the second axis). The room that it takes at most; 0: refused. */
+/* One property: (key, lane, kind, words, decimals, decimals of the second axis). The room that it takes at most; 0: refused. */
 static size_t told_of(told_t *r, PyObject *said, size_t lanes) {
-    PyObject *key, *names, *words;
+    PyObject *key, *words;
     if (!PyTuple_Check(said) ||
-        !PyArg_ParseTuple(said, "UIIO!O!II", &key, &r->lane, &r->kind, &PyTuple_Type, &names, &PyTuple_Type, &words, &r->decimals, &r->further))
+        !PyArg_ParseTuple(said, "UIIO!II", &key, &r->lane, &r->kind, &PyTuple_Type, &words, &r->decimals, &r->further))
         return 0;
     Py_ssize_t size;
     const char *text = PyUnicode_AsUTF8AndSize(key, &size);
     size_t longest = 64;
     int right = text != NULL && r->kind <= TELL_POSITION && r->lane + (size_t)(r->kind == TELL_POSITION) < lanes && r->decimals < 10 && r->further < 10;
-    right = right && PyTuple_GET_SIZE(names) == PyTuple_GET_SIZE(words) && !strpbrk(text, "\"\\");
+    right = right && !strpbrk(text, "\"\\");
     for (Py_ssize_t i = 0; right && i < PyTuple_GET_SIZE(words); i++) {
         PyObject *word = PyTuple_GET_ITEM(words, i);
         right = PyBytes_Check(word);
@@ -58,8 +56,8 @@ static size_t told_of(told_t *r, PyObject *said, size_t lanes) {
     }
     if (!right || !(r->before = malloc((size_t)size + 32)))
         return 0;
-    r->before_size = (size_t)sprintf(r->before, "\"%s\":{\"timestamp\":\"", text);
-    r->key = Py_NewRef(key), r->names = Py_NewRef(names), r->words = Py_NewRef(words);
+    r->before_size = (size_t)sprintf(r->before, "\"%s\":{\"timestamp\":\"", text), r->key_size = (size_t)size + 3;
+    r->words = Py_NewRef(words);
     return r->before_size + 24 + 10 + longest + 2;
 }
 
@@ -70,9 +68,10 @@ static PyObject *teller_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     Py_ssize_t lanes;
     if (!self || !PyArg_ParseTuple(args, "nO!", &lanes, &PyList_Type, &models) || lanes < 0)
         goto refused;
-    self->lanes = (size_t)lanes, self->lat = PyUnicode_InternFromString("lat"), self->lon = PyUnicode_InternFromString("lon");
+    self->lanes = (size_t)lanes;
+    size_t limit = 2;
     self->models = calloc((size_t)PyList_GET_SIZE(models) + 1, sizeof *self->models);
-    if (!self->models || !self->lat || !self->lon)
+    if (!self->models)
         goto refused;
     for (Py_ssize_t m = 0; m < PyList_GET_SIZE(models); m++) {
         told_model_t *of = self->models + self->n++;
@@ -90,6 +89,12 @@ static PyObject *teller_new(PyTypeObject *type, PyObject *args, PyObject *keywor
                 goto refused;
             of->limit += room;
         }
+        limit = of->limit > limit ? of->limit : limit;
+    }
+    self->room = malloc(2 * limit);
+    if (!self->room) {
+        PyErr_NoMemory();
+        goto refused;
     }
     return (PyObject *)self;
 refused:
@@ -97,10 +102,6 @@ refused:
         PyErr_SetString(PyExc_ValueError, "no properties of models");
     Py_XDECREF(self);
     return NULL;
-}
-
-static PyObject *fraction(int32_t steps, uint32_t decimals) {
-    return decimals ? PyFloat_FromDouble(steps / (double)POWER[decimals]) : PyLong_FromLong(steps);
 }
 
 /* As msgspec writes the same number, so that both ways to an event end in the same bytes. */
@@ -126,73 +127,68 @@ static char *put_fraction(char *p, int32_t steps, uint32_t decimals) {
     return put_unsigned(p + 2, exponent);
 }
 
-/* A number of `lanes` as Python has it, and behind *p as JSON has it; NULL without an error where it says nothing that can be said. */
-static PyObject *told_value(const TellerObject *t, const told_t *r, const int32_t *lanes, char **p) {
+/* A number of `lanes` as JSON has it; NULL where it says nothing that can be said. */
+static char *put_told(const told_t *r, const int32_t *lanes, char *p) {
     int32_t steps = lanes[r->lane];
-    PyObject *value = NULL;
+    if (r->kind == TELL_NUMBER)
+        return put_fraction(p, steps, r->decimals);
     if (r->kind == TELL_NAME) {
-        if (steps < 0 || steps >= PyTuple_GET_SIZE(r->names))
+        if (steps < 0 || steps >= PyTuple_GET_SIZE(r->words))
             return NULL;
         PyObject *word = PyTuple_GET_ITEM(r->words, steps);
-        memcpy(*p, PyBytes_AS_STRING(word), (size_t)PyBytes_GET_SIZE(word)), *p += PyBytes_GET_SIZE(word);
-        return Py_NewRef(PyTuple_GET_ITEM(r->names, steps));
+        memcpy(p, PyBytes_AS_STRING(word), (size_t)PyBytes_GET_SIZE(word));
+        return p + PyBytes_GET_SIZE(word);
     }
     if (r->kind == TELL_DATE) {
         if (steps < FIRST_DAY || steps > LAST_DAY)
             return NULL;
-        *(*p)++ = '"', value = PyUnicode_FromStringAndSize(*p, put_day(*p, steps) - *p), *p += 10, *(*p)++ = '"';
-        return value;
+        *p++ = '"', p = put_day(p, steps), *p++ = '"';
+        return p;
     }
-    if (r->kind == TELL_NUMBER) {
-        *p = put_fraction(*p, steps, r->decimals);
-        return fraction(steps, r->decimals);
-    }
-    PyObject *lat = fraction(steps, r->decimals), *lon = fraction(lanes[r->lane + 1], r->further);
-    memcpy(*p, "{\"lat\":", 7), *p = put_fraction(*p + 7, steps, r->decimals);
-    memcpy(*p, ",\"lon\":", 7), *p = put_fraction(*p + 7, lanes[r->lane + 1], r->further), *(*p)++ = '}';
-    value = lat && lon ? PyDict_New() : NULL;
-    if (value && (PyDict_SetItem(value, t->lat, lat) || PyDict_SetItem(value, t->lon, lon)))
-        Py_CLEAR(value);
-    Py_XDECREF(lat), Py_XDECREF(lon);
-    return value;
+    memcpy(p, "{\"lat\":", 7), p = put_fraction(p + 7, steps, r->decimals);
+    memcpy(p, ",\"lon\":", 7), p = put_fraction(p + 7, lanes[r->lane + 1], r->further), *p++ = '}';
+    return p;
 }
 
-/* (the properties, the same in JSON, the mark); NULL without an error where the row says what cannot be said. */
-static PyObject *told_row(const TellerObject *t, const told_model_t *of, const int32_t *lanes, const char *stamp, size_t stamp_size) {
-    PyObject *said = PyDict_New(), *json = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)of->limit), *all = NULL;
-    PyObject *mark = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(8 + 4 * of->n));
-    if (!said || !json || !mark)
-        goto done;
-    char *p = PyBytes_AS_STRING(json), *marks = PyBytes_AS_STRING(mark);
-    memcpy(marks, &of->number, 8);
-    for (size_t i = 0; i < of->n; i++) {
+/* (the properties, the same with their moment, the mark); NULL without an error where the row says what cannot be said. */
+static PyObject *told_row(const told_model_t *of, const int32_t *lanes, const char *stamp, size_t stamp_size, char *room) {
+    size_t silence = (of->n + 7) / 8;
+    PyObject *mark = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(8 + silence + 4 * of->n)), *plain = NULL, *json = NULL, *all = NULL;
+    if (!mark)
+        return NULL;
+    char *p = room, *q = room + of->limit, *silent = PyBytes_AS_STRING(mark) + 8, *marks = silent + silence;
+    memcpy(silent - 8, &of->number, 8), memset(silent, 0, silence);
+    char separator = '{';
+    for (size_t i = 0; i < of->n; i++, marks += 4) {
         const told_t *r = of->told + i;
         int32_t steps = lanes[r->lane], named = r->kind == TELL_NAME ? steps : 0;
-        memcpy(marks + 8 + 4 * i, &named, 4);
-        if (steps == SILENT)
+        memcpy(marks, &named, 4);
+        if (steps == SILENT) {
+            silent[i / 8] |= (char)(1 << i % 8);
             continue;
-        *p = p == PyBytes_AS_STRING(json) ? '{' : ',', p++;
-        memcpy(p, r->before, r->before_size), p += r->before_size;
+        }
+        *p++ = separator, memcpy(p, r->before, r->before_size), p += r->before_size;
         memcpy(p, stamp, stamp_size), p += stamp_size;
         memcpy(p, "\",\"value\":", 10), p += 10;
-        PyObject *value = told_value(t, r, lanes, &p);
-        int kept = value && !PyDict_SetItem(said, r->key, value);
-        Py_XDECREF(value);
-        if (!kept)
+        *q++ = separator, memcpy(q, r->before, r->key_size), q += r->key_size;
+        char *begin = p;
+        if (!(p = put_told(r, lanes, p)))
             goto done;
-        *p++ = '}';
+        memcpy(q, begin, (size_t)(p - begin)), q += p - begin;
+        *p++ = '}', separator = ',';
     }
-    if (p == PyBytes_AS_STRING(json))
-        *p++ = '{';
-    *p++ = '}';
-    if (!_PyBytes_Resize(&json, p - PyBytes_AS_STRING(json)))
-        all = PyTuple_Pack(3, said, json, mark);
+    if (separator == '{')
+        *p++ = '{', *q++ = '{';
+    *p++ = '}', *q++ = '}';
+    plain = PyBytes_FromStringAndSize(room + of->limit, q - room - (Py_ssize_t)of->limit);
+    json = plain ? PyBytes_FromStringAndSize(room, p - room) : NULL;
+    all = json ? PyTuple_Pack(3, plain, json, mark) : NULL;
 done:
-    Py_XDECREF(said), Py_XDECREF(json), Py_XDECREF(mark);
+    Py_XDECREF(plain), Py_XDECREF(json), Py_XDECREF(mark);
     return all;
 }
 
-/* tell(values, models, times): for each row (properties, JSON, mark), or None: of no model, or of what cannot be said. */
+/* tell(values, models, times): for each row (properties, the same with their moment, mark), or None: of no model, or of what cannot be said. */
 static PyObject *teller_tell(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     const TellerObject *t = (TellerObject *)self;
     buffers_t b = {.n = 0};
@@ -209,7 +205,7 @@ static PyObject *teller_tell(PyObject *self, PyObject *const *args, Py_ssize_t n
         PyObject *row = NULL;
         if (models[i] >= 0 && (size_t)models[i] < t->n && times[i] >= 0 && times[i] <= LAST_MS) {
             size_t size = (size_t)(put_time(stamp, times[i], &day, date) - stamp);
-            row = told_row(t, t->models + models[i], values + (size_t)i * t->lanes, stamp, size);
+            row = told_row(t->models + models[i], values + (size_t)i * t->lanes, stamp, size, t->room);
             if (!row && PyErr_Occurred())
                 Py_CLEAR(told);
         }

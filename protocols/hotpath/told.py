@@ -1,11 +1,12 @@
-"""Values as what clients see: a vehicle's properties as Python has them, and the same in JSON, each with its moment."""
+"""Values as what clients see: a vehicle's properties in JSON, alone and each with its moment."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from protocols.hotpath import kernels
@@ -37,9 +38,43 @@ class Property:
     further: int = 0
 
 
-Said = tuple[dict[str, Any], bytes, bytes]
+class Values(Mapping[str, Any]):
+    """Properties that stand written already, `{"key": value, ...}` in JSON; read where somebody asks. Of most nobody does."""
+
+    __slots__ = ("_read", "text")
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self._read: dict[str, Any] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """All of them."""
+        said = self._read
+        if said is None:
+            said = self._read = _decode(self.text)
+        return said
+
+    def __getitem__(self, key: str) -> Any:
+        return self.plain()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plain())
+
+    def __len__(self) -> int:
+        return len(self.plain())
+
+    def __bool__(self) -> bool:
+        return self.text != b"{}"
+
+    def __repr__(self) -> str:
+        return repr(self.plain())
+
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+Said = tuple[Mapping[str, Any], bytes, bytes]
 """What a row says: its properties; `{"key": {"timestamp": ..., "value": ...}, ...}` of the moment it was captured at; and a mark
-that two rows share only if one model says the same names in both."""
+that two rows share only if one model says the same properties in both, and the same names."""
 
 
 class Teller:
@@ -52,13 +87,10 @@ class Teller:
 
     def tell(self, values: Ints, models: Ints, times: Times) -> list[Said | None]:
         """What each row says, as in Said; None where the model is none of these, or a moment, name or date is none there is."""
-        said: list[Said | None] = self._teller.tell(
-            np.ascontiguousarray(values, np.int32), models, np.ascontiguousarray(times, np.int64)
-        )
-        return said
+        said = self._teller.tell(np.ascontiguousarray(values, np.int32), models, np.ascontiguousarray(times, np.int64))
+        return [each and (Values(each[0]), each[1], each[2]) for each in said]
 
 
-def _packed(said: Property) -> tuple[str, int, int, tuple[Any, ...], tuple[bytes, ...], int, int]:
-    names = tuple(said.names)
-    words = tuple(json.dumps(name).encode() for name in names)
-    return said.key, said.lane, int(said.kind), names, words, said.decimals, said.further
+def _packed(said: Property) -> tuple[str, int, int, tuple[bytes, ...], int, int]:
+    words = tuple(json.dumps(name).encode() for name in said.names)
+    return said.key, said.lane, int(said.kind), words, said.decimals, said.further
