@@ -25,8 +25,9 @@ from bench.truth import Truth, check, total
 from bench.witness import Witness
 from devices.clock import ScaledClock, VirtualClock, running_on
 from devices.flash import Flash, Store
-from devices.fleet import Fleet, Member
+from devices.fleet import Fleet
 from devices.life import moving, shared
+from devices.member import Member
 from devices.mqtt import Dial, Line
 from devices.power import ResetCause
 from devices.routefile import read_ways

@@ -13,16 +13,16 @@ from pathlib import Path
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("writing to sockets", ("Wire.send ", "Wires._write ")),
-    ("Acks: check, journal, store", ("Fleet._received ",)),
+    ("Acks: check, journal, store", ("Turns._received ",)),
     ("reading sockets, MQTT", ("Wires._look ",)),
-    ("vehicles' steps", ("Columns.lead ", "Columns.advance ", "Columns.catch_up ")),
+    ("vehicles' steps", ("Columns.lead ", "Columns.advance ", "Columns.catch_up ", "Columns.prepare ")),
     ("the long way: events, changes", ("Terminal.tick ",)),
     ("values, and the model's rules", ("(devices/gauges.py", "Statements._whole ", "Senses.tell ", "own_values ")),
     ("frame and seal", ("Statements.frames ", "Layout.body ", "Speaker.frame ")),
     ("journal, flash, when to look again", ("BriefUnit.has_said ", "Unit._journalled ", "Journal.")),
     ("deciding what is due and has changed", ("Together.", "BriefUnit.", "Terminal.brief")),
-    ("handing payloads on", ("Fleet._publish ", "Line.publish ")),
-    ("timers and turns", ("Fleet.",)),
+    ("handing payloads on", ("Turns._publish ", "Line.publish ")),
+    ("timers and turns", ("Timetable.", "Turns.", "Fleet.")),
 )
 REST = "everything else"
 

@@ -17,7 +17,8 @@ from bench.witness import Witness
 from devices.behaviour import Behaviour, behaviour_of
 from devices.config import Intervals
 from devices.faults import parse
-from devices.fleet import Fleet, Member
+from devices.fleet import Fleet
+from devices.member import Member
 from devices.mqtt import Connection
 
 WHENEVER_ASKED = Intervals(0.001, 0.001, 3_600)

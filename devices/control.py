@@ -20,7 +20,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from devices import driving
 from devices.faults import ALL, FaultUnsuited, by_name
-from devices.fleet import Fleet, Member
+from devices.fleet import Fleet
+from devices.member import Member
 from devices.power import ResetCause
 from devices.roads import Roads, shipped
 from devices.routefile import RouteFileError, parse_ways

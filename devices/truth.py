@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from devices.fleet import Member
+from devices.member import Member
 from devices.shown import LAMPS, TIRES
 from devices.vehicle import Vehicle
 

@@ -17,7 +17,8 @@ from devices.can import INTERFACES, USUAL_CHANNELS, BusReader, CanError, CanSens
 from devices.config import UnitConfig
 from devices.firmware import Firmware
 from devices.flash import Flash
-from devices.fleet import Fleet, Member
+from devices.fleet import Fleet
+from devices.member import Member
 from devices.terminal import Terminal
 from devices.vehicle import Vehicle
 

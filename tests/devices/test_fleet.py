@@ -15,12 +15,13 @@ import aiomqtt
 import msgspec
 import pytest
 
-from devices import fleet as fleet_of
+from devices import timetable
 from devices.behaviour import Behaviour, behaviour_of
 from devices.config import Intervals
 from devices.faults import by_name
 from devices.flashfile import FlashFile, FlashFileError
-from devices.fleet import Fleet, Member
+from devices.fleet import Fleet
+from devices.member import Member
 from devices.unitsfile import UnitRecord
 from devices.vehicle import Vehicle
 from gateway.brokers.embedded import embedded_broker
@@ -337,7 +338,7 @@ async def test_a_killed_fleet_goes_on_where_it_was(broker: MosquittoBroker, tmp_
 
 
 async def test_each_unit_ticks_once_when_it_is_due_however_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_of, "TICKS_PER_TURN", 7)
+    monkeypatch.setattr(timetable, "TICKS_PER_TURN", 7)
     fleet = Fleet(records(30), "mqtt://127.0.0.1:1", seed=1)
     turns: list[list[tuple[int, int, int]]] = []
 
@@ -348,12 +349,12 @@ async def test_each_unit_ticks_once_when_it_is_due_however_many_are(monkeypatch:
     began = fleet.now_ms()
     wanted = [(place, began + 20 + place // 10) for place in range(30)]
     for place, due_ms in wanted:
-        fleet._schedule(fleet.members[place], began + 300)  # outdated at once
-        fleet._schedule(fleet.members[place], due_ms)
+        fleet.timetable.put(fleet.members[place], began + 300)  # outdated at once
+        fleet.timetable.put(fleet.members[place], due_ms)
     for due_ms in range(began + 100_000, began + 200_000, 100):
-        fleet._schedule(fleet.members[0], due_ms)
-    fleet._schedule(fleet.members[0], wanted[0][1])
-    assert fleet._entries <= fleet_of.SLACK * len(fleet.members)
+        fleet.timetable.put(fleet.members[0], due_ms)
+    fleet.timetable.put(fleet.members[0], wanted[0][1])
+    assert fleet.timetable._entries <= timetable.SLACK * len(fleet.members)
     async with asyncio.timeout(10):
         while fleet.now_ms() < began + 400:
             await asyncio.sleep(0.02)
