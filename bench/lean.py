@@ -36,7 +36,7 @@ DRIVE_LOOKS = 2_000
 """How often a vehicle is looked at until it drives off."""
 
 JOURNAL = 1_000
-TURN_S = 0.005
+TURN_S = 0.01
 HANDSHAKES = 128
 STOP_TIMEOUT_S = 2.0
 ACK, STATE = 0x81, 0x02
