@@ -1,7 +1,7 @@
 """What a report changes: the last state and the report's properties in, the new state and the `...Changed` events out. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -18,7 +18,7 @@ _encoder = msgspec.json.Encoder()
 _EMPTY = b"{}"
 
 
-class Occasion(NamedTuple):
+class Occasion(msgspec.Struct, frozen=True, gc=False):
     """The report that causes the changes: its event's id and what every event of it has in common."""
 
     recorded_id: str

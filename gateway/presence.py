@@ -39,7 +39,8 @@ class Presence:
 
     def back(self, unit: UnitId) -> None:
         """Something of the unit has arrived: a will that came before it does not count."""
-        self._wills.pop(unit, None)
+        if self._wills:
+            self._wills.pop(unit, None)
 
     def heard(self, unit: UnitId, now: int, heartbeat_s: int) -> None:
         """The unit gave a sign of life; its brand's heartbeat interval says how long silence may last."""

@@ -197,6 +197,7 @@ class _Reading:
 
 def _told(brief: Brief, known: Sequence[Shown], generation: int | None) -> Heard:
     """A frame of reports of which it is `known` what each says."""
-    kind, sequence, oldest, clock_unsynchronised, records, answer, _ = brief
-    told = [Told(record, at, sequence, *each) for (record, at), each in zip(records, known, strict=True)]
-    return Heard(kind, sequence, oldest, clock_unsynchronised, told, generation, None, answer)
+    sequence = brief.sequence
+    told = [Told(record, at, sequence, *each) for (record, at), each in zip(brief.records, known, strict=True)]
+    unsynchronised = brief.clock_unsynchronised
+    return Heard(brief.kind, sequence, brief.oldest_sequence, unsynchronised, told, generation, None, brief.answer)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +17,7 @@ from protocols.trace import Leaf, Trace
 Values = tuple[Any, ...]
 
 
-class Brief(NamedTuple):
+class Brief(msgspec.Struct, frozen=True, gc=False):
     """What is wanted of every frame of reports: its Frame in short. `records` are those of its reports, and when each was
     captured; `answer` is what Protocol.answer says where all of them are held, None if nothing. `signals` are those of each
     report, where the lanes of the rows are not."""

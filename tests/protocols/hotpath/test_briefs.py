@@ -28,7 +28,8 @@ def in_short(corpus: Corpus, frame: Frame, brief: Brief) -> tuple[Any, ...]:
 
 def said(brief: Brief) -> tuple[Any, ...]:
     signals = None if brief.signals is None else [list(each.items()) for each in brief.signals]
-    return *brief[:4], list(brief.records), brief.answer, signals
+    first = brief.kind, brief.sequence, brief.oldest_sequence, brief.clock_unsynchronised
+    return *first, list(brief.records), brief.answer, signals
 
 
 def test_a_brief_says_what_the_frame_says(corpus: Corpus, path: str):
