@@ -14,7 +14,8 @@ import msgspec
 
 from bench.account import Account, Added, fleet_of
 from bench.bracket import Edge, largest
-from bench.load import LoadRun, Plan, Target
+from bench.load import LoadRun
+from bench.plan import Plan, Target
 from bench.results import Result
 from bench.stages import Stage
 

@@ -16,9 +16,10 @@ from rich.table import Table
 
 from bench.account import AccountError
 from bench.capacity import CapacitySearch, Found, Limits
-from bench.load import LoadRun, Plan, Target
+from bench.load import LoadRun
 from bench.load_cli import fail, target_of
 from bench.loops import loop_factory
+from bench.plan import Plan, Target
 from bench.stages import duration_s
 from bench.view import View, shown
 

@@ -8,7 +8,6 @@ of what was captured, and what that takes is not counted. What is told is the ge
 
 import argparse
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -26,22 +25,22 @@ import msgspec
 import numpy as np
 import structlog
 
-from bench.account import Account, Added
+from bench.account import Added
 from bench.consumer import RECORD
 from bench.lab.mosquitto import mosquitto
 from bench.lab.turns import long_turns
 from bench.ledger import Ledger
-from bench.load import GC_THRESHOLDS, LoadRun, Plan, Target
-from bench.probes import StateLooks
+from bench.load import LOOK_S, keeping
+from bench.pacer import Pacer
+from bench.reckoning import Reckoning
 from bench.simulator_cost import records, run
-from bench.stages import Stage
+from bench.stages import Schedule, Stage
 from bench.stateful import StatefulFleet
 from protocols.codec import UnitId
 
 RAMP_S = 2.0
 SETTLE_S = 2.0
 SIZE_BYTES = 3_800
-NOWHERE = "http://127.0.0.1:9"
 
 
 class _Hands:
@@ -69,32 +68,36 @@ async def measured(port: int, units: int, rate: float, seconds: float) -> dict[s
     made = enumerate(records(units, True))
     added = [Added(msgspec.structs.replace(record, vehicle_id=f"{place:08d}"), fleet_id="") for place, record in made]
     names = {each.record.unit: each.record.vehicle_id.encode() for each in added}
-    plan = Plan(
-        units=units,
-        rate=rate,
-        stages=(
-            Stage(kind="ramp", duration_s=RAMP_S, rate_from=rate / 4, rate_to=rate),
-            Stage(kind="hold", duration_s=seconds, rate_from=rate, rate_to=rate),
-        ),
+    stages = (
+        Stage(kind="ramp", duration_s=RAMP_S, rate_from=rate / 4, rate_to=rate),
+        Stage(kind="hold", duration_s=seconds, rate_from=rate, rate_to=rate),
     )
-    load = LoadRun(plan, Target(url=NOWHERE, token="", broker=f"mqtt://127.0.0.1:{port}"))
-    source = StatefulFleet(load.ledger, added, load.target.broker)
+    ledger, schedule = Ledger(), Schedule(stages, units, rate)
+    reckoning, hands = Reckoning(ledger, schedule), _Hands(ledger, names)
+    reckoning.vehicles = set(names.values())
+    source = StatefulFleet(ledger, added, f"mqtt://127.0.0.1:{port}")
     await source.start(lambda online: None)
     await asyncio.sleep(SETTLE_S)
     source.collect()
-    load._vehicles = dict.fromkeys(names.values(), 0)
-    hands = _Hands(load.ledger, names)
     hands.take()
-    account = Account(NOWHERE, "")
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    hands.spent_s, before, kernel, cpu = 0.0, len(load.ledger), os.times().system, time.process_time()
-    began = load._began = load.wall()
-    await load._pace(source, hands, StateLooks(account, 0.0), ["x"] * units, began, asyncio.Event())  # type: ignore[arg-type]
-    cpu, wall, kernel = time.process_time() - cpu - hands.spent_s, load.wall() - began, os.times().system - kernel
-    load._gather(source, hands)  # type: ignore[arg-type]
-    load._put_down()
-    frames = len(load.ledger) - before
+    look_at = 0.0
+
+    def look() -> None:
+        nonlocal look_at
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + LOOK_S
+            reckoning.gather(source, hands)
+
+    with keeping():
+        hands.spent_s, before, kernel, cpu = 0.0, len(ledger), os.times().system, time.process_time()
+        began = reckoning.began = reckoning.wall()
+        pacer = Pacer(schedule, source, reckoning.wall)
+        await pacer.run(began, asyncio.Event(), lambda due, _: reckoning.said(due, reckoning.wall()), look)
+        cpu, wall = time.process_time() - cpu - hands.spent_s, reckoning.wall() - began
+        kernel = os.times().system - kernel
+    reckoning.gather(source, hands)
+    reckoning.put_down()
+    frames = len(ledger) - before
     told = {
         "units": units,
         "rate": rate,
@@ -102,11 +105,11 @@ async def measured(port: int, units: int, rate: float, seconds: float) -> dict[s
         "cores": round(cpu / wall, 3),
         "us_per_frame": round(1e6 * cpu / frames, 1),
         "kernel_us_per_frame": round(1e6 * kernel / frames, 1),
-        "said_late_ms": {f"p{each}": load._lag_recent.percentile(each) for each in (50, 99)},
+        "said_late_ms": {f"p{each}": reckoning.lag.percentile(each) for each in (50, 99)},
         "acks_per_s": round(source.acks / wall, 1),
+        "unsaid": pacer.unsaid,
     }
     await source.stop()
-    await account.close()
     return told
 
 

@@ -18,11 +18,12 @@ from rich.console import Console
 
 from bench.account import AccountError, fleet_of
 from bench.lab import laboratory
-from bench.load import LoadRun, Plan, Target
+from bench.load import LoadRun
 from bench.load_page import write_html
 from bench.local import SettingsError, local
 from bench.loops import loop_factory
 from bench.objectives import Objective, parse_objective
+from bench.plan import Plan, Target
 from bench.results import Result, reached
 from bench.stages import Stage, StageError, duration_s, parse_stage, read_plan, stages_of
 from bench.view import View, summary

@@ -24,12 +24,13 @@ from bench.account import Account, Added, fleet_of
 from bench.lab import Lab, laboratory
 from bench.lean import LeanFleet
 from bench.ledger import Ledger
-from bench.load import LoadRun, Plan, Target
+from bench.load import LoadRun
 from bench.loops import loop_factory
 from bench.meters import machine
 from bench.peers.ceiling import ceiling
 from bench.peers.compare import stock
 from bench.performance_page import write_page
+from bench.plan import Plan, Target
 from bench.results import Measured, Result
 from bench.stages import Stage
 from devices.config import Intervals, UnitConfig

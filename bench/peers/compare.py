@@ -14,8 +14,9 @@ import msgspec
 from bench.account import Account, Added, fleet_of, made_up_id
 from bench.lab import LabError, Server, free_port, laboratory, mosquitto, rabbitmq, wait_until
 from bench.lab.whole import BROKER_LINES
-from bench.load import LoadRun, Plan, Target
+from bench.load import LoadRun
 from bench.peers.ceiling import Ceiling, ceiling
+from bench.plan import Plan, Target
 from bench.results import Result
 from bench.stages import Stage
 from devices.unitsfile import UnitRecord

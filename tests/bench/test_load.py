@@ -20,8 +20,9 @@ from bench.consumer import Wanted
 from bench.lab import Lab, laboratory
 from bench.lab.rabbitmq import RabbitMQNode
 from bench.ledger import Ledger
-from bench.load import LoadRun, Plan, Target
+from bench.load import LoadRun
 from bench.load_cli import app
+from bench.plan import Plan, Target
 from bench.stateful import StatefulFleet
 from bench.watcher import Watcher
 from devices.unitsfile import UnitRecord
