@@ -1,106 +1,171 @@
-/* Frames of many layouts: they are counted and sorted by layout, then those of one are worked on side by side. */
+/* Frames of many layouts: they are counted and sorted by layout, then those of one are worked on side by side. What tells layouts
+ * apart are their size and what those of one size differ in; which one it is, is made sure of later. Included by frames.h. */
 
-enum { SLOTS = 1024, FAMILIES = 32, WINDOW = 1024 };
-enum { NOBODY = CROWD, OF_FAMILY };                            /* groups that are none; OF_FAMILY + k: another hash tells */
+enum { NOBODY = GROUPS, WINDOW = 4096 };
 typedef struct {
-    uint32_t slot[SLOTS];                                      /* 24 bits of the key, and 8 that say its group, plus 1; 0: free */
-    plan_t *plan[CROWD];
-    const family_t *family[FAMILIES];
-    uint32_t groups, families, slots, begun;
-    uint32_t count[CROWD + 1];
-    uint8_t of[WINDOW];                                        /* each frame's group */
-    uint16_t order[WINDOW + NEAR + 4];
+    const uint8_t *place[WINDOW];
+    uint16_t of[WINDOW];                                       /* each frame's group */
+    uint16_t order[WINDOW + TILE];
+    uint16_t count[GROUPS + 1], end[GROUPS + 1];
 } crowd_t;
 
-/* The slot of a key: its own, or one that is free. */
-static inline uint32_t slot_of(const crowd_t *c, uint64_t key) {
-    uint32_t slot = key & (SLOTS - 1);
-    while ((c->slot[slot] ^ (uint32_t)(key >> 32)) >> 8 && c->slot[slot])
-        slot = (slot + 1) & (SLOTS - 1);
-    return slot;
+static inline uint64_t kind_hash(const kind_t *kind, const uint8_t *p, uint32_t probes) { /* unused probes look at nothing */
+    uint64_t hash = kind->seed;
+    for (uint32_t i = 0; i < probes; i++)
+        hash += spread(load64(p + kind->at[i]) & kind->mask[i], i);
+    return hash;
 }
 
-/* A key that was not seen before. `family`: its layouts are told from each other by another hash. */
-static __attribute__((noinline)) uint32_t begin_slot(crowd_t *c, uint32_t slot, uint64_t key, const family_t *family, plan_t *plan) {
-    uint32_t group = NOBODY;
-    if (c->slots == SLOTS / 2)                                 /* room is left: looking for a slot comes to an end */
-        return NOBODY;
-    if (family && c->families < FAMILIES)
-        c->family[c->families] = family, group = OF_FAMILY + c->families++;
-    else if (!family && plan && c->groups < CROWD)
-        c->plan[c->groups] = plan, group = c->groups++;
-    c->slots++, c->slot[slot] = ((uint32_t)(key >> 32) & ~255u) | (group + 1);
-    return group;
+static inline uint32_t *slot_of(const sorts_t *a, uint64_t hash) {
+    return (uint32_t *)&a->slot[hash >> (64 - SLOT_BITS)];
 }
 
-/* The group of a frame's layout. What it is, is made sure of later. */
-static inline uint32_t group_of(const table_t *t, crowd_t *c, const uint8_t *p, size_t n) {
-    const uint64_t context = context_of(t, p), key = key_of(t, p, n, context);
-    uint32_t slot = slot_of(c, key), group = (c->slot[slot] & 255) - 1;
-    if (!c->slot[slot]) {
-        const family_t *family = family_of(t, key);
-        group = begin_slot(c, slot, key, family && family->first->rest->sibling ? family : NULL, likely(t, p, n, context));
+static inline uint32_t tag_of(uint64_t hash) {
+    return (uint32_t)(hash >> 32) << 16;
+}
+
+/* What layouts of the size of this group's differ in, where all of them have structure. */
+static void tell_size(sorts_t *a, uint32_t group) {
+    const plan_t *first = a->plan[group];
+    const uint32_t size = first->size;
+    uint8_t common[PART_LIMIT], differing[PART_LIMIT];
+    kind_t *kind = &a->kind[++a->kinds];
+    memset(common, 255, size), memset(differing, 0, size), memset(kind, 0, sizeof *kind);
+    a->kind_of[size] = (uint16_t)a->kinds;
+    for (uint32_t k = group; k < a->groups; k++) {
+        const rest_t *rest = a->plan[k]->rest;
+        for (uint32_t i = 0; a->size[k] == size && i < size; i++)
+            common[i] &= rest->mask[i], differing[i] |= rest->part[i] != first->rest->part[i] ? 255 : 0;
     }
-    if (group < OF_FAMILY)
-        return group;
-    const family_t *family = c->family[group - OF_FAMILY];
-    if (family->least > n)
+    uint32_t n = 0;
+    for (uint32_t at = 0; at < size && n < PROBES; at += 8) {
+        const uint32_t from = at + 8 > size ? size - 8 : at;
+        const uint64_t mask = load64(common + from) & load64(differing + from);
+        if (mask)
+            kind->at[n] = (uint16_t)from, kind->mask[n++] = mask;
+    }
+    a->probes = more(a->probes, n), a->longest = more(a->longest, size < 256 ? size : 256);
+}
+
+/* Slots for all plans; how many share one with another. */
+static uint32_t fill_slots(sorts_t *a, uint64_t seed) {
+    uint32_t shared = 0;
+    memset(a->slot, 0, sizeof a->slot);
+    for (uint32_t k = 1; k <= a->kinds; k++)
+        a->kind[k].seed = (seed + k) * 0xD6E8FEB86659FD93ull;
+    for (uint32_t k = 0; k < a->groups; k++) {
+        const uint64_t hash = kind_hash(&a->kind[a->kind_of[a->size[k]]], a->plan[k]->rest->part, PROBES);
+        shared += *slot_of(a, hash) != 0;
+        *slot_of(a, hash) = tag_of(hash) | (k + 1);
+    }
+    return shared;
+}
+
+/* Whether frames can be told apart: what is needed is made anew where plans came or went. Nobody else walks meanwhile. */
+static int can_sort(table_t *t) {
+    sorts_t *a = t->sorts;
+    if (!t->plain || !t->mixed || (a && a->ready) || t->busy)
+        return t->plain && t->mixed && a && a->ready;
+    if (!a && !(a = t->sorts = malloc(sizeof *a)))
+        return 0;
+    memset(a->kind_of, 0, sizeof a->kind_of);
+    a->groups = a->kinds = a->probes = a->longest = 0, a->ready = 1;
+    for (uint32_t id = 0; id < t->capacity && a->groups < GROUPS; id++)
+        if (t->plan[id])
+            t->plan[id]->rest->group = a->groups, a->size[a->groups] = t->plan[id]->size, a->plan[a->groups++] = t->plan[id];
+    for (uint32_t k = 0; k < a->groups; k++)
+        if (!a->kind_of[a->size[k]])
+            tell_size(a, k);
+    for (uint64_t seed = 0; seed < 8 && fill_slots(a, seed << 16); seed++)
+        ;
+    return 1;
+}
+
+/* The group of a frame whose slot has another one. */
+static __attribute__((noinline)) uint32_t other_group(const table_t *t, const uint8_t *p, size_t n) {
+    const plan_t *plan = likely(t, p, n, 0);
+    return plan && plan->rest->group < t->sorts->groups && t->sorts->plan[plan->rest->group] == plan ? plan->rest->group : NOBODY;
+}
+
+static inline uint32_t group_of(const table_t *t, const uint8_t *p, size_t n, uint32_t probes) {
+    const sorts_t *a = t->sorts;
+    const uint32_t kind = n <= PART_LIMIT ? a->kind_of[n] : 0;
+    if (!kind)
         return NOBODY;
-    const uint64_t hash = hash_of(family, p);
-    slot = slot_of(c, hash);
-    group = (c->slot[slot] & 255) - 1;
-    return c->slot[slot] ? group < OF_FAMILY ? group : NOBODY : begin_slot(c, slot, hash, NULL, likely(t, p, n, context));
+    const uint64_t hash = kind_hash(&a->kind[kind], p, probes);
+    const uint32_t slot = *slot_of(a, hash);
+    uint32_t group = (slot & 0xFFFF) - 1;
+    if ((slot ^ tag_of(hash)) >> 16 || !slot)
+        group = slot ? other_group(t, p, n) : NOBODY;
+    return group != NOBODY && a->size[group] == n ? group : NOBODY;
 }
 
 /* Which group each frame is of, and how many of each there are; 0 with an error. */
-static int told_apart(table_t *t, const frames_t *f, size_t at, size_t all, crowd_t *c) {
-    size_t size = 128;
+static inline __attribute__((always_inline)) int told_by(table_t *t, const frames_t *f, size_t at, size_t all, crowd_t *c,
+                                                         uint32_t probes) {
+    const size_t longest = t->sorts->longest;                  /* as much of each: no branch depends on its size */
     uint32_t changes = 0, before = NOBODY;
+    size_t size;
     for (size_t i = 0; i < all; i++) {
-        fetch_ahead(f, at + i, size);
+        fetch_ahead(f, at + i, longest);
         if (!is_frame(f, at + i))
             return 0;
         const uint8_t *p = frame_at(f, at + i, &size);
-        const uint32_t group = size < (size_t)t->framing.least ? NOBODY : group_of(t, c, p, size);
+        const uint32_t group = group_of(t, p, size, probes);
         changes += group != before, before = group;
-        c->of[i] = (uint8_t)group, c->count[group]++;
+        c->place[i] = p, c->of[i] = (uint16_t)group, c->count[group]++;
     }
     t->mixed = changes * 8 > all;
     return 1;
 }
 
-/* The next frames where they are of many layouts. How many; 0 with an error. */
-static size_t by_layout(table_t *t, walk_t *w, const frames_t *f, size_t at, crowd_t *c) {
-    const size_t all = f->n - at < WINDOW ? f->n - at : WINDOW;
-    if (!c->begun)
-        memset(c, 0, offsetof(crowd_t, count)), c->begun = 1;
-    memset(c->count, 0, sizeof c->count);
-    if (!told_apart(t, f, at, all, c))
-        return 0;
-    uint32_t begin[CROWD + 1], end[CROWD + 1], total = 0;
-    uint8_t into[CROWD + 1];
-    int few = 0;
-    for (uint32_t k = 0; k < c->groups; k++) {                 /* those that are few are nobody's: they are walked as they come */
-        const int own = c->count[k] >= FEW;
-        into[k] = (uint8_t)(own ? k : NOBODY), few |= !own && c->count[k];
-        begin[k] = end[k] = total, total += own ? c->count[k] : 0;
+static __attribute__((noinline)) int told_apart(table_t *t, const frames_t *f, size_t at, size_t all, crowd_t *c) {
+    switch (t->sorts->probes) {
+    case 0: return told_by(t, f, at, all, c, 0);
+    case 1: return told_by(t, f, at, all, c, 1);
+    case 2: return told_by(t, f, at, all, c, 2);
+    case 3: return told_by(t, f, at, all, c, 3);
+    default: return told_by(t, f, at, all, c, PROBES);
     }
-    begin[NOBODY] = end[NOBODY] = total, into[NOBODY] = NOBODY;
+}
+
+/* The frames in order of their groups. How many have one that is not too few. */
+static uint32_t in_groups(uint32_t groups, crowd_t *c, size_t all) {
+    uint32_t total = 0, few = 0;
+    for (uint32_t k = 0; k < groups; k++) {                    /* those that are few are nobody's: they are walked as they come */
+        const uint32_t count = c->count[k], own = count >= FEW ? count : 0;
+        few |= count != own, c->count[k] = (uint16_t)own;
+        c->end[k] = (uint16_t)total, total += own;
+    }
+    c->end[NOBODY] = (uint16_t)total;
     for (size_t i = 0; few && i < all; i++)
-        c->of[i] = into[c->of[i]];
+        c->of[i] = c->of[i] != NOBODY && !c->count[c->of[i]] ? NOBODY : c->of[i];
     for (size_t i = 0; i < all; i++)
-        c->order[end[c->of[i]]++] = (uint16_t)i;
-    memset(c->order + all, 0, sizeof c->order - sizeof *c->order * all);
-    for (uint32_t k = 0; k < c->groups; k++) {
-        plan_t *last = c->plan[k];
-        for (uint32_t done = begin[k]; done < end[k];) {       /* what is not of this plan, or not right, is among few others */
-            done += (uint32_t)run(t, c->plan[k], w, f, at, c->order + done, end[k] - done);
-            const uint32_t n = end[k] - done < TILE ? end[k] - done : TILE;
-            if (!each(t, w, f, at, c->order + done, n, &last))
+        c->order[c->end[c->of[i]]++] = (uint16_t)i;
+    memset(c->order + all, 0, TILE * sizeof *c->order);
+    return total;
+}
+
+/* The next frames where they are of many layouts. How many; 0 with an error. */
+static __attribute__((noinline)) size_t by_layout(table_t *t, walk_t *w, const frames_t *f, size_t at) {
+    const size_t all = f->n - at < WINDOW ? f->n - at : WINDOW;
+    const uint32_t groups = t->sorts->groups;
+    crowd_t c;
+    memset(c.count, 0, groups * sizeof *c.count), c.count[NOBODY] = 0;
+    if (!told_apart(t, f, at, all, &c))
+        return 0;
+    const uint32_t total = in_groups(groups, &c, all);
+    for (uint32_t k = 0; k < groups; k++) {
+        plan_t *plan = t->sorts->plan[k], *last = plan;
+        const uint32_t end = c.end[k];
+        for (uint32_t done = end - c.count[k]; done < end;) {  /* what is not of this plan, or not right, is among few others */
+            done += (uint32_t)run(t, plan, w, f, at, c.place, c.order + done, end - done);
+            const uint32_t n = end - done < TILE ? end - done : TILE;
+            if (!each(t, w, f, at, c.order + done, n, &last))
                 return 0;
             done += n;
         }
     }
     plan_t *last = NULL;
-    return each(t, w, f, at, c->order + begin[NOBODY], end[NOBODY] - begin[NOBODY], &last) ? all : 0;
+    return each(t, w, f, at, c.order + total, all - total, &last) ? all : 0;
 }

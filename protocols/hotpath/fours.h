@@ -31,81 +31,71 @@ WALKING int NAMED(four_hold)(const table_t *t, const uint8_t *const p[4], size_t
     return !wrong;
 }
 
-/* Four frames of this plan, the last one once more where fewer are left: 0, and nothing was said of them, if they are not right. */
-WALKING int NAMED(four)(const table_t *t, const plan_t *plan, const walk_t *w, const frames_t *f, const size_t place[4], uint8_t *row[4],
-                        int of_list) {
-    const uint8_t *p[4];
-    const size_t size = plan->size, row_size = t->row_size;
-    size_t strange = 0;
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++)
-        if (of_list) {
-            PyObject *each = f->list[place[k]];
-            if (Py_TYPE(each) != &PyBytes_Type)
-                return 0;
-            strange |= (size_t)Py_SIZE(each) ^ size;
-            p[k] = (const uint8_t *)((PyBytesObject *)each)->ob_sval;
-        } else
-            strange |= (size_t)(f->offsets[place[k] + 1] - f->offsets[place[k]]) ^ size, p[k] = f->data + f->offsets[place[k]];
-    if (strange)
-        return 0;
-    for (int k = 0; t->framing.context_mask && k < 4; k++)
-        strange |= context_of(t, p[k]) != plan->context;
-    if (strange || !four_agree(t, plan, p) || !NAMED(four_hold)(t, p, size))
-        return 0;
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++)
-        row[k] = w->rows + place[k] * row_size;
-    fill_four(t, plan, p, row);
+/* Frames of this plan, from `at` on, or those at these places in this order, which are of its size: how many of the first were right.
+ * What is behind the order can be read, too. */
+WALKING size_t NAMED(run_of)(table_t *t, plan_t *plan, walk_t *w, const frames_t *f, size_t at, const uint8_t *const *place,
+                             const uint16_t *order, size_t n, int of_list) {
+    const size_t row_size = t->row_size, size = plan->size;
     const int32_t id = plan->id;
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++)
-        w->ids[place[k]] = id, w->status[place[k]] = VOUCHED;
-    return 1;
-}
-
-/* Frames of this plan, from `at` on or in this order: how many of the first were right. What is behind the order can be read, too. */
-WALKING size_t NAMED(run_of)(table_t *t, plan_t *plan, walk_t *w, const frames_t *f, size_t at, const uint16_t *order, size_t n,
-                             int of_list, int ordered) {
-    size_t done = 0;
-    for (int right = 1; right && done < n;) {
+    uint8_t *const rows = w->rows + at * row_size, *const status = w->status + at;
+    int32_t *const ids = w->ids + at;
+    plan->used = t->now;
+    for (size_t done = 0, all; done < n; done += all) {
+        const uint8_t *p[TILE];
         uint8_t *row[TILE];
-        const size_t begin = done;
-        for (; done < n && done < begin + TILE; done += 4) {
-            size_t place[4];
-#pragma GCC unroll 4
-            for (size_t k = 0; k < 4; k++) {
-                const size_t i = done + k < n ? done + k : n - 1;
-                place[k] = ordered ? at + order[i] : at + i;
-                const size_t next = ordered ? at + order[done + k + NEAR] : 0;
-                if (ordered)
-                    fetch_row(t, w, next);
-                if (ordered && of_list)
-                    fetch_object(f->list[next], plan->size);
-                else if (of_list && place[k] + TILE < f->n)
-                    fetch_object(f->list[place[k] + TILE], plan->size);
+        for (all = 0; all < TILE && done + all < n; all++) {
+            const size_t i = order ? order[done + all] : done + all, frame = at + i;
+            row[all] = rows + i * row_size;
+            if (order) {
+                const size_t next = order[done + all + NEAR];
+                p[all] = place[i];
+                fetch(place[next], 1), fetch(place[next] + 64, 1), fetch(place[next] + size - 1, 1);
+                fetch_room(rows + next * row_size, row_size);
+                continue;
             }
-            if (!(right = NAMED(four)(t, plan, w, f, place, row + (done - begin), of_list)))
+            if (of_list) {
+                const PyObject *each = f->list[frame];
+                if (Py_TYPE(each) != &PyBytes_Type || (size_t)Py_SIZE(each) != size)
+                    break;
+                p[all] = (const uint8_t *)((const PyBytesObject *)each)->ob_sval;
+                if (frame + TILE < f->n)
+                    fetch_object(f->list[frame + TILE], size);
+            } else {
+                if (f->offsets[frame + 1] - f->offsets[frame] != size)
+                    break;
+                p[all] = f->data + f->offsets[frame];
+            }
+            if (t->framing.context_mask && context_of(t, p[all]) != plan->context)
                 break;
         }
-        done = done < n ? done : n;
-        const uint32_t filled = (uint32_t)(done - begin);
-        if (t->guards && filled && !all_bounded(t, row, filled))
-            for (uint32_t i = 0; i < filled; i++)
-                if (!guarded(t, row[i]))
-                    doubt(t, w, (size_t)(row[i] - w->rows) / t->row_size);
+        if (!all)
+            return done;
+        for (size_t k = all; k % 4; k++)                       /* the last one once more until there are four */
+            p[k] = p[all - 1], row[k] = row[all - 1];
+        for (size_t k = 0; k < all; k += 4)
+            if (!four_agree(t, plan, p + k) || !NAMED(four_hold)(t, p + k, size))
+                return done;
+        for (size_t k = 0; k < all; k += 4)
+            fill_four(t, plan, p + k, row + k);
+        for (size_t k = 0; k < all; k++) {
+            const size_t i = order ? order[done + k] : done + k;
+            ids[i] = id, status[i] = VOUCHED;
+        }
+        if (t->guards && !all_bounded(t, row, (uint32_t)all))
+            for (size_t k = 0; k < all; k++)
+                if (!guarded(t, row[k]))
+                    doubt(t, w, (size_t)(row[k] - w->rows) / row_size);
     }
-    plan->used = t->now;
-    return done;
+    return n;
 }
 
 TARGET static __attribute__((noinline)) size_t NAMED(run)(table_t *t, plan_t *plan, walk_t *w, const frames_t *f, size_t at,
-                                                          const uint16_t *order, size_t n) {
+                                                          const uint8_t *const *place, const uint16_t *order, size_t n) {
     if (t->row_size < 32 || plan->size < CHECK)
         return 0;
-    if (f->list)
-        return order ? NAMED(run_of)(t, plan, w, f, at, order, n, 1, 1) : NAMED(run_of)(t, plan, w, f, at, NULL, n, 1, 0);
-    return order ? NAMED(run_of)(t, plan, w, f, at, order, n, 0, 1) : NAMED(run_of)(t, plan, w, f, at, NULL, n, 0, 0);
+    if (order)
+        return NAMED(run_of)(t, plan, w, f, at, place, order, n, 0);
+    return f->list ? NAMED(run_of)(t, plan, w, f, at, NULL, NULL, n, 1) : NAMED(run_of)(t, plan, w, f, at, NULL, NULL, n, 0);
 }
 
 /* Parts beside each other that are all of this plan and right; 0 if they are not. */

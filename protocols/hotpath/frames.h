@@ -42,13 +42,15 @@ static void walk_tile(table_t *t, walk_t *w, tile_t *tile, plan_t **last) {
     w->troubled += tile->n - vouched, tile->n = 0;
 }
 
-/* The frames of this plan, side by side, as long as they are: how many; 0 where the processor cannot. */
-static size_t run(table_t *t, plan_t *plan, walk_t *w, const frames_t *f, size_t at, const uint16_t *order, size_t n) {
+/* The frames of this plan, side by side, as long as they are; or those at these places, in this order, which are of its size. How
+ * many; 0 where the processor cannot. */
+static size_t run(table_t *t, plan_t *plan, walk_t *w, const frames_t *f, size_t at, const uint8_t *const *place,
+                  const uint16_t *order, size_t n) {
 #if SIMD
     if (level == VAST)
-        return run_vast(t, plan, w, f, at, order, n);
+        return run_vast(t, plan, w, f, at, place, order, n);
     if (level == WIDE)
-        return run_wide(t, plan, w, f, at, order, n);
+        return run_wide(t, plan, w, f, at, place, order, n);
 #endif
     return 0;
 }
@@ -73,7 +75,7 @@ static int each(table_t *t, walk_t *w, const frames_t *f, size_t at, const uint1
 
 /* The next frames in order: those of the last layout, and some more. How many, 0 with an error. */
 static size_t in_order(table_t *t, walk_t *w, const frames_t *f, size_t at) {
-    const size_t run_of = w->last && f->n - at >= FEW ? run(t, w->last, w, f, at, NULL, f->n - at) : 0;
+    const size_t run_of = w->last && f->n - at >= FEW ? run(t, w->last, w, f, at, NULL, NULL, f->n - at) : 0;
     const size_t left = f->n - at - run_of, n = left < TILE ? left : TILE;
     return each(t, w, f, at + run_of, NULL, n, &w->last) ? run_of + n : 0;
 }
@@ -113,12 +115,11 @@ static int walk_of_parts(table_t *t, walk_t *w, const frames_t *f) {
 
 /* All frames; 0 with an error at one of a list that is no bytes. */
 static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
-    crowd_t crowd;
-    w->last = t->last, crowd.begun = 0;
+    w->last = t->last;
     if (t->framing.parts && !walk_of_parts(t, w, f))
         return 0;
     for (size_t at = 0, n; !t->framing.parts && at < f->n; at += n)
-        if (!(n = t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at, &crowd) : in_order(t, w, f, at)))
+        if (!(n = w->sorts && t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at) : in_order(t, w, f, at)))
             return 0;
     for (size_t i = 0; i < f->n && !t->framing.parts && w->starts; i++)
         w->starts[i] = (uint32_t)w->written, w->written += w->status[i] == VOUCHED;
@@ -126,8 +127,9 @@ static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
     return 1;
 }
 
-static int outputs(const table_t *t, buffers_t *b, PyObject *const *args, Py_ssize_t n, walk_t *w) {
+static int outputs(table_t *t, buffers_t *b, PyObject *const *args, Py_ssize_t n, walk_t *w) {
     memset(w, 0, sizeof *w);
+    w->sorts = can_sort(t);
     if (!(w->rows = taken(b, args[0], 1, t->framing.parts ? 0 : n * (Py_ssize_t)t->row_size)))
         return 0;
     w->room = (size_t)last_size(b) / t->row_size;

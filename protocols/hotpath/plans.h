@@ -51,7 +51,7 @@ typedef struct rest {                                          /* what building 
     move_t *lay;                                               /* the row to the part */
     uint8_t *part, *mask, *head;                               /* the part without data; its structure; what stands before parts */
     step_t *step;                                              /* how rows are filled two blocks at a time, where frames are alike */
-    uint32_t head_size, lays, checks, steps;
+    uint32_t head_size, lays, checks, steps, group;
 } rest_t;
 
 _Static_assert(sizeof(plan_t) == 64, "a plan begins its data at a cache line");
@@ -65,6 +65,22 @@ typedef struct family {                                        /* layouts that t
     struct { uint64_t mask; uint32_t at; } probe[PROBES];      /* where they differ in structure that all of them have */
     uint8_t *common, *differing;                               /* of the first `least` bytes */
 } family_t;
+
+#define GROUPS 4096
+#define SLOT_BITS 13
+typedef struct {                                               /* layouts of one size: */
+    uint64_t mask[PROBES], seed;                               /* where they differ in structure that all of them have */
+    uint16_t at[PROBES];
+} kind_t;
+
+typedef struct {                                               /* what tells whole frames apart, for all plans together */
+    kind_t kind[GROUPS + 1];                                   /* none is the 0th */
+    uint32_t slot[1 << SLOT_BITS];                             /* 16 bits of a hash, and a group, plus 1; 0: nobody's */
+    plan_t *plan[GROUPS];                                      /* by group */
+    uint16_t size[GROUPS], kind_of[PART_LIMIT + 1];            /* of a group, of a size */
+    uint32_t groups, kinds, probes, longest;
+    int ready;
+} sorts_t;
 
 typedef struct { int64_t at; uint64_t mask; int64_t context; } window_t; /* context: -1 any */
 typedef struct { int64_t kind, at, width, low, high; } guard_t;
@@ -100,6 +116,7 @@ typedef struct {
     uint16_t checks, extras, duos;                             /* how many most plans have */
     int plain;                                                 /* whole frames, whose windows are in all of them */
     int mixed;                                                 /* whether frames, or parts, that follow each other are of many layouts */
+    sorts_t *sorts;
     uint32_t patience;                                         /* frames until layouts are guessed again */
     plan_t **plan;                                             /* by id */
     family_t *families[BUCKETS];
@@ -145,7 +162,7 @@ static inline uint32_t pair_of_block(const table_t *t, uint32_t at) {
 }
 
 #define FEW 4
-#define NEAR 8                                                 /* frames ahead that are fetched within a layout */
+#define NEAR 8                                                 /* parts ahead that are fetched within a layout */
 #define TILE 32
 typedef struct {                                               /* frames that are worked on side by side, and what comes of them */
     const uint8_t *frame[TILE];

@@ -3,7 +3,7 @@
 #ifndef TELELOOP_RUNS_H
 #define TELELOOP_RUNS_H
 
-typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; plan_t *last; } walk_t;
+typedef struct { uint8_t *rows, *status; int32_t *ids; uint32_t *starts; size_t room, written, troubled; plan_t *last; int sorts; } walk_t;
 typedef struct { PyObject **list; const uint8_t *data; const uint32_t *offsets; size_t n; } frames_t; /* a list, or a buffer */
 
 static inline const uint8_t *frame_at(const frames_t *f, size_t i, size_t *size) {

@@ -13,7 +13,7 @@ static void table_dealloc(PyObject *self) {
         for (uint32_t i = 0; i < BUCKETS; i++)
             for (family_t *f = t->families[i], *next; f; f = next)
                 next = f->next, free(f);
-        free(t->plan), free(t);
+        free(t->sorts), free(t->plan), free(t);
     }
     type->tp_free(self);
     Py_DECREF(type);
@@ -106,10 +106,15 @@ static void link_hash(table_t *t, plan_t *plan) {
     t->bucket[plan->hash % BUCKETS] = plan;
 }
 
+static void unsorted(table_t *t) {
+    if (t->sorts)
+        t->sorts->ready = 0;
+}
+
 static void forget(table_t *t, uint32_t id) {
     plan_t *plan = t->plan[id], **link;
     family_t *family = plan->rest->family;
-    unlink_hash(t, plan);
+    unlink_hash(t, plan), unsorted(t);
     if (t->quick[family->key % QUICK].plan == plan)
         t->quick[family->key % QUICK].plan = NULL;
     if (t->last == plan)
@@ -198,7 +203,7 @@ static int keep(table_t *t, uint32_t id, uint64_t context, const drawn_t *d) {
     join(t, family, plan), level_out(t, plan);
     if (t->plan[id])
         forget(t, id);
-    t->plan[id] = plan, t->n++;
+    t->plan[id] = plan, t->n++, unsorted(t);
     return 1;
 }
 

@@ -148,6 +148,32 @@ def test_frames_of_many_layouts_give_the_rows_that_each_gives_alone(dispatched):
             decoder.walk([*frames, "no bytes"])
 
 
+@in_c
+def test_hundreds_of_layouts_give_the_rows_that_each_gives_alone_while_plans_come_and_go():
+    corpus, rng = CORPORA["cloudboxx"], random.Random(8)
+    frames = corpus.made(400) * 6
+    rng.shuffle(frames)
+    decoder = Decoder(corpus.binding, path="c", trusting=True)
+    decoder.decode(frames[:1200])
+
+    def alike() -> int:
+        alone = [decoder.walk([frame]) for frame in frames]
+        for _ in range(2):
+            rows = decoder.walk(frames)
+            assert np.array_equal(rows.data, np.concatenate([each.data for each in alone]))
+            assert rows.status.tolist() == [each.status[0] for each in alone]
+        return rows.troubled
+
+    before = alike()
+    decoder.decode(frames)
+    assert alike() < before, "more layouts are known"
+    known = [number for number, plan in enumerate(decoder.known) if plan is not None]
+    assert len(known) > 200
+    for number in known[::3]:
+        decoder.table.remove(number)
+    assert alike() > before
+
+
 def test_rows_that_somebody_has_stay_as_they_are(path: str):
     for corpus in CORPORA.values():
         frames = corpus.made(60)
