@@ -15,9 +15,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
 import modeldb
+from gateway.memory import Memory, Window
 from gateway.registry import Registry
 from gateway.registry.labels import labels_of
 from gateway.registry.listing import VehicleFilter
+from gateway.registry.vehicles import NewVehicle
 from gateway.store import Store, StoreDamaged
 from gateway.store.database import _config
 from gateway.store.direct import CHECKPOINT_ROWS
@@ -276,6 +278,24 @@ async def test_what_was_written_directly_comes_into_the_file_and_its_log_is_used
         await store.write_directly(lambda connection: connection.executemany("REPLACE INTO noted VALUES (?, ?)", rows).rowcount)
     log = Path(f"{store.url.database}-wal")
     assert log.stat().st_size < 2 * CHECKPOINT_ROWS * 4096  # a hundred times some 30 pages of 4 KB would be 12 MB
+
+
+async def test_remembering_takes_as_many_steps_in_a_large_fleet_as_in_a_small_one(store: Store) -> None:
+    registry = Registry(store, modeldb.load(), bytes(32), lambda: 0)
+    await registry.fleets.ensure()
+    model, steps = modeldb.load().available("CLOUDBOXX")[0], []
+    told = [UnitId("CLOUDBOXX", f"{number:016X}") for number in range(20)]
+    for begin, end in ((0, 20), (20, 1_000)):
+        units = [UnitId("CLOUDBOXX", f"{number:016X}") for number in range(begin, end)]
+        await registry.vehicles.add_all("default", [NewVehicle(unit, vehicle_model_id=model.id) for unit in units], "")
+        changes = {vehicle.vehicle_id: Memory(Window(end)) for vehicle, _ in (await registry.find(told)).values()}
+        taken: list[None] = []
+        await store.write_directly(lambda connection, taken=taken: connection.set_progress_handler(lambda: taken.append(None), 1))
+        await registry.remember(changes)
+        await store.write_directly(lambda connection: connection.set_progress_handler(None, 1))
+        steps.append(len(taken))
+    assert steps[0] > 100
+    assert steps[1] < 2 * steps[0]
 
 
 def _renamed(connection: sqlite3.Connection) -> int:
