@@ -1,4 +1,4 @@
-"""The index on `archived_at` without those that are not archived: it was taken to find live vehicles by their ids, by walking all."""
+"""The index on `archived_at` without who is not archived: live vehicles were found by their ids by walking through all of them."""
 
 import sqlalchemy as sa
 from alembic import op
