@@ -1,4 +1,4 @@
-"""The index on `archived_at` without who is not archived: live vehicles were found by their ids by walking through all of them."""
+"""The index on `archived_at` without who is not archived: to find live vehicles by their ids, all of them were walked through."""
 
 import sqlalchemy as sa
 from alembic import op
