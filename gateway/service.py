@@ -44,7 +44,7 @@ BATCH_LIMIT = 1_000
 OUTSTANDING_LIMIT = 5_000
 """Payloads in hand above which the gateway stops reading: what is behind waits in the broker and in the units' journals."""
 
-FEW = 4
+FEW = 1
 """Payloads up to which a batch is quicker read frame by frame, where the protocol has a quick way for that."""
 
 CONFIRMED_LIMIT = 8
