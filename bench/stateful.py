@@ -24,7 +24,7 @@ from devices.mqtt import Connection
 WHENEVER_ASKED = Intervals(0.001, 0.001, 3_600)
 """Whenever a unit is looked at, a state is due: so the pace is the bench's."""
 
-TURN_S, SHORT_TURN_S, TOGETHER = 0.015, 0.004, 12
+TURN_S, SHORT_TURN_S, TOGETHER = 0.015, 0.004, 14
 """How often what is due is told: so many units or more together in the longer turn, fewer at once."""
 
 BOOT_EVERY_S = 0.5
