@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.route import METERS_PER_DEGREE, Point, Way
+from modeldb.vocabulary import LARGEST
 
 RED_SHARE = 0.4
 RED_S = (5.0, 40.0)
@@ -183,4 +184,4 @@ def _edge(name: str, place: int, said: Any, size: int) -> tuple[int, int, float]
 
 
 def _is_number(said: Any) -> bool:
-    return isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said)
+    return isinstance(said, int | float) and not isinstance(said, bool) and abs(said) <= LARGEST

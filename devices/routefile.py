@@ -14,6 +14,7 @@ from typing import Any
 from xml.parsers import expat
 
 from devices.route import DEFAULT_LIMIT_KMH, Point, Way
+from modeldb.vocabulary import LARGEST
 
 SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 FASTEST_KMH = 300.0
@@ -224,7 +225,7 @@ def _list(said: Any, where: str) -> list[Any]:
 
 
 def _is_number(said: Any) -> bool:
-    return isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said)
+    return isinstance(said, int | float) and not isinstance(said, bool) and abs(said) <= LARGEST
 
 
 def _brief(said: Any) -> str:

@@ -1,11 +1,11 @@
 """Reading a table of a scenario: each value by its kind, each mistake with its line."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from devices.toml_lines import Path
+from modeldb.vocabulary import LARGEST
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ _SCALE = (86_400.0, 3_600.0, 60.0, 1.0)
 
 def seconds(said: Any) -> float:
     """`90`, `"2m"`, `"1h30m"`, `"3d"` as seconds. Raises ValueError, also for a negative time."""
-    if isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said):
+    if isinstance(said, int | float) and not isinstance(said, bool) and abs(said) <= LARGEST:
         if said < 0:
             raise ValueError(f"a time is not negative: {said!r}")
         return float(said)
@@ -27,7 +27,7 @@ def seconds(said: Any) -> float:
 
 def is_number(said: Any) -> bool:
     """Whether it is a finite number; true and false are none."""
-    return isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said)
+    return isinstance(said, int | float) and not isinstance(said, bool) and abs(said) <= LARGEST
 
 
 def is_place(said: Any) -> bool:

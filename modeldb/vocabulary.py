@@ -4,10 +4,10 @@ Values are plain JSON values: str, int, float, bool, {"lat": float, "lon": float
 the public INVERS OneAPI documentation, `own` is this project's choice where the documentation is silent.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from math import isfinite
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +21,9 @@ VehicleType = Literal["CAR", "VAN", "TRUCK", "MOPED", "KICK_SCOOTER", "DEV_KIT"]
 VEHICLE_TYPES: tuple[VehicleType, ...] = ("CAR", "VAN", "TRUCK", "MOPED", "KICK_SCOOTER", "DEV_KIT")
 LAMP: tuple[Value, ...] = ("ON", "OFF", "SENSOR_FAILURE")
 BOOL: tuple[Value, ...] = (False, True)
+
+LARGEST = sys.float_info.max
+"""Above it a number is none: a whole one can be written that no float holds."""
 
 NAMED_KINDS = frozenset({"enum", "lamp", "bool"})
 """The kinds whose values can be listed."""
@@ -76,7 +79,7 @@ class Property:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _is_position(value: Any) -> bool:

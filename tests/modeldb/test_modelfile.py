@@ -117,6 +117,10 @@ def test_a_wrong_rule_is_named_with_its_key(tmp_path: Path, rule: str, key: str)
             STATE + LOCK + '[[CLOUDBOXX.examples]]\nsignals = {}\nstate = { central_lock = "AJAR" }\n',
             "CLOUDBOXX.examples[0].state.central_lock",
         ),
+        (
+            STATE + LOCK + f"[[CLOUDBOXX.examples]]\nsignals = {{}}\nstate = {{ mileage_in_kilometers = 1{'0' * 400} }}\n",
+            "CLOUDBOXX.examples[0].state.mileage_in_kilometers",
+        ),
     ],
 )
 def test_a_wrong_model_file_is_named_with_its_key(tmp_path: Path, text: str, key: str) -> None:
