@@ -1,5 +1,5 @@
 # The first interpreter at hand that was built with its optimisations, as a distribution's own is and one that pyenv has built is not:
-# the gateway costs an eighth less with it. It has to be able to make virtual environments, and to have its headers for the kernel.
+# the gateway costs a ninth less with it. It has to be able to make virtual environments, and to have its headers for the kernel.
 IS_QUICK := import ensurepip, os, sys, sysconfig, venv; \
 	quick = sys.base_prefix == "/usr" or "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""); \
 	whole = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")); \

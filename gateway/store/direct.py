@@ -22,7 +22,7 @@ CHECKPOINT_ROWS = 1_000
 """Rows written between two checkpoints: about as many pages, after which SQLite would begin one by itself."""
 
 CACHE_KIB = 16_384
-"""Pages at hand: the memories of some 8,000 vehicles. With SQLite's 2 MB those of 1,000."""
+"""Pages at hand, eight times what SQLite has by itself: the memories of thousands of vehicles, a kilobyte or two each."""
 
 
 class Direct:
