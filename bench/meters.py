@@ -27,6 +27,15 @@ def _stat(pid: int) -> tuple[int, float, int] | None:
     return int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21])
 
 
+def stolen() -> tuple[int, int]:
+    """Of all processors' time so far, in ticks: what the host gave to others (`steal`), and all of it."""
+    try:
+        said = [int(each) for each in (PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return 0, 0
+    return (said[7] if len(said) > 7 else 0), sum(said)
+
+
 def family(pids: Iterable[int]) -> dict[int, set[int]]:
     """Each of these processes with all that descend from it."""
     parents = {int(each.name): _stat(int(each.name)) for each in PROC.glob("[0-9]*")} if PROC.is_dir() else {}

@@ -27,8 +27,9 @@ from bench.ledger import Ledger
 from bench.load import LoadRun
 from bench.loops import loop_factory
 from bench.meters import machine
+from bench.meters import stolen as stolen_ticks
 from bench.peers.ceiling import ceiling
-from bench.peers.compare import stock
+from bench.peers.compare import held_per_s, stock
 from bench.performance_page import write_page
 from bench.plan import Plan, Target
 from bench.results import Measured, Result
@@ -44,6 +45,7 @@ ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 PAGE = ROOT.parent / "docs" / "performance.md"
 CLIMB = (1_500, 2_000, 2_500, 3_000, 3_500, 4_000, 4_500, 5_000, 5_500, 6_000, 7_500, 10_000)
+STOCK_CLIMB = (500, 1_000, 1_500, 1_750, 2_000, 2_250, 2_500, 3_000)
 CLIMB_S, SUSTAIN_S = 6.0, 60.0
 HOLDS = 3
 P99_MUST_MS = 100.0
@@ -71,6 +73,8 @@ class Bench:
         self.lab, self.folder, self._say = lab, folder, say
         self.target = Target(url=lab.url, token=lab.token, broker=lab.units_broker, amqp_url=lab.amqp_url, pids=lab.pids)
         self.account = Account(lab.url, lab.token)
+        self.stolen_percent = 0.0
+        """Of the last run: how much of the processors' time the host gave to others."""
         self._added: list[Added] = []
         self._by_models: dict[int, list[Added]] = {}
 
@@ -101,7 +105,11 @@ class Bench:
             units=units, rate=rate, stages=stages, lean=lean, drain_s=30.0, looks_per_s=1.0, connects_per_s=2_000.0, **more
         )
         vehicles = added or await (self.vehicles(units) if lean else self.fresh(units))
-        return await LoadRun(plan, self.target).with_vehicles(self.account, vehicles, asyncio.Event())
+        stolen, ticks = stolen_ticks()
+        result = await LoadRun(plan, self.target).with_vehicles(self.account, vehicles, asyncio.Event())
+        now_stolen, now_ticks = stolen_ticks()
+        self.stolen_percent = round(100 * (now_stolen - stolen) / max(1, now_ticks - ticks), 1)
+        return result
 
     async def ceiling(self) -> dict[str, Any]:
         """RabbitMQ alone: one pre-encoded message of an event's size with confirms, consumed, quorum queue."""
@@ -122,7 +130,7 @@ class Bench:
         held = []
         for rate in reversed(passed[-HOLDS:] or [CLIMB[0] // 2]):
             result = await self.load(LEAN, rate, SUSTAIN_S)
-            held.append({"rate": rate, "sustained": sustained(result, rate), **facts(result)})
+            held.append(self._step(result, rate))
             self._say(f"  {rate}/s for {SUSTAIN_S:g} s: p99 {result.document.latency_ms.event.p99} ms")
             if held[-1]["sustained"]:
                 break
@@ -139,12 +147,17 @@ class Bench:
         steps: list[dict[str, Any]] = []
         for rate in rates:
             result = await self.load(units, rate, seconds, lean=lean)
-            ok = sustained(result, rate)
-            steps.append({"rate": rate, "sustained": ok, **facts(result)})
-            self._say(f"  {rate}/s: p99 {result.document.latency_ms.event.p99} ms, {'sustained' if ok else 'not sustained'}")
+            steps.append(self._step(result, rate))
+            ok = "sustained" if steps[-1]["sustained"] else "not sustained"
+            self._say(f"  {rate}/s: p99 {result.document.latency_ms.event.p99} ms, {ok}; {self.stolen_percent} % stolen")
             if not any(step["sustained"] for step in steps[-2:]) and len(steps) > 1:
                 break
         return steps
+
+    def _step(self, result: Result, rate: float) -> dict[str, Any]:
+        kept = round(held_per_s(result, rate), 1)
+        said = {"rate": rate, "sustained": sustained(result, rate), "held_per_s": kept, "stolen_percent": self.stolen_percent}
+        return said | facts(result)
 
     async def simulator(self) -> dict[str, Any]:
         """5,000 stateful units that report every second: that process alone, beside a Mosquitto and one that acknowledges.
@@ -211,7 +224,7 @@ class Bench:
 
     async def peers(self) -> dict[str, Any]:
         """A stock aiomqtt and aio-pika gateway on the same load, the same kind of queue, the same consumer."""
-        rows = await stock(self.folder / f"stock-{time.time_ns()}", (500, 1_000, 1_500, 1_750, 2_000, 2_250, 2_500, 3_000), CLIMB_S, self._say)
+        rows = await stock(self.folder / f"stock-{time.time_ns()}", STOCK_CLIMB, CLIMB_S, self._say)
         kept = [row.frames_per_s for row in rows]
         held = [each.frames_per_s for each in rows if each.kept_up and each.p99_ms is not None and each.p99_ms <= P99_MUST_MS]
         return {

@@ -55,6 +55,10 @@ def _second(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat()[:19]
 
 
+_recorded = lru_cache(maxsize=256)(timestamp)
+"""What arrives together has the same moment."""
+
+
 class Written(Mapping[str, Any]):
     """An event's body that stands written already, as a JSON object with something in it; read again where somebody asks.
 
@@ -153,6 +157,6 @@ class Event(msgspec.Struct, frozen=True):
         if self.flow_id != self.id:
             return (b'{"metadata":', _encoder.encode(self._metadata), b",", *body.members)
         kind, owner = _described(self.type, self.version, self.fleet_id, self.vehicle_id)
-        occurred_at, recorded_at = timestamp(self.occurred_at), timestamp(self.recorded_at)
+        occurred_at, recorded_at = timestamp(self.occurred_at), _recorded(self.recorded_at)
         said = f'{{"metadata":{{"id":"{self.id}{kind}{self.id}","occurred_at":"{occurred_at}","recorded_at":"{recorded_at}{owner}'
         return (said.encode(), *body.members)

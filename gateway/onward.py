@@ -4,7 +4,7 @@ What comes out is what `gateway.uplink` finds on its long way, which decides wha
 """
 
 from gateway.changes import Occasion, changed, recording
-from gateway.events import recorded_id
+from gateway.events import Event, recorded_id
 from gateway.memory import SEQUENCE_MODULUS, Memory, Snapshot, Vehicle, Window
 from gateway.receipts import CLOCK_ALLOWANCE_MS, DOWNLINK_KINDS, Heard, Receipt, Telegram
 from gateway.trips import follow
@@ -39,12 +39,12 @@ def onward(telegram: Telegram, vehicle: Vehicle, memory: Memory, heard: Heard) -
     after = Snapshot(reported, captured_at, last + 1, mark)
     vehicle_id, trip = vehicle.vehicle_id, memory.trip
     event_id = recorded_id(vehicle_id, report.record)
-    occasion = Occasion(event_id, event_id, captured_at, now, vehicle.fleet_id, vehicle_id)
     body = recording(after, reported, captured_at, False, report.shown)
-    events = [occasion.event(event_id, "VehicleStateRecorded", body)]
-    if not alike:
-        events.extend(changed(before, after, occasion, reported))
+    events = [Event(event_id, "VehicleStateRecorded", event_id, captured_at, now, vehicle.fleet_id, vehicle_id, body)]
     if not alike or trip is not None or vehicle.rental_trip is not None:
+        occasion = Occasion(event_id, event_id, captured_at, now, vehicle.fleet_id, vehicle_id)
+        if not alike:
+            events.extend(changed(before, after, occasion, reported))
         trip, told_of_trip = follow(vehicle, memory, after, reported, occasion)
         events.extend(told_of_trip)
     generation = memory.generation if heard.generation is None else heard.generation

@@ -53,6 +53,8 @@ CONFIRMED_LIMIT = 8
 RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 TICK_S = 0.2
 
+_NOBODY: tuple[None, Memory] = (None, Memory())
+
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -273,7 +275,7 @@ class Service:
         pieces: Mapping[int, Sequence[Piece] | Heard | None],
     ) -> None:
         for at, arrival in enumerate(batch.arrivals):
-            vehicle, memory = attached.get(arrival.unit, (None, Memory()))
+            vehicle, memory = attached.get(arrival.unit, _NOBODY)
             if vehicle is not None:
                 memory = batch.memories.get(vehicle.vehicle_id, memory)
             if isinstance(arrival, _Turn):

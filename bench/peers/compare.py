@@ -96,9 +96,14 @@ def _plan(rate: int, seconds: float) -> Plan:
     return Plan(units=UNITS, rate=float(rate), stages=stages, lean=True, drain_s=4.0, looks_per_s=0.0)
 
 
-def _row(subject: str, rate: int, result: Result) -> Row:
+def held_per_s(result: Result, rate: float) -> float:
+    """Frames per second while `rate` was offered, without the ramp before."""
     held = [each for each in result.series if each.at_s > 3.0 and each.offered >= rate]
-    frames = sum(each.reports for each in held) / max(1, len(held))
+    return sum(each.reports for each in held) / max(1, len(held))
+
+
+def _row(subject: str, rate: int, result: Result) -> Row:
+    frames = held_per_s(result, rate)
     said = max(1.0, result.document.rate.frames_per_s * result.duration_s)
 
     def cost(part: str) -> float:

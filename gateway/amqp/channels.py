@@ -33,7 +33,7 @@ CHUNK = 100
 PUBLISHINGS_KEPT = 65_536
 """Types and vehicles whose messages' common parts are kept, some 700 bytes each."""
 
-CONFIRMS_REST_S = 0.004
+CONFIRMS_REST_S = 0.01
 """How long confirms that come in a trickle are left in the socket. No event waits for them, but the units' Acks do."""
 
 UNSENT_LIMIT_BYTES = 1 << 20

@@ -78,10 +78,16 @@ def unpacked(facts: bytes | None, row: Mapping[str, Any]) -> Memory:
 
 def columns(memory: Memory) -> dict[str, Any]:
     """The columns of table `memories` that say `memory`."""
-    return {
-        "online": memory.online,
-        "online_changed_at": memory.online_changed_at,
-        "last_contact_at": memory.last_contact_at,
-        "firmware": memory.firmware,
-        "facts": packed(memory),
-    }
+    return dict(zip(COLUMNS, row_of("", memory)[1:], strict=True))
+
+
+def row_of(vehicle_id: str, memory: Memory) -> tuple[Any, ...]:
+    """A row of table `memories`: the vehicle, and COLUMNS."""
+    return (
+        vehicle_id,
+        memory.online,
+        memory.online_changed_at,
+        memory.last_contact_at,
+        memory.firmware,
+        packed(memory),
+    )

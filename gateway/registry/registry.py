@@ -23,7 +23,7 @@ from gateway.registry.consumers import EventConsumers
 from gateway.registry.edits import Edits
 from gateway.registry.fleets import Fleets
 from gateway.registry.outbox import Outbox
-from gateway.registry.packing import COLUMNS, columns
+from gateway.registry.packing import COLUMNS, columns, row_of
 from gateway.registry.quarantine import Quarantine
 from gateway.registry.record import changed_event, record, selected
 from gateway.registry.vehicles import Vehicles
@@ -125,7 +125,7 @@ class Registry:
         """
         before = await self._attachments.by_vehicle(changes)
         if self.store.is_direct and not refused and _only_said_more(changes, before):
-            rows = {each: (each, *columns(memory).values()) for each, memory in changes.items()}
+            rows = {each: row_of(each, memory) for each, memory in changes.items()}
             kept = await self.store.write_directly(lambda connection: _write_known(connection, changes, rows))
             self._attachments.remember(kept, ())
             return

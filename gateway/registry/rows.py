@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, and_, select, update
+from sqlalchemy import ColumnElement, Executable, and_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,13 +23,15 @@ def _attach(row: "postgresql.Insert | sqlite.Insert") -> Executable:
     return row.on_conflict_do_update(index_elements=[units.c.brand, units.c.telematics_unit_id], set_=new)
 
 
+# Putting the statement together costs several times what SQLite takes for it.
+_ONE = selected().where(vehicles.c.vehicle_id == bindparam("wanted"), vehicles.c.fleet_id == bindparam("of"))
+
 _ATTACH = {"postgresql": _attach(postgresql.insert(units)), "sqlite": _attach(sqlite.insert(units))}
 
 
 async def one(connection: AsyncConnection, fleet_id: str, vehicle_id: str) -> VehicleRecord:
     """A vehicle of the fleet, archived or not. Raises Unknown."""
-    query = selected().where(vehicles.c.vehicle_id == vehicle_id, vehicles.c.fleet_id == fleet_id)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_ONE, {"wanted": vehicle_id, "of": fleet_id})).one_or_none()
     if row is None:
         raise Unknown(f"there is no vehicle {vehicle_id}")
     return record(row)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.chance import fresh_letters
@@ -27,6 +27,12 @@ from protocols.codec import UnitId
 
 VEHICLE_ID_LETTERS = "".join(sorted(set(string.ascii_uppercase + string.digits) - set("0O1I")))
 VEHICLE_ID_LENGTH = 5
+
+_MEMORIES = (
+    select(memories, vehicles.c.replacements)
+    .select_from(memories.join(vehicles))
+    .where(memories.c.vehicle_id.in_(bindparam("wanted", expanding=True)))
+)
 
 ARCHIVE_KEPT_MS = 90 * 24 * 3600 * 1000
 
@@ -152,8 +158,7 @@ class Vehicles:
         found = {}
         async with self._store.reading() as connection:
             for chunk in chunks(vehicle_ids):
-                query = select(memories, vehicles.c.replacements).select_from(memories.join(vehicles))
-                for row in await connection.execute(query.where(memories.c.vehicle_id.in_(chunk))):
+                for row in await connection.execute(_MEMORIES, {"wanted": chunk}):
                     found[row.vehicle_id] = unpacked(row.facts, dict(row._mapping))
         return found
 

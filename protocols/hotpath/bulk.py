@@ -29,15 +29,21 @@ class Batch:
         self.frames: list[bytes] = []
         self.begins: list[int] = []
         self.of: list[int] = []
-        hops = decoder.binding.framing.hops
-        for at, payload in enumerate(payloads):
+        if decoder.binding.framing.single(payloads):
+            self.frames, self.begins, self.of = list(payloads), [0] * len(payloads), list(range(len(payloads)))
+        else:
+            self._hop()
+        self.speakers: Ints | None = None if speakers is None else np.array([speakers[at] for at in self.of], np.int32)
+        self.rows: Rows = decoder.decode(self.frames, self.speakers)
+        self.vouched = len(self.frames) - int(np.count_nonzero(self.rows.status))
+
+    def _hop(self) -> None:
+        hops = self.decoder.binding.framing.hops
+        for at, payload in enumerate(self.payloads):
             for begin, end in hops(payload):
                 self.frames.append(payload[begin:end])
                 self.begins.append(begin)
                 self.of.append(at)
-        self.speakers: Ints | None = None if speakers is None else np.array([speakers[at] for at in self.of], np.int32)
-        self.rows: Rows = decoder.decode(self.frames, self.speakers)
-        self.vouched = len(self.frames) - int(np.count_nonzero(self.rows.status))
 
     @property
     def doubtful(self) -> set[int]:

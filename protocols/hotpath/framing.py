@@ -1,6 +1,7 @@
 """Where the frames of a protocol begin and end, its checksum and its seal, as the numbers that both kernels work with."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 from typing import Literal, NamedTuple
@@ -95,6 +96,14 @@ class Framing:
         """
         found = self._hops(data)
         return found if found and found[-1][1] == len(data) else [(0, len(data))]
+
+    def single(self, payloads: Sequence[bytes]) -> bool:
+        """Whether each of these is one frame by its length field."""
+        begin, end, added = self.length_at, self.length_at + self.length_width, self.length_add
+        order: Literal["big", "little"] = "big" if self.length_big else "little"
+        return begin < end and all(
+            added + int.from_bytes(each[begin:end], order) == len(each) >= self.least_bytes for each in payloads
+        )
 
     def whole(self, data: bytes) -> int:
         """How many bytes of a stream's front are whole frames by their length fields alone."""
