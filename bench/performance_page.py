@@ -1,10 +1,11 @@
 """docs/performance.md and its charts, made from the files of bench/results and from nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.charts import Line, bar_chart, line_chart
+from bench.performance_goals import cost, figures, number, values_of
 from bench.results import Measured
 
 METHOD = """\
@@ -25,8 +26,8 @@ METHOD = """\
 - CPU is each process's own with its children (`/proc`), per frame. Latencies are kept in an HDR histogram of three digits.
 - The growth curves hold the rate and change one thing; what counts is the ratio between their ends, not the height.
 
-`make bench-load` measures all of this anew in twelve minutes and writes this page; `teleloop load` and `teleloop capacity` are
-the same instruments for a gateway and a machine of your own.
+`make bench-load` measures all of this anew in a quarter of an hour and writes this page; `teleloop load` and `teleloop capacity`
+are the same instruments for a gateway and a machine of your own.
 """
 
 
@@ -40,7 +41,7 @@ GROWTH = (
 PARTS = {"gateway": "gateway", "broker": "Mosquitto", "rabbitmq": "RabbitMQ", "generator": "generator", "consumer": "consumer"}
 
 
-def write_page(page: Path, results: "Mapping[str, Measured]", only_compare: bool = False) -> bool:
+def write_page(page: Path, results: Mapping[str, Measured], only_compare: bool = False) -> bool:
     """Write the page and its charts; with `only_compare`, say whether they are as they should be."""
     charts = {name: chart for name, chart in _charts(results).items() if chart}
     files = {page: _page(results, sorted(charts))} | {
@@ -54,18 +55,13 @@ def write_page(page: Path, results: "Mapping[str, Measured]", only_compare: bool
     return True
 
 
-def _values(results: "Mapping[str, Measured]", name: str) -> dict[str, Any]:
-    measured = results.get(name)
-    return {} if measured is None else measured.values
-
-
-def _page(results: "Mapping[str, Measured]", charts: Sequence[str]) -> str:
+def _page(results: Mapping[str, Measured], charts: Sequence[str]) -> str:
     parts = [
         "# Performance",
         "<!-- Written by `python -m bench.report docs` from bench/results: edit those, not this. -->",
         _where(results),
         "## Goals, and what was measured",
-        _table(("", "must", "aim", "measured", ""), list(_figures(results))),
+        _table(("", "must", "aim", "measured", ""), list(figures(results))),
         "Where a figure is not reached it stands here all the same.",
         "## How many vehicles",
         _sizing(results),
@@ -82,7 +78,7 @@ def _page(results: "Mapping[str, Measured]", charts: Sequence[str]) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
-def _where(results: "Mapping[str, Measured]") -> str:
+def _where(results: Mapping[str, Measured]) -> str:
     if not results:
         return "Nothing has been measured yet: `make bench-load`."
     measured = list(results.values())
@@ -103,144 +99,8 @@ def _where(results: "Mapping[str, Measured]") -> str:
     return said
 
 
-def _figures(results: "Mapping[str, Measured]") -> Sequence[tuple[str, str, str, str, str]]:
-    frames, stateful, ceiling = (_values(results, name) for name in ("frames", "stateful", "ceiling"))
-    peers, simulator, commands = (_values(results, name) for name in ("peers", "simulator", "commands"))
-    connects = _values(results, "connects")
-    if not _did_its_work(simulator):
-        simulator = {}
-    best, held = (frames.get("rate"), frames.get("held_per_s")) if frames.get("sustained") else (None, None)
-    passed = [step for step in stateful.get("climb", ()) if step["sustained"]]
-    return [
-        _figure(
-            "frames in to confirmed events a consumer has, 60 s, lost 0, p99 <= 100 ms",
-            "4,000/s",
-            "7,500/s",
-            best,
-            4_000,
-            7_500,
-            "/s",
-        ),
-        _figure("p99 at that rate", "100 ms", "25 ms", frames.get("event_ms", {}).get("p99"), 100, 25, " ms", less=True),
-        _figure(
-            "the same with 2,000 stateful units", "2,500/s", "4,000/s", passed[-1]["rate"] if passed else None, 2_500, 4_000, "/s"
-        ),
-        _figure(
-            "share of RabbitMQ's own ceiling, in events",
-            "0.6",
-            "0.9",
-            _ratio(frames.get("events_per_s") if best else None, ceiling.get("confirmed_per_s")),
-            0.6,
-            0.9,
-            "",
-        ),
-        _figure(
-            "ratio to the stock gateway, both within 100 ms",
-            "2.5 x",
-            "4 x",
-            _ratio(held, peers.get("sustained_frames_per_s")),
-            2.5,
-            4,
-            " x",
-        ),
-        _figure(
-            "gateway CPU per event",
-            "100 us",
-            "50 us",
-            frames.get("cpu_us_per_event", {}).get("gateway"),
-            100,
-            50,
-            " us",
-            less=True,
-        ),
-        _figure(
-            "5,000 units at 1 frame/s: memory of the simulator",
-            "350 MB",
-            "249 MB",
-            _mb(simulator.get("rss_mib")),
-            350,
-            249,
-            " MB",
-            less=True,
-        ),
-        _figure("... and its CPU", "0.8 core", "0.42 core", simulator.get("cores"), 0.8, 0.42, " core", less=True),
-        _figure(
-            "connects per second, 5,000 units, password checked",
-            "500/s",
-            "1,200/s",
-            connects.get("connects_per_s"),
-            500,
-            1_200,
-            "/s",
-        ),
-        _figure(
-            "command there and back at 300/s, p99",
-            "150 ms",
-            "60 ms",
-            commands.get("command_ms", {}).get("p99"),
-            150,
-            60,
-            " ms",
-            less=True,
-        ),
-        _figure(
-            "cost per frame, 5,000 units against 10",
-            "1.4 x",
-            "1.15 x",
-            max(filter(None, (_spread(results, "growth_units"), _spread(results, "growth_units_busy"))), default=None),
-            1.4,
-            1.15,
-            " x",
-            less=True,
-        ),
-        _figure(
-            "cost per frame, most models against 1",
-            "1.4 x",
-            "1.15 x",
-            _spread(results, "growth_models"),
-            1.4,
-            1.15,
-            " x",
-            less=True,
-        ),
-    ]
-
-
-def _did_its_work(simulator: Mapping[str, Any]) -> bool:
-    """Whether all units were online and said what they should: what a part of them costs is no figure."""
-    units = simulator.get("units", 0)
-    return bool(units) and min(simulator.get("online", 0), simulator.get("frames_per_s", 0)) >= 0.95 * units
-
-
-def _figure(
-    what: str, must: str, aim: str, value: float | None, must_value: float, aim_value: float, unit: str, less: bool = False
-) -> tuple[str, str, str, str, str]:
-    if value is None:
-        return what, must, aim, "not reached", ""
-    reaches: Callable[[float], bool] = (lambda limit: value <= limit) if less else (lambda limit: value >= limit)
-    verdict = "aim reached" if reaches(aim_value) else "reached" if reaches(must_value) else "**missed**"
-    return what, must, aim, f"{_number(value)}{unit}", verdict
-
-
-def _ratio(value: float | None, of: float | None) -> float | None:
-    return round(value / of, 2) if value and of else None
-
-
-def _mb(mebibytes: float | None) -> float | None:
-    return None if mebibytes is None else round(mebibytes * 1.048576, 0)
-
-
-def _cost(row: Mapping[str, Any]) -> float:
-    return float(row["cpu_us_per_frame"].get("gateway", 0.0))
-
-
-def _spread(results: "Mapping[str, Measured]", name: str) -> float | None:
-    rows = _values(results, name).get("rows", [])
-    return _ratio(_cost(rows[-1]), _cost(rows[0])) if len(rows) > 1 else None
-
-
-def _sizing(results: "Mapping[str, Measured]") -> str:
-    frames = _values(results, "frames")
+def _sizing(results: Mapping[str, Measured]) -> str:
+    frames = values_of(results, "frames")
     if not frames or not frames.get("sustained"):
         return "No rate was sustained for a minute in this run, so there is no table."
     rate = frames["rate"]
@@ -249,20 +109,20 @@ def _sizing(results: "Mapping[str, Measured]") -> str:
         for interval in (1, 10, 30, 60, 300)
     ]
     return (
-        f"One gateway on this machine sustained {_number(rate)} frames/s for a minute.\n\n"
+        f"One gateway on this machine sustained {number(rate)} frames/s for a minute.\n\n"
         + _table(("each vehicle reports", "vehicles at that rate", "with half in reserve", "frames a vehicle and day"), rows)
         + "\n\nPlan with the reserve: after an outage all units send at once what they kept."
     )
 
 
-def _climb(results: "Mapping[str, Measured]") -> str:
+def _climb(results: Mapping[str, Measured]) -> str:
     said = []
     for name, title in (("frames", "500 lean units"), ("stateful", "2,000 stateful units")):
-        steps = _values(results, name).get("climb", [])
+        steps = values_of(results, name).get("climb", [])
         rows = [
             (
                 f"{step['rate']:,}/s",
-                f"{_number(step.get('held_per_s', step['frames_per_s']))}/s",
+                f"{number(step.get('held_per_s', step['frames_per_s']))}/s",
                 _ms(step["event_ms"]["p50"]),
                 _ms(step["event_ms"]["p99"]),
                 str(step["missing"]),
@@ -279,40 +139,40 @@ def _climb(results: "Mapping[str, Measured]") -> str:
     return "\n\n".join(each for each in said if each)
 
 
-def _growth(results: "Mapping[str, Measured]") -> str:
+def _growth(results: Mapping[str, Measured]) -> str:
     said = []
     for name, column, title in GROWTH:
-        values = _values(results, name)
+        values = values_of(results, name)
         rows = values.get("rows", [])
         if rows:
             shown = [
                 (
                     f"{row[column]:,}",
-                    f"{_cost(row):g} us",
+                    f"{cost(row):g} us",
                     _ms(row["event_ms"]["p50"]),
                     _ms(row["event_ms"]["p99"]),
                     str(row["missing"]),
                 )
                 for row in rows
             ]
-            at_rate = f", {_number(values['rate'])} frames/s" if "rate" in values else ""
+            at_rate = f", {number(values['rate'])} frames/s" if "rate" in values else ""
             said.append(f"{title}{at_rate}:\n\n" + _table((column, "gateway CPU per frame", "p50", "p99", "missing"), shown))
-    journal = _values(results, "growth_journal").get("rows", [])
+    journal = values_of(results, "growth_journal").get("rows", [])
     if journal:
         shown_rows = [(f"{row['journal']:,}", f"{row['unit_us']:g} us") for row in journal]
         said.append("A unit's journal:\n\n" + _table(("frames waiting", "unit CPU per report"), shown_rows))
     return "\n\n".join(said)
 
 
-def _batched(results: "Mapping[str, Measured]") -> str:
-    values = _values(results, "batched")
+def _batched(results: Mapping[str, Measured]) -> str:
+    values = values_of(results, "batched")
     if not values:
         return ""
     rows = [
         (
             str(row["batch"]),
-            f"{_number(row['frames_per_s'])}/s",
-            f"{_number(row['events_per_s'])}/s",
+            f"{number(row['frames_per_s'])}/s",
+            f"{number(row['events_per_s'])}/s",
             _ms(row["event_ms"]["p50"]),
             _ms(row["event_ms"]["p99"]),
             str(row["missing"]),
@@ -322,21 +182,21 @@ def _batched(results: "Mapping[str, Measured]") -> str:
     ]
     head = ("frames a payload", "frames", "events", "p50", "p99", "missing", *PARTS.values())
     return (
-        f"Several frames in a payload, {_number(values['rate'])} frames/s of 500 lean units (CPU per event).\n"
+        f"Several frames in a payload, {number(values['rate'])} frames/s of 500 lean units (CPU per event).\n"
         "No goal is measured so: a frame waits in its unit until the payload is full, and that wait is in its latency.\n\n"
         + _table(head, rows)
     )
 
 
-def _peers(results: "Mapping[str, Measured]") -> str:
-    peers, frames = _values(results, "peers"), _values(results, "frames")
+def _peers(results: Mapping[str, Measured]) -> str:
+    peers, frames = values_of(results, "peers"), values_of(results, "frames")
     if not peers:
         return ""
     rows = [
         (
             "stock aiomqtt + aio-pika",
             f"{row['offered']:,}/s",
-            f"{_number(row['frames_per_s'])}/s",
+            f"{number(row['frames_per_s'])}/s",
             _ms(row["p99_ms"]),
             f"{row['cpu_us']:g} us",
         )
@@ -346,7 +206,7 @@ def _peers(results: "Mapping[str, Measured]") -> str:
         (
             "teleloop",
             f"{step['rate']:,}/s",
-            f"{_number(step['frames_per_s'])}/s",
+            f"{number(step['frames_per_s'])}/s",
             _ms(step["event_ms"]["p99"]),
             f"{_costs(step)} us",
         )
@@ -354,7 +214,7 @@ def _peers(results: "Mapping[str, Measured]") -> str:
     ]
     return (
         _table(("gateway", "offered", "frames", "p99", "its CPU per frame"), rows)
-        + f"\n\nOf the stock gateway {_number(peers['best_frames_per_s'])} frames/s came through at most, however late. "
+        + f"\n\nOf the stock gateway {number(peers['best_frames_per_s'])} frames/s came through at most, however late. "
         "It checks no seal, keeps no state, notices no repeat, and acknowledges before RabbitMQ has confirmed. More, with the "
         "ThingsBoard IoT gateway and Locust: [bench/peers](../bench/peers/README.md)."
     )
@@ -364,9 +224,9 @@ def _costs(step: Mapping[str, Any]) -> str:
     return f"{step['cpu_us_per_frame'].get('gateway', 0):g}"
 
 
-def _charts(results: "Mapping[str, Measured]") -> dict[str, str]:
+def _charts(results: Mapping[str, Measured]) -> dict[str, str]:
     charts: dict[str, str] = {}
-    frames = _values(results, "frames")
+    frames = values_of(results, "frames")
     if frames.get("climb"):
         parts = ("gateway", "broker", "rabbitmq", "generator", "consumer")
         steps = frames["climb"]
@@ -380,13 +240,13 @@ def _charts(results: "Mapping[str, Measured]") -> dict[str, str]:
         bars = sorted(frames["gateway_stages_s"].items(), key=lambda each: -each[1])
         charts["gateway-stages"] = bar_chart("Where the gateway's loop spends a minute", bars, unit="s")
     for name, column, _ in GROWTH:
-        rows = _values(results, name).get("rows", [])
+        rows = values_of(results, name).get("rows", [])
         if rows:
-            line = Line("gateway", [(row[column], _cost(row)) for row in rows])
+            line = Line("gateway", [(row[column], cost(row)) for row in rows])
             charts[name.replace("_", "-")] = line_chart(
                 f"Gateway CPU per frame by {column}", [line], x_label=column, y_label="us", log_x=True
             )
-    journal = _values(results, "growth_journal").get("rows", [])
+    journal = values_of(results, "growth_journal").get("rows", [])
     if journal:
         line = Line("unit", [(row["journal"], row["unit_us"]) for row in journal])
         charts["growth-journal"] = line_chart(
@@ -402,7 +262,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f} ms" if value >= 100 else f"{value:.1f} ms"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:g}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.meters import Meters, read
+from bench.meters import stolen as stolen_ticks
 from bench.performance import PAGE, known
 from bench.performance_page import write_page
 from bench.results import Measured
@@ -37,7 +38,9 @@ def test_the_committed_page_is_what_the_committed_results_say() -> None:
 
 def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None:
     results = {
-        "frames": measured("frames", climb=[run(4_000, 20.0, 40.0), run(8_000, 900.0, 60.0)], **run(4_000, 20.0, 120.0)),
+        "frames": measured(
+            "frames", climb=[run(4_000, 20.0, 40.0), run(8_000, 900.0, 60.0) | {"stolen_percent": 7.1}], **run(4_000, 20.0, 120.0)
+        ),
         "growth_units": measured(
             "growth_units", rows=[{"units": 10, **run(1, 1.0, 100.0)}, {"units": 5_000, **run(1, 1.0, 130.0)}]
         ),
@@ -47,6 +50,7 @@ def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None
     rows = {line.split(" | ")[0].strip("| "): line for line in page.read_text().splitlines() if line.startswith("|")}
     assert "| 20 ms | aim reached |" in rows["p99 at that rate"]
     assert "| 4,000/s | reached |" in rows["frames in to confirmed events a consumer has, 60 s, lost 0, p99 <= 100 ms"]
+    assert "| 7 % |" in next(line for line in page.read_text().splitlines() if line.startswith("| 8,000/s"))
     assert "| 120 us | **missed** |" in rows["gateway CPU per event"]
     assert "| 1.3 x | reached |" in rows["cost per frame, 5,000 units against 10"]
     assert "not reached" in rows["ratio to the stock gateway, both within 100 ms"]
@@ -76,6 +80,12 @@ def test_meters_see_a_process_and_its_children() -> None:
             import signal
 
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_time_that_the_host_takes_is_a_part_of_all_time() -> None:
+    (stolen, ticks), (later_stolen, later_ticks) = stolen_ticks(), stolen_ticks()
+    assert 0 <= stolen <= later_stolen <= later_ticks
+    assert 0 < ticks <= later_ticks
 
 
 def test_what_a_part_of_the_units_costs_is_no_figure(tmp_path: Path):
