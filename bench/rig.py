@@ -143,7 +143,7 @@ class PromptService(Service):
             await self._flush()
             await self._pen.publish(batch.events)
             await self._remember([batch])
-            if self._pacer.waits:
+            if self._replies.waits:
                 self.when_acks_wait()
 
 

@@ -7,18 +7,15 @@ one before is written to the store.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import TypeVar
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.acks import AckPacer
+from gateway.batch import Arrival, Batch, Turn
 from gateway.commands import Commands
-from gateway.events import Event
 from gateway.flights import Flights
 from gateway.gathering import Gathering
 from gateway.lines import Path
@@ -32,6 +29,7 @@ from gateway.reader import Reader, Said
 from gateway.receipts import Heard, Piece, Receipt, Telegram
 from gateway.registry import Registry
 from gateway.relay import Relay
+from gateway.replies import Replies
 from gateway.throttle import Throttle
 from gateway.uplink import receive, unattached
 from protocols import load as load_protocols
@@ -64,43 +62,6 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class _Arrival(msgspec.Struct, frozen=True, gc=False):
-    unit: UnitId
-    telegram: Telegram
-    acknowledge: Acknowledge
-
-
-class _Turn(msgspec.Struct, frozen=True, gc=False):
-    """A unit came or went. It stands among the payloads in the order of arrival: what came before an end is heard before it."""
-
-    unit: UnitId
-    online: bool
-
-
-@dataclass
-class _Batch:
-    """What a stage works on at once. `memories` is what will be remembered once the events are confirmed."""
-
-    arrivals: Sequence[_Arrival | _Turn]
-    receipts: list[tuple[Vehicle, Receipt]] = field(default_factory=list)
-    strangers: list[Receipt] = field(default_factory=list)
-    memories: dict[str, Memory] = field(default_factory=dict)
-
-    @property
-    def units(self) -> set[UnitId]:
-        return {arrival.unit for arrival in self.arrivals}
-
-    @cached_property
-    def all_receipts(self) -> list[Receipt]:
-        """Once all is decided."""
-        return [receipt for _, receipt in self.receipts] + self.strangers
-
-    @cached_property
-    def events(self) -> list[Event]:
-        """Once all is decided."""
-        return [event for _, receipt in self.receipts for event in receipt.events]
-
-
 def _newer(remembered: Memory, decided: Memory | None) -> Memory:
     """What counts of a vehicle: what is decided and not yet remembered, unless it is of the unit that the vehicle had before."""
     return decided if decided is not None and decided.replacements == remembered.replacements else remembered
@@ -127,21 +88,19 @@ class Service:
         self._registry, self._relay, self._live, self._metrics = registry, relay, live, metrics
         self._now_ms = now_ms
         self._protocols = {**load_protocols(), QUICK.name: QUICK, **(protocols or {})}
-        self._arrivals: list[_Arrival | _Turn] = []
+        self._arrivals: list[Arrival | Turn] = []
         self._presence = Presence()
         self._throttle = Throttle()
         self.reader = Reader(registry.models, registry.secrets)
-        self._pacer = AckPacer()
         self._gathering = Gathering()
         self._wakeup = asyncio.Event()
         self._taken = asyncio.Event()
         self._taken.set()
-        self._decided: asyncio.Queue[_Batch] = asyncio.Queue()
+        self._decided: asyncio.Queue[Batch] = asyncio.Queue()
         self._flights = Flights(publisher, self._flush, metrics)
-        self._begun: asyncio.Queue[tuple[_Batch, float]] = asyncio.Queue()
-        self._confirmed: asyncio.Queue[_Batch] = asyncio.Queue(CONFIRMED_LIMIT)
+        self._begun: asyncio.Queue[tuple[Batch, float]] = asyncio.Queue()
+        self._confirmed: asyncio.Queue[Batch] = asyncio.Queue(CONFIRMED_LIMIT)
         self._shadow: dict[str, Memory] = {}
-        self._contested: set[UnitId] = set()
         self._paused = False
         self.storing = True
         self.gather_s = 0.0
@@ -150,11 +109,12 @@ class Service:
     def attach(self, line: Path, commands: Commands, hears: Callable[[], bool] = lambda: True) -> None:
         """Say by which line the units are reached, who waits for what they answer to commands, and whether units are heard."""
         self._line, self._commands, self._hears = line, commands, hears
+        self._replies = Replies(line, commands, self._protocols)
 
     def arrived(self, unit: UnitId, payload: bytes, acknowledge: Acknowledge) -> None:
         """Take a payload from the line."""
         self._presence.back(unit)
-        self._arrivals.append(_Arrival(unit, Telegram(unit, payload, self._now_ms()), acknowledge))
+        self._arrivals.append(Arrival(unit, Telegram(unit, payload, self._now_ms()), acknowledge))
         self._wakeup.set()
         if len(self._arrivals) > OUTSTANDING_LIMIT and not self._paused:
             self._paused = True
@@ -223,8 +183,8 @@ class Service:
                 batches.append(self._confirmed.get_nowait())
             await self._remember(batches)
 
-    def _next_batch(self) -> _Batch:
-        batch = _Batch(self._arrivals[:BATCH_LIMIT])
+    def _next_batch(self) -> Batch:
+        batch = Batch(self._arrivals[:BATCH_LIMIT])
         self._gathering.took(time.monotonic(), len(batch.arrivals))
         self._arrivals = self._arrivals[BATCH_LIMIT:]
         if not self._arrivals:
@@ -234,7 +194,7 @@ class Service:
             self._line.resume()
         return batch
 
-    async def _decide_on(self, batch: _Batch) -> None:
+    async def _decide_on(self, batch: Batch) -> None:
         self._metrics.backlog.set(len(self._arrivals))
         at = time.perf_counter()
         shadow = dict(self._shadow)  # taken before looking up: what is remembered meanwhile is found in one of both
@@ -247,7 +207,7 @@ class Service:
         self._shadow.update(batch.memories)
         self._metrics.spend("translate", at)
 
-    async def _remember(self, batches: Sequence[_Batch]) -> None:
+    async def _remember(self, batches: Sequence[Batch]) -> None:
         """Write down what these batches, whose events are confirmed, leave to remember, and let their units know."""
         memories = {vehicle_id: memory for batch in batches for vehicle_id, memory in batch.memories.items()}
         told = (refusal for batch in batches for receipt in batch.all_receipts for refusal in receipt.refused)
@@ -262,15 +222,15 @@ class Service:
         for batch in batches:
             self._metrics.count(batch.all_receipts, batch.events)
             self._live.tell(batch.events)
-            self._answer(batch)
+            self._replies.give(batch.receipts, batch.memories, self._now_ms())
             for arrival in batch.arrivals:
-                if isinstance(arrival, _Arrival):
+                if isinstance(arrival, Arrival):
                     arrival.acknowledge()
         self._metrics.spend("answer", at)
 
     def _decide(
         self,
-        batch: _Batch,
+        batch: Batch,
         attached: Mapping[UnitId, tuple[Vehicle, Memory]],
         pieces: Mapping[int, Sequence[Piece] | Heard | None],
     ) -> None:
@@ -278,7 +238,7 @@ class Service:
             vehicle, memory = attached.get(arrival.unit, _NOBODY)
             if vehicle is not None:
                 memory = batch.memories.get(vehicle.vehicle_id, memory)
-            if isinstance(arrival, _Turn):
+            if isinstance(arrival, Turn):
                 if vehicle is not None and not vehicle.archived:
                     self._take_turn(batch, vehicle, memory, arrival.online)
             elif vehicle is None or vehicle.archived:
@@ -291,7 +251,7 @@ class Service:
                 if receipt.memory is not memory:
                     batch.memories[vehicle.vehicle_id] = receipt.memory
 
-    def _take_turn(self, batch: _Batch, vehicle: Vehicle, memory: Memory, online: bool) -> None:
+    def _take_turn(self, batch: Batch, vehicle: Vehicle, memory: Memory, online: bool) -> None:
         now = self._now_ms()
         if online:
             self._presence.heard(vehicle.unit, now, vehicle.brand.heartbeat_s)
@@ -299,13 +259,13 @@ class Service:
             batch.memories[vehicle.vehicle_id] = replace(memory, online=online, online_changed_at=now)
 
     def _read(
-        self, arrivals: Sequence[_Arrival | _Turn], attached: Mapping[UnitId, tuple[Vehicle, Memory]]
+        self, arrivals: Sequence[Arrival | Turn], attached: Mapping[UnitId, tuple[Vehicle, Memory]]
     ) -> dict[int, Sequence[Piece] | Heard | None]:
         """The frames of what may be heard, by its place among the arrivals; what is throttled has none."""
         heard: dict[int, Said] = {}
         for at, arrival in enumerate(arrivals):
             vehicle, _ = attached.get(arrival.unit, (None, None))
-            if isinstance(arrival, _Arrival) and vehicle is not None and not vehicle.archived:
+            if isinstance(arrival, Arrival) and vehicle is not None and not vehicle.archived:
                 telegram = arrival.telegram
                 if self._throttle.allows(telegram.unit, telegram.at):
                     heard[at] = Said(telegram, vehicle)
@@ -346,35 +306,8 @@ class Service:
                 self.storing = True
                 return done
 
-    def _answer(self, batch: _Batch) -> None:
-        now = self._now_ms()
-        for vehicle, receipt in batch.receipts:
-            if receipt.contested and vehicle.unit not in self._contested:
-                self._contested.add(vehicle.unit)
-                log.warning("two units speak under one identity", unit=str(vehicle.unit), vehicle=vehicle.vehicle_id)
-            memory = batch.memories.get(vehicle.vehicle_id, receipt.memory)
-            for result in receipt.results:
-                self._commands.settle(vehicle.vehicle_id, result, memory)
-            for answer in receipt.answers:
-                self._line.send(vehicle.unit, answer)
-            if receipt.wants_time:
-                self._send_time(vehicle, memory, now)
-            if receipt.acknowledged and self._pacer.counted(vehicle.unit, receipt.acknowledged, now):
-                self._send_ack(vehicle, memory, now)
-
-    def _send_ack(self, vehicle: Vehicle, memory: Memory, now: int) -> None:
-        protocol, keys = self._protocols[vehicle.brand.protocol], self._commands.keys_of(vehicle, memory)
-        unit, window = vehicle.unit.telematics_unit_id, memory.window
-        self._line.send(vehicle.unit, protocol.acknowledge(unit, window.cumulative, window.bitmap & 0xFFFFFFFF, now, keys.seal))
-
-    def _send_time(self, vehicle: Vehicle, memory: Memory, now: int) -> None:
-        protocol, keys = self._protocols[vehicle.brand.protocol], self._commands.keys_of(vehicle, memory)
-        frame = protocol.synchronise(vehicle.unit.telematics_unit_id, now, keys.seal)
-        if frame is not None:
-            self._line.send(vehicle.unit, frame)
-
     def _turn(self, unit: UnitId, online: bool) -> None:
-        self._arrivals.append(_Turn(unit, online))
+        self._arrivals.append(Turn(unit, online))
         self._wakeup.set()
 
     @property
@@ -401,9 +334,9 @@ class Service:
             self._presence.deaf()
         for unit in self._presence.gone(now):
             self._turn(unit, False)
-        due = self._pacer.due(now)
+        due = self._replies.due(now)
         if due:
             attached = await self._insist(partial(self._registry.find, due), "looking up units")
             for vehicle, memory in attached.values():
                 if not vehicle.archived:
-                    self._send_ack(vehicle, memory, now)
+                    self._replies.acknowledge(vehicle, memory, now)

@@ -324,9 +324,9 @@ def _() -> None:
 
 @mutant("nobody is told the time", "CBX-GW-011")
 def _() -> None:
-    from gateway.service import Service
+    from gateway.replies import Replies
 
-    Service._send_time = lambda self, *given: None  # type: ignore[method-assign]
+    Replies._send_time = lambda self, *given: None  # type: ignore[method-assign]
 
 
 @mutant("what cannot be understood blocks the rest", "CBX-GW-010")
