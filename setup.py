@@ -12,8 +12,8 @@ setup(
             depends=[
                 f"{HOTPATH}/{name}.h"
                 for name in (
-                    *("apart", "build", "crc", "crowd", "draw", "fill", "fold", "fours", "frames", "guards", "lanes"),
-                    *("pipeline", "plans", "runs", "seal", "sealing", "sha", "table", "tell", "values", "walk"),
+                    *("apart", "build", "crc", "crowd", "draw", "fill", "fold", "fours", "frames", "glance", "guards", "lanes"),
+                    *("pipeline", "plans", "runs", "seal", "sealing", "sha", "table", "tell", "values", "walk", "whole"),
                 )
             ],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],

@@ -1,7 +1,7 @@
 /* Frames of many layouts: they are counted and sorted by layout, then those of one are worked on side by side. What tells layouts
  * apart are their size and what those of one size differ in; which one it is, is made sure of later. Included by frames.h. */
 
-enum { NOBODY = GROUPS, WINDOW = 4096 };
+enum { NOBODY = GROUPS, WINDOW = 4096, SEEDS = 64 };
 typedef struct {
     const uint8_t *place[WINDOW];
     uint16_t of[WINDOW];                                       /* each frame's group */
@@ -17,67 +17,120 @@ static inline uint64_t kind_hash(const kind_t *kind, const uint8_t *p, uint32_t 
 }
 
 static inline uint32_t *slot_of(const sorts_t *a, uint64_t hash) {
-    return (uint32_t *)&a->slot[hash >> (64 - SLOT_BITS)];
+    return (uint32_t *)&a->slot[hash >> a->slot_shift];
 }
 
 static inline uint32_t tag_of(uint64_t hash) {
-    return (uint32_t)(hash >> 32) << 16;
+    return (uint32_t)(hash >> 16) << 16;
 }
 
-/* What layouts of the size of this group's differ in, where all of them have structure. */
-static void tell_size(sorts_t *a, uint32_t group) {
-    const plan_t *first = a->plan[group];
+/* How many different hashes those of a kind have if they are looked at here, too. */
+static uint32_t told_at(sorts_t *a, const kind_t *kind, uint32_t at, uint64_t mask, uint32_t n) {
+    uint32_t different = 0;
+    a->stamps++;
+    for (uint32_t k = kind->first; k; k = a->alike[k - 1]) {
+        const uint64_t hash = a->hash[k - 1] + spread(load64(a->plan[k - 1]->rest->part + at) & mask, n);
+        uint32_t *stamp = &a->stamp[hash >> (64 - SLOT_BITS)];
+        different += *stamp != a->stamps, *stamp = a->stamps;
+    }
+    return different;
+}
+
+/* Where to look at frames of one size: where it tells most layouts apart, until all of them are or no more can be. */
+static void tell_size(sorts_t *a, kind_t *kind) {
+    const plan_t *first = a->plan[kind->first - 1];
     const uint32_t size = first->size;
     uint8_t common[PART_LIMIT], differing[PART_LIMIT];
-    kind_t *kind = &a->kind[++a->kinds];
-    memset(common, 255, size), memset(differing, 0, size), memset(kind, 0, sizeof *kind);
-    a->kind_of[size] = (uint16_t)a->kinds;
-    for (uint32_t k = group; k < a->groups; k++) {
-        const rest_t *rest = a->plan[k]->rest;
-        for (uint32_t i = 0; a->size[k] == size && i < size; i++)
+    uint32_t all = 0, told = 1, n = 0;
+    memset(common, 255, size), memset(differing, 0, size);
+    for (uint32_t k = kind->first; k; k = a->alike[k - 1], all++) {
+        const rest_t *rest = a->plan[k - 1]->rest;
+        a->hash[k - 1] = 0;
+        for (uint32_t i = 0; i < size; i++)
             common[i] &= rest->mask[i], differing[i] |= rest->part[i] != first->rest->part[i] ? 255 : 0;
     }
-    uint32_t n = 0;
-    for (uint32_t at = 0; at < size && n < PROBES; at += 8) {
-        const uint32_t from = at + 8 > size ? size - 8 : at;
-        const uint64_t mask = load64(common + from) & load64(differing + from);
-        if (mask)
-            kind->at[n] = (uint16_t)from, kind->mask[n++] = mask;
+    for (; n < PROBES && told < all; n++) {
+        uint32_t best = told;
+        for (uint32_t at = 0; at + 8 <= size && best < all; at++) {
+            const uint64_t mask = load64(common + at) & load64(differing + at);
+            const uint32_t now = mask & 255 ? told_at(a, kind, at, mask, n) : 0; /* else a later one sees as much */
+            if (now > best)
+                best = now, kind->at[n] = (uint16_t)at, kind->mask[n] = mask;
+        }
+        if (best == told)
+            break;
+        told = best;
+        for (uint32_t k = kind->first; k; k = a->alike[k - 1])
+            a->hash[k - 1] += spread(load64(a->plan[k - 1]->rest->part + kind->at[n]) & kind->mask[n], n);
     }
     a->probes = more(a->probes, n), a->longest = more(a->longest, size < 256 ? size : 256);
 }
 
-/* Slots for all plans; how many share one with another. */
-static uint32_t fill_slots(sorts_t *a, uint64_t seed) {
+/* Slots for those of a kind; how many share one with another. */
+static uint32_t fill_slots(sorts_t *a, kind_t *kind, uint64_t seed, uint32_t most) {
     uint32_t shared = 0;
-    memset(a->slot, 0, sizeof a->slot);
-    for (uint32_t k = 1; k <= a->kinds; k++)
-        a->kind[k].seed = (seed + k) * 0xD6E8FEB86659FD93ull;
-    for (uint32_t k = 0; k < a->groups; k++) {
-        const uint64_t hash = kind_hash(&a->kind[a->kind_of[a->size[k]]], a->plan[k]->rest->part, PROBES);
-        shared += *slot_of(a, hash) != 0;
-        *slot_of(a, hash) = tag_of(hash) | (k + 1);
+    kind->seed = (seed + 1) * 0xD6E8FEB86659FD93ull;
+    for (uint32_t k = kind->first; k && shared <= most; k = a->alike[k - 1]) {
+        const uint64_t hash = kind->seed + a->hash[k - 1];
+        uint32_t *slot = slot_of(a, hash);
+        shared += *slot != 0;
+        if (!*slot)
+            *slot = tag_of(hash) | k;
     }
     return shared;
 }
 
-/* Whether frames can be told apart: what is needed is made anew where plans came or went. Nobody else walks meanwhile. */
-static int can_sort(table_t *t) {
+static void clear_slots(sorts_t *a, const kind_t *kind) {
+    for (uint32_t k = kind->first; k; k = a->alike[k - 1]) {
+        uint32_t *slot = slot_of(a, kind->seed + a->hash[k - 1]);
+        if ((*slot & 0xFFFF) == k)
+            *slot = 0;
+    }
+}
+
+/* The first seed by which nobody's slot is another's; if there is none among some, that by which the fewest are. */
+static void find_slots(sorts_t *a, kind_t *kind) {
+    uint32_t least = GROUPS, best = 0;
+    for (uint32_t seed = 0; seed < SEEDS; seed++) {
+        const uint32_t shared = fill_slots(a, kind, seed, least);
+        if (!shared)
+            return;
+        if (shared < least)
+            least = shared, best = seed;
+        clear_slots(a, kind);
+    }
+    fill_slots(a, kind, best, GROUPS);
+}
+
+/* Whether frames can be told apart: what is needed is made anew where plans came or went, but no more often than a quarter as many
+ * frames as there are plans came meanwhile, so that ever new layouts cost no more than that. Nobody else walks meanwhile. */
+static int can_sort(table_t *t, size_t n) {
     sorts_t *a = t->sorts;
-    if (!t->plain || !t->mixed || (a && a->ready) || t->busy)
-        return t->plain && t->mixed && a && a->ready;
-    if (!a && !(a = t->sorts = malloc(sizeof *a)))
+    const int wanted = t->plain && (t->mixed || (broad && t->glances)); /* whole.h needs it for all frames, not only for many layouts' */
+    if (!wanted || n < FEW || (a && a->ready) || t->busy)
+        return wanted && a && a->ready;
+    if (4 * (t->waited += n) < t->n)
         return 0;
+    t->waited = 0;
+    if (!a && !(a = t->sorts = aligned_alloc(64, (sizeof *a + 63) / 64 * 64)))
+        return 0;
+    memset(a->kind, 0, sizeof *a->kind), memset(a->stamp, 0, sizeof a->stamp), a->stamps = 0;
     memset(a->kind_of, 0, sizeof a->kind_of);
     a->groups = a->kinds = a->probes = a->longest = 0, a->ready = 1;
     for (uint32_t id = 0; id < t->capacity && a->groups < GROUPS; id++)
         if (t->plan[id])
             t->plan[id]->rest->group = a->groups, a->size[a->groups] = t->plan[id]->size, a->plan[a->groups++] = t->plan[id];
-    for (uint32_t k = 0; k < a->groups; k++)
-        if (!a->kind_of[a->size[k]])
-            tell_size(a, k);
-    for (uint64_t seed = 0; seed < 8 && fill_slots(a, seed << 16); seed++)
+    for (uint32_t k = a->groups; k--;) {
+        uint16_t *of = &a->kind_of[a->size[k]];
+        if (!*of)
+            memset(&a->kind[*of = (uint16_t)++a->kinds], 0, sizeof *a->kind);
+        a->alike[k] = a->kind[*of].first, a->kind[*of].first = (uint16_t)(k + 1);
+    }
+    for (a->slot_shift = 64 - 4; a->slot_shift > 64 - SLOT_BITS && a->groups << 2 > 1u << (64 - a->slot_shift); a->slot_shift--)
         ;
+    memset(a->slot, 0, sizeof *a->slot << (64 - a->slot_shift));
+    for (uint32_t k = 1; k <= a->kinds; k++)
+        tell_size(a, &a->kind[k]), find_slots(a, &a->kind[k]);
     return 1;
 }
 

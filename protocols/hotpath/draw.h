@@ -95,10 +95,11 @@ static plan_t *planned(const table_t *t, const drawn_t *d) {
     const size_t hot = (sizeof(plan_t) + t->at.check + check_room * (sizeof(check_t) + 2) + extra_room * (sizeof(duo_t) + sizeof(extra_t)) + 7) & ~7ull;
     const size_t steps = ((blocks + 1) / 2 + extra_room) * sizeof(step_t);
     const size_t size = (hot + sizeof(rest_t) + steps + lays + head + 2 * part + 63) / 64 * 64;
-    plan_t *plan = aligned_alloc(64, size);
-    if (!plan)
+    glance_t *glance = aligned_alloc(64, sizeof *glance + size);
+    if (!glance)
         return NULL;
-    memset(plan, 0, size);
+    plan_t *plan = (plan_t *)(glance + 1);
+    memset(glance, 0, sizeof *glance + size);
     plan->check_room = (uint16_t)check_room, plan->extra_room = plan->duo_room = (uint16_t)extra_room;
     check_t *check = (check_t *)checks(t, plan);
     extra_t *extra = (extra_t *)extras(plan, check);
@@ -128,4 +129,11 @@ static plan_t *planned(const table_t *t, const drawn_t *d) {
         memcpy(check[i].mask, rest->mask + at[i], CHECK), memcpy(check[i].value, rest->part + at[i], CHECK);
     plan->size = (uint16_t)part, plan->checks = (uint16_t)n, rest->checks = n, rest->head_size = (uint32_t)head;
     return plan;
+}
+
+/* The same for registers that hold a part as a whole. */
+static void glance_at(const table_t *t, plan_t *plan, const drawn_t *d) {
+    if (t->glances)
+        glance_declare(glance_of(plan), t->present_size, &t->framing, &t->crc, plan, d->moves.buf,
+                       (size_t)d->moves.len / sizeof(move_t), d->constant.buf);
 }

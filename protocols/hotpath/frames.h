@@ -81,6 +81,7 @@ static size_t in_order(table_t *t, walk_t *w, const frames_t *f, size_t at) {
 }
 
 #include "crowd.h"
+#include "whole.h"
 
 /* The next frames of several parts each, where they are of many layouts: how many; 0 where the next one is to be walked by itself. */
 static size_t parts_apart(table_t *t, walk_t *w, const frames_t *f, size_t at) {
@@ -93,10 +94,19 @@ static size_t parts_apart(table_t *t, walk_t *w, const frames_t *f, size_t at) {
     return 0;
 }
 
+/* The next frames of several parts, worked on side by side: how many; 0 where the next one is to be walked by itself. */
+static size_t parts_together(table_t *t, walk_t *w, const frames_t *f, size_t at) {
+#if SIMD
+    if (broad && t->glances)
+        return parts_in_sight(t, w, f, at);
+#endif
+    return t->mixed ? parts_apart(t, w, f, at) : 0;
+}
+
 static int walk_of_parts(table_t *t, walk_t *w, const frames_t *f) {
     size_t size = 128;
     for (size_t i = 0, n; i < f->n; i += n) {
-        if (t->mixed && !t->patience && (n = parts_apart(t, w, f, i)))
+        if (!t->patience && (n = parts_together(t, w, f, i)))
             continue;
         n = 1, t->patience -= t->patience > 0;
         if (w->starts)
@@ -113,13 +123,23 @@ static int walk_of_parts(table_t *t, walk_t *w, const frames_t *f) {
     return 1;
 }
 
+/* The next frames that are one part each: how many; 0 with an error. */
+static size_t next_frames(table_t *t, walk_t *w, const frames_t *f, size_t at) {
+#if SIMD
+    if (broad && t->glances && w->sorts && !t->patience && f->n - at >= FEW)
+        return in_sight(t, w, f, at);
+#endif
+    t->patience -= t->patience > 0;
+    return w->sorts && t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at) : in_order(t, w, f, at);
+}
+
 /* All frames; 0 with an error at one of a list that is no bytes. */
 static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
     w->last = t->last;
     if (t->framing.parts && !walk_of_parts(t, w, f))
         return 0;
     for (size_t at = 0, n; !t->framing.parts && at < f->n; at += n)
-        if (!(n = w->sorts && t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at) : in_order(t, w, f, at)))
+        if (!(n = next_frames(t, w, f, at)))
             return 0;
     for (size_t i = 0; i < f->n && !t->framing.parts && w->starts; i++)
         w->starts[i] = (uint32_t)w->written, w->written += w->status[i] == VOUCHED;
@@ -129,7 +149,7 @@ static int walk_frames(table_t *t, walk_t *w, const frames_t *f) {
 
 static int outputs(table_t *t, buffers_t *b, PyObject *const *args, Py_ssize_t n, walk_t *w) {
     memset(w, 0, sizeof *w);
-    w->sorts = can_sort(t);
+    w->sorts = can_sort(t, (size_t)n);
     if (!(w->rows = taken(b, args[0], 1, t->framing.parts ? 0 : n * (Py_ssize_t)t->row_size)))
         return 0;
     w->room = (size_t)last_size(b) / t->row_size;

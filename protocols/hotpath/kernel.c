@@ -9,6 +9,7 @@
 #include "plans.h"
 
 static enum { PORTABLE, FAST, WIDE, VAST } level;                      /* what the processor has */
+static int broad;                                                      /* and registers of 64 bytes, any of which it can move where it likes */
 
 /* Buffers ---------------------------------------------------------------------------------------------------------------- */
 
@@ -92,20 +93,23 @@ static PyObject *crc(PyObject *module, PyObject *args) { /* crc(data, width, pol
     return right ? PyLong_FromUnsignedLong(sum) : PyErr_Format(PyExc_ValueError, "a width of 1 to 32");
 }
 
-/* dispatch(most): use what the processor has, at most this: 0 is the portable code, 1 all, 2 SSSE3, 3 AVX2; what is used then. */
+/* dispatch(most): use what the processor has, at most this: 0 is the portable code, 1 all, 2 SSSE3, 3 AVX2, 4 its
+ * VPCLMULQDQ, too; what is used then. */
 static PyObject *dispatch(PyObject *module, PyObject *most) {
-    static const char *const names[] = {"portable", "ssse3 pclmul", "avx2 pclmul", "avx2 vpclmulqdq"};
+    static const char *const names[] = {"portable", "ssse3 pclmul", "avx2 pclmul", "avx2 vpclmulqdq", "avx512 vbmi vpclmulqdq"};
     long wanted = PyLong_AsLong(most);
     if (PyErr_Occurred())
         return NULL;
-    level = PORTABLE;
+    level = PORTABLE, broad = 0;
 #if SIMD
     __builtin_cpu_init();
     if (wanted && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.1"))
         level = wanted == 2 || !__builtin_cpu_supports("avx2") ? FAST : wanted == 3 || !__builtin_cpu_supports("vpclmulqdq") ? WIDE : VAST;
     by_twos = twos && level;
+    broad = level == VAST && wanted != 4 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #endif
-    return PyUnicode_FromString(names[level]);
+    return PyUnicode_FromString(names[(int)level + broad]);
 }
 
 static PyMethodDef methods[] = {

@@ -94,7 +94,7 @@ static PyObject *pipeline_changes(PyObject *self, PyObject *const *args, Py_ssiz
     change_t *out = models ? taken(&b, args[3], 1, n * (Py_ssize_t)(p->rules->t.lanes * sizeof *out)) : NULL;
     if (!out || !made_room(p, (size_t)n))
         return release(&b), NULL;
-    walk_t w = {.rows = p->rows, .status = p->status, .ids = p->ids, .room = (size_t)n, .sorts = can_sort(t)};
+    walk_t w = {.rows = p->rows, .status = p->status, .ids = p->ids, .room = (size_t)n, .sorts = can_sort(t, (size_t)n)};
     t->now++;
     if (!walk_list(t, &w, args[0], n))
         return release(&b), NULL;

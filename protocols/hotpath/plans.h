@@ -67,10 +67,10 @@ typedef struct family {                                        /* layouts that t
 } family_t;
 
 #define GROUPS 4096
-#define SLOT_BITS 13
-typedef struct {                                               /* layouts of one size: */
+#define SLOT_BITS 14
+typedef struct {                                               /* layouts of one size, in one cache line: */
     uint64_t mask[PROBES], seed;                               /* where they differ in structure that all of them have */
-    uint16_t at[PROBES];
+    uint16_t at[PROBES], first, unused[7];
 } kind_t;
 
 typedef struct {                                               /* what tells whole frames apart, for all plans together */
@@ -78,7 +78,10 @@ typedef struct {                                               /* what tells who
     uint32_t slot[1 << SLOT_BITS];                             /* 16 bits of a hash, and a group, plus 1; 0: nobody's */
     plan_t *plan[GROUPS];                                      /* by group */
     uint16_t size[GROUPS], kind_of[PART_LIMIT + 1];            /* of a group, of a size */
-    uint32_t groups, kinds, probes, longest;
+    uint16_t alike[GROUPS];                                    /* the next group of this one's size, plus 1 */
+    uint64_t hash[GROUPS];                                     /* by what was chosen of a kind so far */
+    uint32_t stamp[1 << SLOT_BITS], stamps;                    /* for counting which hashes there are */
+    uint32_t groups, kinds, probes, longest, slot_shift;       /* as few slots as do: they stay in the first cache */
     int ready;
 } sorts_t;
 
@@ -98,6 +101,13 @@ typedef struct { /* Where frames begin and end; all int64, in the order of plans
     int64_t tag_size, tag_trail;                               /* the seal: tag_size bytes, ending tag_trail before the end */
 } framing_t;
 
+static inline void put_number(uint8_t *p, uint64_t v, int64_t width, int64_t big) {
+    for (int64_t i = 0; i < width; i++)
+        p[i] = (uint8_t)(v >> 8 * (big ? width - 1 - i : i));
+}
+
+#include "glance.h"
+
 typedef struct {
     framing_t framing;
     crc_t crc;
@@ -112,11 +122,14 @@ typedef struct {
     int bounded;                                               /* what is within the bands and spans is right */
     uint64_t length_mask, sum_mask;
     fold_t fold;
+    residues_t residues;
+    int glances;                                               /* whether what is known of parts can be said so */
     struct { uint32_t from, present, check; } at;              /* where a plan's data begin, from its order on */
     uint16_t checks, extras, duos;                             /* how many most plans have */
     int plain;                                                 /* whole frames, whose windows are in all of them */
     int mixed;                                                 /* whether frames, or parts, that follow each other are of many layouts */
     sorts_t *sorts;
+    size_t waited;                                             /* frames since it was made last */
     uint32_t patience;                                         /* frames until layouts are guessed again */
     plan_t **plan;                                             /* by id */
     family_t *families[BUCKETS];
@@ -241,11 +254,6 @@ static inline plan_t *likely(const table_t *t, const uint8_t *p, size_t left, ui
 static inline uint64_t masked(const uint8_t *p, int64_t width, int64_t big, uint64_t mask) {
     uint64_t v = load64(p);
     return big ? __builtin_bswap64(v) >> (64 - 8 * width) : v & mask;
-}
-
-static inline void put_number(uint8_t *p, uint64_t v, int64_t width, int64_t big) {
-    for (int64_t i = 0; i < width; i++)
-        p[i] = (uint8_t)(v >> 8 * (big ? width - 1 - i : i));
 }
 
 static inline int framed(const table_t *t, const uint8_t *p, size_t n) {

@@ -4,12 +4,17 @@ typedef struct { PyObject_HEAD table_t *table; } TableObject;
 
 #define TABLE(self) (((TableObject *)(self))->table)
 
+static void drop(plan_t *plan) {
+    if (plan)
+        free(glance_of(plan));
+}
+
 static void table_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     table_t *t = TABLE(self);
     if (t) {
         for (uint32_t i = 0; t->plan && i < t->capacity; i++)
-            free(t->plan[i]);
+            drop(t->plan[i]);
         for (uint32_t i = 0; i < BUCKETS; i++)
             for (family_t *f = t->families[i], *next; f; f = next)
                 next = f->next, free(f);
@@ -83,6 +88,8 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     t->at.from = t->row_size, t->at.present = t->at.from + (t->row_size / 8 + 7) / 8 * 8;
     t->at.check = (t->at.present + t->present_size + 31 + 63) / 64 * 64; /* the bitmap can be read 32 bytes at a time */
     t->bounded = bounds(t);
+    t->glances = t->row_size >= 80 && t->row_size <= 256 && t->present_size <= 16 && glances_at(f, &t->crc);
+    residues_declare(&t->residues, f, &t->crc);
     return (PyObject *)self;
 }
 
@@ -125,7 +132,7 @@ static void forget(table_t *t, uint32_t id) {
     for (uint32_t i = 0; i < t->capacity; i++)
         if (t->plan[i] && t->plan[i]->then == plan)
             t->plan[i]->then = NULL;
-    free(plan);
+    drop(plan);
     t->plan[id] = NULL, t->n--;
     if (!family->first) {
         family_t **place = &t->families[family->key % BUCKETS];
@@ -195,12 +202,12 @@ static int keep(table_t *t, uint32_t id, uint64_t context, const drawn_t *d) {
     plan_t *plan = planned(t, d);
     family_t *family = plan ? family_for(t, key_of(t, d->part.buf, (size_t)d->part.len, context), plan->size) : NULL;
     if (!family) {
-        free(plan);
+        drop(plan);
         PyErr_NoMemory();
         return 0;
     }
     plan->context = context, plan->id = (uint16_t)id, plan->used = t->now;
-    join(t, family, plan), level_out(t, plan);
+    join(t, family, plan), level_out(t, plan), glance_at(t, plan, d);
     if (t->plan[id])
         forget(t, id);
     t->plan[id] = plan, t->n++, unsorted(t);
@@ -241,11 +248,16 @@ static PyObject *table_add(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static uint64_t last_used(const plan_t *plan) {
+    const uint64_t used = glance_of(plan)->used;
+    return used > plan->used ? used : plan->used;
+}
+
 /* When each plan was used last, as a count of calls; -1 where there is none. */
 static PyObject *table_used(PyObject *self, PyObject *none) {
     table_t *t = TABLE(self);
     PyObject *list = PyList_New(t->capacity);
     for (uint32_t i = 0; list && i < t->capacity; i++)
-        PyList_SET_ITEM(list, i, PyLong_FromLongLong(t->plan[i] ? (long long)t->plan[i]->used : -1));
+        PyList_SET_ITEM(list, i, PyLong_FromLongLong(t->plan[i] ? (long long)last_used(t->plan[i]) : -1));
     return list;
 }

@@ -32,7 +32,7 @@ CRCS = [
 ]
 
 
-@pytest.fixture(params=[1, 2, 3, 0], ids=["all", "ssse3", "avx2", "portable"])
+@pytest.fixture(params=[1, 2, 3, 4, 0], ids=["all", "ssse3", "avx2", "vpclmulqdq", "portable"])
 def dispatched(request: pytest.FixtureRequest):
     """Once with all that the processor has, with less of it, and with plain C."""
     assert native is not None

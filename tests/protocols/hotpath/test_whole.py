@@ -1,0 +1,127 @@
+"""Frames that registers hold as a whole: of any size and sum the same as in plain C, and nothing beside them is read."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import crcmod
+import numpy as np
+import pytest
+
+from protocols.hotpath.framing import Framing, SumKind
+from protocols.hotpath.kernels import native
+from protocols.hotpath.plans import moves
+
+pytestmark = pytest.mark.skipif(native is None, reason="the kernel in C was not built")
+ROOT = Path(__file__).parents[3]
+SIZES = (32, 47, 48, 63, 64, 65, 100, 127, 128, 129, 191, 192, 193, 255, 256, 300)
+PRESENT_BYTES = 8
+POLYNOMIALS = {1: 0x07, 2: 0x1021, 3: 0x864CFB, 4: 0x04C11DB7}
+
+
+def framing(kind: SumKind, width: int, big: int, begin: int, reflected: int = 0) -> Framing:
+    """Frames that say nothing but their sum, over all from `begin` on."""
+    crc = (8 * width, POLYNOMIALS[width], 0x5A5A5A5A >> (32 - 8 * width), reflected, 0x33 if width > 1 else 0)
+    summed = {"sum_from": begin, "sum_trail": width, "sum_at": width, "sum_width": width, "sum_big": big}
+    return Framing(least_bytes=32, sum_kind=kind, crc=crc, **summed) if kind else Framing(least_bytes=32)
+
+
+def summed(frame: bytearray, f: Framing) -> bytes:
+    """The same with its sum."""
+    if f.sum_kind == SumKind.NONE:
+        return bytes(frame)
+    covered = bytes(frame[f.sum_from : len(frame) - f.sum_trail])
+    value = 0
+    if f.sum_kind == SumKind.XOR:
+        for byte in covered:
+            value ^= byte
+    else:
+        width, poly, init, reflected, out = f.crc
+        value = crcmod.mkCrcFun(1 << width | poly, initCrc=init ^ out, rev=bool(reflected), xorOut=out)(covered)
+    frame[len(frame) - f.sum_trail :] = value.to_bytes(f.sum_width, "big" if f.sum_big else "little")
+    return bytes(frame)
+
+
+FRAMINGS = [
+    *(framing(SumKind.CRC, width, big, begin) for width in (1, 2, 3, 4) for big in (0, 1) for begin in (0, 2)),
+    framing(SumKind.CRC, 2, 0, 0, reflected=1),
+    framing(SumKind.XOR, 1, 0, 2),
+    framing(SumKind.NONE, 1, 0, 0),
+]
+
+
+@pytest.mark.parametrize("f", FRAMINGS, ids=lambda f: f"{f.sum_kind.name}-{f.sum_width}-{f.sum_big}-{f.sum_from}-{f.crc[3]}")
+@pytest.mark.parametrize("row_size", [80, 96, 144, 256])
+def test_frames_of_every_size_and_sum_give_what_plain_c_gives(f, row_size):
+    assert native is not None
+    rng = random.Random(row_size)
+    table = native.Table(row_size, PRESENT_BYTES, 64, f.packed(), np.array([0, 0xFFFF, -1], np.int64).tobytes(), b"")
+    frames = []
+    for number, size in enumerate(SIZES * 2):
+        structure = {0, 1, *(rng.randrange(size - f.sum_trail) for _ in range(12))}
+        mask = bytes(255 * (at in structure) for at in range(size))
+        part = bytearray(rng.randbytes(size))
+        part[:2] = size.to_bytes(2, "big")
+        free = [at for at in range(size) if at not in structure]
+        to_row = {at: rng.choice(free) for at in range(PRESENT_BYTES, row_size) if rng.random() < 0.6}
+        constant = rng.randbytes(PRESENT_BYTES) + bytes(row_size - PRESENT_BYTES)
+        table.add(number, 0, summed(part, f), mask, moves(to_row, size, constant), constant, b"", b"")
+        for _ in range(6):
+            frame = bytearray(byte if kept else rng.randrange(256) for byte, kept in zip(part, mask, strict=True))
+            frames.append(summed(frame, f))
+    right = len(frames)
+    for frame in frames[:: 2 * len(SIZES) // 3]:
+        harmed = bytearray(frame)
+        harmed[rng.randrange(len(frame))] ^= 1 << rng.randrange(8)
+        frames.append(bytes(harmed))
+    rng.shuffle(frames)
+    found = []
+    for most in (0, 1, 4):
+        native.dispatch(most)
+        rows = np.full((len(frames), row_size), 7, np.uint8)
+        status, ids = np.empty(len(frames), np.uint8), np.empty(len(frames), np.int32)
+        table.walk(frames, rows, status, ids, None)
+        found.append((rows, status, ids))
+    native.dispatch(True)
+    plain = found[0]
+    assert (plain[1] == 0).sum() >= right
+    for other in found[1:]:
+        assert all(np.array_equal(ours, theirs) for ours, theirs in zip(plain, other, strict=True))
+
+
+EDGES = """
+import ctypes, mmap
+import numpy as np
+from lab.corpus import CORPORA
+from protocols.hotpath import Decoder
+PAGE = mmap.PAGESIZE
+memory = mmap.mmap(-1, 5 * PAGE)
+room = np.frombuffer(memory, np.uint8)
+protect = ctypes.CDLL(None, use_errno=True).mprotect
+for page in (0, 4):
+    assert protect(ctypes.c_void_p(room.ctypes.data + page * PAGE), PAGE, 0) == 0
+room = room[PAGE : 4 * PAGE]
+vouched = 0
+for corpus in CORPORA.values():
+    decoder = Decoder(corpus.binding, path="c", trusting=True)
+    frames = corpus.made(60)
+    for _ in range(3):
+        decoder.decode(frames)
+    alone = [frames[at : at + 1] * 5 for at in range(0, 60, 3)]
+    for several in (*alone, frames[:8], frames[8:16]):
+        data = np.frombuffer(b"".join(several), np.uint8)
+        offsets = np.cumsum([0, *map(len, several)]).astype(np.uint32)
+        for place in (room[: len(data)], room[len(room) - len(data) :]):
+            place[:] = data
+            vouched += int((decoder.walk_buffer(place, offsets).status == 0).sum())
+print("done", vouched > 100)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mprotect")
+def test_frames_at_the_edges_of_memory_are_read_alone():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    done = subprocess.run([sys.executable, "-c", EDGES], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "done True"), done.stderr[-2000:]
