@@ -194,23 +194,25 @@ def _peers(results: Mapping[str, Measured]) -> str:
         return ""
     rows = [
         (
-            "stock aiomqtt + aio-pika",
+            f"stock aiomqtt + aio-pika{held}",
             f"{row['offered']:,}/s",
             f"{number(row['frames_per_s'])}/s",
             _ms(row["p99_ms"]),
             f"{row['cpu_us']:g} us",
         )
-        for row in peers["rows"]
+        for held, kind in (("", "rows"), (", 60 s", "holds"))
+        for row in peers.get(kind, ())
     ]
     rows += [
         (
-            "teleloop",
+            f"teleloop{held}",
             f"{step['rate']:,}/s",
-            f"{number(step['frames_per_s'])}/s",
+            f"{number(step.get('held_per_s', step['frames_per_s']))}/s",
             _ms(step["event_ms"]["p99"]),
             f"{_costs(step)} us",
         )
-        for step in frames.get("climb", [])
+        for held, kind in (("", "climb"), (", 60 s", "holds"))
+        for step in frames.get(kind, ())
     ]
     return (
         _table(("gateway", "offered", "frames", "p99", "its CPU per frame"), rows)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -56,6 +56,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     ceiling: Ceiling
     share_of_ceiling: float | None
     event_bytes: int
+
+
+class Hold(NamedTuple):
+    """What was climbed within a p99 of `p99_ms` is tried for longer, the highest rate first, so many `times` at most."""
+
+    seconds: float
+    p99_ms: float
+    times: int
+
+    def passes(self, row: Row) -> bool:
+        """Whether it kept up within that."""
+        return row.kept_up and row.p99_ms is not None and row.p99_ms <= self.p99_ms
 
 
 class Nobody(Account):
@@ -150,7 +162,8 @@ async def compare(folder: Path, rates: Sequence[int], seconds: float, say: Say) 
         assert lab.rabbitmq is not None
         alone = await ceiling(lab.amqp_url, lab.rabbitmq.pid, event_bytes or 2_000, seconds)
         say(f"RabbitMQ alone: {alone.confirmed_per_s:g}/s of {alone.body_bytes} bytes")
-    rows += await stock(folder / "stock", rates, seconds, say)
+    climbed, _ = await stock(folder / "stock", rates, seconds, say)
+    rows += climbed
     largest = {
         subject: max((row.offered for row in rows if row.subject == subject and row.kept_up), default=0)
         for subject in ("teleloop", "stock")
@@ -167,8 +180,10 @@ async def compare(folder: Path, rates: Sequence[int], seconds: float, say: Say) 
     )
 
 
-async def stock(folder: Path, rates: Sequence[int], seconds: float, say: Say) -> list[Row]:
-    """The stock gateway alone, with a Mosquitto and a RabbitMQ of its own."""
+async def stock(
+    folder: Path, rates: Sequence[int], seconds: float, say: Say, hold: Hold | None = None
+) -> tuple[list[Row], list[Row]]:
+    """The stock gateway alone, with a Mosquitto and a RabbitMQ of its own: as it climbed, and as it held."""
     folder.mkdir(parents=True)
     added = strangers(UNITS)
     names = folder / "vehicles.json"
@@ -185,10 +200,15 @@ async def stock(folder: Path, rates: Sequence[int], seconds: float, say: Say) ->
         pids = {"gateway": gateway.pid, "broker": broker.pid, "rabbitmq": node.pid}
         target = Target(url="http://127.0.0.1:9", token="-", broker=broker.url, amqp_url=node.url(), pids=pids)
         account = Nobody(target.url, target.token)
-        rows, _ = await _climb(
-            "stock", rates, seconds, say, lambda plan: LoadRun(plan, target).with_vehicles(account, added, asyncio.Event())
-        )
-        return rows
+        run = lambda plan: LoadRun(plan, target).with_vehicles(account, added, asyncio.Event())  # noqa: E731 - as `_climb` wants it
+        rows, _ = await _climb("stock", rates, seconds, say, run)
+        held: list[Row] = []
+        passed = [] if hold is None else [row.offered for row in rows if hold.passes(row)]
+        for rate in reversed(passed[-hold.times :] if hold else []):
+            held += (await _climb("stock", [rate], hold.seconds, say, run))[0]
+            if hold.passes(held[-1]):
+                break
+        return rows, held
 
 
 def _is_ready(gateway: Server) -> bool:
