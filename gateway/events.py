@@ -1,7 +1,7 @@
 """Events: what the gateway tells the world. One event is one AMQP message (CONTRACT: ids, types, headers, routing key)."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha1
@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+
+from protocols.hotpath.told import WrittenJson
 
 EVENT_VERSION = "1"
 FLOW = "Flow-ID"
@@ -59,40 +61,21 @@ _recorded = lru_cache(maxsize=256)(timestamp)
 """What arrives together has the same moment."""
 
 
-class Written(Mapping[str, Any]):
-    """An event's body that stands written already, as a JSON object with something in it; read again where somebody asks.
+class Written(WrittenJson):
+    """An event's body that stands written already, with something in it.
 
     `members` are the object's text behind its first brace, in pieces: what is kilobytes long is joined once, for the wire.
     """
 
-    __slots__ = ("_said", "members")
+    __slots__ = ("members",)
 
     def __init__(self, *members: bytes) -> None:
-        self.members = members
-        self._said: Mapping[str, Any] | None = None
+        self.members, self._read = members, None
 
     @property
     def json(self) -> bytes:
         """The whole object."""
         return b"".join((b"{", *self.members))
-
-    def _read(self) -> Mapping[str, Any]:
-        if self._said is None:
-            said: Mapping[str, Any] = msgspec.json.decode(self.json)
-            self._said = said
-        return self._said
-
-    def __getitem__(self, key: str) -> Any:
-        return self._read()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
-
-    def __len__(self) -> int:
-        return len(self._read())
-
-    def __repr__(self) -> str:
-        return f"Written({self.json!r})"
 
 
 @lru_cache(maxsize=65536)

@@ -38,20 +38,22 @@ class Property:
     further: int = 0
 
 
-class Values(Mapping[str, Any]):
-    """Properties that stand written already, `{"key": value, ...}` in JSON; read where somebody asks. Of most nobody does."""
+class WrittenJson(Mapping[str, Any]):
+    """A JSON object that stands written already; read where somebody asks. Of most nobody does."""
 
-    __slots__ = ("_read", "text")
+    __slots__ = ("_read",)
+    _read: dict[str, Any] | None
 
-    def __init__(self, text: bytes) -> None:
-        self.text = text
-        self._read: dict[str, Any] | None = None
+    @property
+    def json(self) -> bytes:
+        """The whole object."""
+        raise NotImplementedError
 
     def plain(self) -> dict[str, Any]:
-        """All of them."""
+        """All of it."""
         said = self._read
         if said is None:
-            said = self._read = _decode(self.text)
+            said = self._read = _decode(self.json)
         return said
 
     def __getitem__(self, key: str) -> Any:
@@ -63,11 +65,25 @@ class Values(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.plain())
 
-    def __bool__(self) -> bool:
-        return self.text != b"{}"
-
     def __repr__(self) -> str:
         return repr(self.plain())
+
+
+class Values(WrittenJson):
+    """Properties, `{"key": value, ...}`."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text, self._read = text, None
+
+    @property
+    def json(self) -> bytes:
+        """The whole object."""
+        return self.text
+
+    def __bool__(self) -> bool:
+        return self.text != b"{}"
 
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
