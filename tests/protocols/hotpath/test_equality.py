@@ -1,5 +1,6 @@
 """construct == numpy == C: the same values, the same verdicts, the same reasons, whatever arrives."""
 
+import os
 import random
 
 import numpy as np
@@ -9,7 +10,7 @@ from lab.corpus import PATHS, SPEAKER, Corpus, named, outcome
 from protocols.hotpath import Decoder, Rows
 from protocols.hotpath.framing import Status
 
-MUTANTS_BY_DAY, MUTANTS_BY_NIGHT = 100_000, 1_000_000
+MUTANTS_BY_DAY, MUTANTS_BY_NIGHT = int(os.environ.get("TELELOOP_TEST_MUTANTS", 100_000)), 1_000_000
 COMPARED = {"autoapi": 20}
 """Of so many mutants that were vouched for, one is decoded by the declarations, too: without a checksum most of them are, and
 construct takes milliseconds for each. The rows of all are compared."""
