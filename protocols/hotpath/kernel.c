@@ -108,6 +108,7 @@ static PyObject *dispatch(PyObject *module, PyObject *most) {
     by_twos = twos && level;
     broad = level == VAST && wanted != 4 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    by_sixteens = sixteens && broad;
 #endif
     return PyUnicode_FromString(names[(int)level + broad]);
 }
@@ -124,6 +125,7 @@ static PyMethodDef methods[] = {
     {"text", (PyCFunction)(void (*)(void))text, METH_FASTCALL, NULL},
     {"crc", crc, METH_VARARGS, NULL},
     {"dispatch", dispatch, METH_O, NULL},
+    {"seals_at_once", seals_at_once, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,5 +1,6 @@
 /* HMAC-SHA-256 (RFC 2104) with the key's two first blocks worked out once. The compression function is OpenSSL's own: its address
- * comes from the library that Python has loaded. Where the processor has SHA instructions, seals are checked two at a time. */
+ * comes from the library that Python has loaded. Where the processor has SHA instructions, seals are checked two at a time; where it
+ * has 512-bit registers, sixteen. */
 #ifndef TELELOOP_SEAL_H
 #define TELELOOP_SEAL_H
 
@@ -7,6 +8,7 @@
 #include <string.h>
 
 #include "sha.h"
+#include "sixteen.h"
 
 typedef struct { /* OpenSSL's SHA256_CTX */
     uint32_t h[8], low, high, data[16];
@@ -78,8 +80,10 @@ static void hmac(const schedule_t *s, const uint8_t *p, size_t n, uint8_t tag[32
 
 typedef struct { const schedule_t *key; const uint8_t *p; size_t n; const uint8_t *tag; uint8_t *holds; } claim_t;
 
-/* Seals that are to be checked, until there are two of them; where one holds, `says` is noted. */
-typedef struct { claim_t claim[2]; size_t n, tag_size; uint8_t says; } claims_t;
+enum { AT_ONCE = 16, BY_TWOS = 8 };                             /* so many are quicker two at a time than as sixteen */
+
+/* Seals that are to be checked, until there are enough of them; where one holds, `says` is noted. */
+typedef struct { claim_t claim[AT_ONCE]; size_t n, tag_size; uint8_t says; } claims_t;
 
 static inline uint8_t same_tag(const uint8_t *right, const uint8_t *tag, size_t size) {
     uint8_t wrong = 0;
@@ -90,12 +94,16 @@ static inline uint8_t same_tag(const uint8_t *right, const uint8_t *tag, size_t 
 
 #if SIMD
 static int twos, by_twos;                                      /* two seals at a time: whether that comes out right; whether it is done */
+static int sixteens, by_sixteens;                              /* likewise */
+
+typedef void hmacs_t(const claim_t *, size_t, uint8_t (*)[32]);
 
 /* The HMACs of two messages; whichever is shorter waits for the other. */
-static void hmac_two(const claim_t claim[2], uint8_t tags[2][32]) {
+static void hmac_two(const claim_t *claim, size_t n, uint8_t (*tags)[32]) {
     uint32_t states[2][8], idle[8];
     uint8_t end[2][128], digest[32];
     size_t whole[2], all[2];
+    (void)n;
     for (int k = 0; k < 2; k++) {
         whole[k] = claim[k].n / 64, all[k] = whole[k] + ended(claim[k].p, claim[k].n, 64, end[k]);
         memcpy(states[k], claim[k].key->inner, 32);
@@ -119,23 +127,64 @@ static void hmac_two(const claim_t claim[2], uint8_t tags[2][32]) {
     put_words(tags[0], states[0]), put_words(tags[1], states[1]);
 }
 
-/* Whether HMACs two at a time are those by OpenSSL's compression function: of messages of many lengths. */
-static int twos_are_right(void) {
-    uint8_t message[2][200], tags[2][32], one[32];
-    schedule_t key[2];
+/* The HMACs of up to sixteen messages of less than half a gigabyte; those with fewer blocks wait for the others. */
+TARGET_SIXTEEN static void hmac_sixteen(const claim_t *claim, size_t n, uint8_t (*tags)[32]) {
+    const claim_t *of[SIXTEEN];
+    uint32_t bits[SIXTEEN];
+    size_t most = 0;
+    __m512i state[8], outer[8], words[16], before[8];
+    for (size_t k = 0; k < SIXTEEN; k++) {
+        of[k] = claim + (k < n ? k : 0), bits[k] = (uint32_t)(8 * (64 + of[k]->n));
+        most = of[k]->n / 64 > most ? of[k]->n / 64 : most;
+        words[k] = _mm512_loadu_si512(of[k]->key);
+    }
+    cross(words);
+    for (int i = 0; i < 8; i++)
+        state[i] = words[i], outer[i] = words[i + 8];
+    for (size_t at = 0; at <= most + 1; at++) {
+        __mmask16 more = 0, ends = 0;
+        for (size_t k = 0; k < SIXTEEN; k++) {
+            const size_t whole = of[k]->n / 64, left = of[k]->n % 64, end = whole + (left >= 56);
+            const uint8_t *p = of[k]->p + 64 * at;
+            more |= (__mmask16)((at <= end) << k), ends |= (__mmask16)((at == end) << k);
+            words[k] = turned_words(at < whole ? _mm512_loadu_si512(p) : at == whole ? last_of(p, left) : _mm512_setzero_si512());
+        }
+        if (!more)
+            break;
+        cross(words);
+        words[15] = _mm512_mask_mov_epi32(words[15], ends, _mm512_loadu_si512(bits));
+        memcpy(before, state, sizeof before);
+        transform_sixteen(state, words);
+        for (int i = 0; i < 8; i++)
+            state[i] = _mm512_mask_mov_epi32(before[i], more, state[i]);
+    }
+    for (int i = 0; i < 8; i++)
+        words[i] = state[i], words[i + 8] = _mm512_setzero_si512();
+    words[8] = _mm512_set1_epi32((int)0x80000000u), words[15] = _mm512_set1_epi32(8 * (64 + 32));
+    transform_sixteen(outer, words);
+    for (int i = 0; i < 8; i++)
+        words[i] = outer[i];
+    cross(words);
+    for (size_t k = 0; k < n; k++)
+        _mm256_storeu_si256((__m256i *)tags[k], _mm512_castsi512_si256(turned_words(words[k])));
+}
+
+/* Whether so many HMACs at a time are those by OpenSSL's compression function: of messages of many lengths. */
+static int right_at_once(hmacs_t *hmacs, size_t many) {
+    uint8_t message[AT_ONCE][200], tags[AT_ONCE][32], one[32];
+    schedule_t key[AT_ONCE];
+    claim_t claim[AT_ONCE];
     uint32_t random = 1;
     for (size_t i = 0; i < sizeof message; i++)
         message[i / 200][i % 200] = (uint8_t)((random = random * 1664525 + 1013904223) >> 24);
     for (size_t n = 0; n <= 200; n++) {
-        const size_t sizes[2] = {n, n * 7 % 201};
-        claim_t claim[2];
-        for (int k = 0; k < 2; k++) {
+        for (size_t k = 0; k < many; k++) {
             schedule(&key[k], message[k] + n % 100, 32);
-            claim[k] = (claim_t){&key[k], message[k], sizes[k], NULL, NULL};
+            claim[k] = (claim_t){&key[k], message[k], n * (1 + 6 * k) % 201, NULL, NULL};
         }
-        hmac_two(claim, tags);
-        for (int k = 0; k < 2; k++) {
-            hmac(&key[k], message[k], sizes[k], one);
+        hmacs(claim, many, tags);
+        for (size_t k = 0; k < many; k++) {
+            hmac(&key[k], message[k], claim[k].n, one);
             if (memcmp(one, tags[k], 32))
                 return 0;
         }
@@ -146,16 +195,16 @@ static int twos_are_right(void) {
 
 /* Check those that wait. */
 static void settle(claims_t *c) {
-    uint8_t tags[2][32];
+    uint8_t tags[AT_ONCE + 1][32];
+    size_t done = 0;
 #if SIMD
-    if (by_twos && c->n) {
-        if (c->n == 1)
-            c->claim[1] = c->claim[0];
-        hmac_two(c->claim, tags);
-    } else
+    if (by_sixteens && c->n > BY_TWOS)
+        hmac_sixteen(c->claim, c->n, tags), done = c->n;
+    for (; by_twos && done < c->n; done += 2)                  /* the last one once more where it is alone */
+        hmac_two((claim_t[]){c->claim[done], c->claim[done + 1 < c->n ? done + 1 : done]}, 2, tags + done);
 #endif
-        for (size_t i = 0; i < c->n; i++)
-            hmac(c->claim[i].key, c->claim[i].p, c->claim[i].n, tags[i]);
+    for (; done < c->n; done++)
+        hmac(c->claim[done].key, c->claim[done].p, c->claim[done].n, tags[done]);
     for (size_t i = 0; i < c->n; i++)
         *c->claim[i].holds = same_tag(tags[i], c->claim[i].tag, c->tag_size) ? c->says : 0;
     c->n = 0;
@@ -163,7 +212,7 @@ static void settle(claims_t *c) {
 
 static inline void claimed(claims_t *c, claim_t claim) {
     c->claim[c->n++] = claim;
-    if (c->n == 2)
+    if (c->n == AT_ONCE)
         settle(c);
 }
 

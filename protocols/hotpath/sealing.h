@@ -17,9 +17,19 @@ static PyObject *use_transform(PyObject *module, PyObject *address) {
     transform = right ? (transform_t)pointer : NULL;
 #if SIMD
     __builtin_cpu_init();
-    twos = right && has_sha() && twos_are_right(), by_twos = twos && level;
+    twos = right && has_sha() && right_at_once(hmac_two, 2), by_twos = twos && level;
+    sixteens = right && has_sixteen() && right_at_once(hmac_sixteen, SIXTEEN), by_sixteens = sixteens && broad;
 #endif
     return PyBool_FromLong(right);
+}
+
+/* seals_at_once(): how many seals are checked beside each other. */
+static PyObject *seals_at_once(PyObject *module, PyObject *none) {
+    long many = 1;
+#if SIMD
+    many = by_sixteens ? SIXTEEN : by_twos ? LANES_OF_SHA : 1;
+#endif
+    return PyLong_FromLong(many);
 }
 
 static int can_seal(void) {

@@ -5,6 +5,7 @@ import hmac
 import random
 import resource
 import threading
+from pathlib import Path
 from typing import Any
 
 import crcmod
@@ -204,12 +205,20 @@ def test_seals_are_openssls_at_every_length():
 
 
 @in_c
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="nobody says what the processor has")
+def test_as_many_seals_are_checked_at_once_as_the_processor_can(dispatched):
+    flags = {word for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags") for word in line.split()}
+    many = 16 if "avx512" in dispatched else 2 if "sha_ni" in flags and dispatched != "portable" else 1
+    assert native.seals_at_once() == many
+
+
+@in_c
 def test_seals_of_any_lengths_beside_each_other_are_openssls(dispatched):
     rng = random.Random(5)
     keyring, keys = Keyring("c", str.encode), [rng.randbytes(32) for _ in range(7)]
     for number, key in enumerate(keys):
         keyring.add(Peer(f"unit {number}", (key,)))
-    for count in (0, 1, 2, 3, 64, 501):
+    for count in (0, 1, 2, 3, 8, 9, 15, 16, 17, 64, 501):
         speakers = np.array([rng.randrange(-1, len(keys)) for _ in range(count)], np.int32)
         frames, right = [], []
         for speaker in speakers.tolist():
