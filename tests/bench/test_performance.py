@@ -4,10 +4,12 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from bench.meters import Meters, read
 from bench.meters import stolen as stolen_ticks
+from bench.peers.compare import Hold, Row, held_per_s
 from bench.performance import PAGE, known
 from bench.performance_page import write_page
 from bench.results import Measured
@@ -80,6 +82,24 @@ def test_meters_see_a_process_and_its_children() -> None:
             import signal
 
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_only_the_seconds_in_which_the_rate_was_offered_count_as_held() -> None:
+    seconds = [(1.0, 500.0, 480), (4.0, 1_000.0, 990), (5.0, 1_000.0, 1_020), (6.0, 0.0, 300)]
+    result: Any = SimpleNamespace(series=[SimpleNamespace(at_s=at, offered=of, reports=n) for at, of, n in seconds])
+    assert held_per_s(result, 1_000.0) == 1_005.0
+
+
+def test_a_stock_gateway_passes_a_hold_within_the_limit_and_only_if_it_kept_up() -> None:
+    hold = Hold(60.0, 100.0, 3)
+
+    def row(p99_ms: float | None, kept_up: bool) -> Row:
+        costs = {"cpu_us": 1.0, "broker_cpu_us": 1.0, "rabbitmq_cpu_us": 1.0, "missing": 0, "p50_ms": 1.0}
+        return Row(subject="stock", offered=1_000, frames_per_s=1_000.0, p99_ms=p99_ms, kept_up=kept_up, **costs)  # type: ignore[arg-type]
+
+    assert [hold.passes(row(*said)) for said in ((100.0, True), (100.1, True), (50.0, False), (None, True))] == [True] + 3 * [
+        False
+    ]
 
 
 def test_time_that_the_host_takes_is_a_part_of_all_time() -> None:
