@@ -12,21 +12,9 @@ setup(
             depends=[
                 f"{HOTPATH}/{name}.h"
                 for name in (
-                    *("apart", "build", "crc", "crowd", "draw", "fill", "fold", "fours", "frames", "glance", "guards", "lanes"),
-                    *(
-                        "pipeline",
-                        "plans",
-                        "runs",
-                        "seal",
-                        "sealing",
-                        "sha",
-                        "sixteen",
-                        "table",
-                        "tell",
-                        "values",
-                        "walk",
-                        "whole",
-                    ),
+                    *("alike", "apart", "build", "crc", "crowd", "draw", "fill", "fold", "fours", "frames", "glance"),
+                    *("guards", "lanes", "pipeline", "plans", "runs", "seal", "sealing", "sha", "sixteen", "table"),
+                    *("tell", "values", "walk", "whole"),
                 )
             ],
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],

@@ -16,9 +16,10 @@ typedef struct {                                               /* registers coun
     uint8_t present[16], unused[32];
     uint8_t order[256];                                        /* of each byte of a row: bit 7 says in which two registers, the others where */
     uint8_t value[DEEP][64];
+    uint64_t by_head[8];                                       /* powers of x for the first 64 bytes, where there is a CRC */
 } glance_t;
 
-_Static_assert(sizeof(glance_t) == 10 * 64, "a glance ends with a cache line");
+_Static_assert(sizeof(glance_t) == 11 * 64, "a glance ends with a cache line");
 
 typedef struct {                                               /* powers of x for each 16 bytes of each register, by how far from the end */
     uint64_t by[DEEP][8];
@@ -34,12 +35,16 @@ static int glances_at(const framing_t *f, const crc_t *c) {
     return f->sum_kind == SUM_XOR ? f->sum_width == 1 : !f->crc_reflected && c->width == 8 * f->sum_width && f->crc_poly & 1;
 }
 
+/* Powers of x for the 16-byte blocks of 64 bytes, behind which there are `behind` more. */
+static void powers_of(uint64_t by[8], int behind, const crc_t *c) {
+    for (int i = 0; i < 8; i++)                                /* lane 3 is the last one; of each the lower half is behind the other */
+        by[i] = x_to(128 * (3 - i / 2) + 32 + 64 * (i & 1) + 8 * behind, c->top);
+}
+
 static void residues_declare(residues_t *r, const framing_t *f, const crc_t *c) {
     const int width = (int)f->sum_width;
-    for (int i = 0; i < DEEP * 8; i++) {                       /* lane 3 is the last one; of each the lower half is behind the other */
-        const int blocks = 4 * (i / 8) + 3 - i % 8 / 2;
-        r->by[i / 8][i % 8] = x_to(128 * blocks + 32 + 64 * (i & 1), c->top);
-    }
+    for (int k = 0; k < DEEP; k++)
+        powers_of(r->by[k], 64 * k, c);
     for (int i = 0; i < 64; i++)
         r->turn[i] = (uint8_t)(15 - i % 16);
     for (int i = 0; i < width && !f->sum_big; i++)
@@ -99,6 +104,8 @@ static void glance_declare(glance_t *g, uint32_t present_size, const framing_t *
                 g->read[k] |= 1ull << i, g->must[k] |= (uint64_t)(mask[size - back] != 0) << i, g->value[k][i] = part[size - back];
         }
     g->size = (uint16_t)size, g->id = plan->id;
+    if (!f->parts && f->sum_kind == SUM_CRC && size >= 64 && size < 128)
+        powers_of(g->by_head, (int)size - 64, c);
     g->residue = f->parts || f->sum_kind == SUM_NONE ? 0 : residue_of(f, c, part, size);
 }
 
@@ -118,10 +125,26 @@ TARGET_BROAD INLINE __m512i glanced(const glance_t *g, const uint8_t *end, int k
 }
 
 /* The sums of four registers' 16 bytes each, in order. */
-TARGET_BROAD INLINE __m512i four_folded(const __m512i v[4]) {
-    const __m512i a = _mm512_xor_si512(_mm512_shuffle_i64x2(v[0], v[1], 0x44), _mm512_shuffle_i64x2(v[0], v[1], 0xEE));
-    const __m512i b = _mm512_xor_si512(_mm512_shuffle_i64x2(v[2], v[3], 0x44), _mm512_shuffle_i64x2(v[2], v[3], 0xEE));
+TARGET_BROAD INLINE __m512i four_folded(__m512i v, __m512i w, __m512i x, __m512i y) {
+    const __m512i a = _mm512_xor_si512(_mm512_shuffle_i64x2(v, w, 0x44), _mm512_shuffle_i64x2(v, w, 0xEE));
+    const __m512i b = _mm512_xor_si512(_mm512_shuffle_i64x2(x, y, 0x44), _mm512_shuffle_i64x2(x, y, 0xEE));
     return _mm512_xor_si512(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xDD));
+}
+
+/* What is left of each 16 bytes, in their first word, shifted to its top. */
+TARGET_BROAD INLINE __m512i remainders_of(const fold_t *f, __m512i v) {
+    const __m512i low = _mm512_maskz_set1_epi64(0x55, -1), rest = _mm512_broadcast_i32x4(one_of(f->rest)), m = _mm512_broadcast_i32x4(one_of(f->quotient));
+    const __m512i w = _mm512_xor_si512(_mm512_clmulepi64_epi128(v, rest, 0x11), _mm512_and_si512(v, low));
+    const __m512i q = _mm512_clmulepi64_epi128(_mm512_srli_epi64(w, 32), m, 0x00);
+    return _mm512_xor_si512(w, _mm512_clmulepi64_epi128(_mm512_srli_epi64(q, 32), m, 0x10));
+}
+
+TARGET_BROAD INLINE __m512i xors_of(__m512i w) {
+    w = _mm512_xor_si512(w, _mm512_bsrli_epi128(w, 8));
+    w = _mm512_xor_si512(w, _mm512_srli_epi64(w, 32));
+    w = _mm512_xor_si512(w, _mm512_srli_epi64(w, 16));
+    w = _mm512_xor_si512(w, _mm512_srli_epi64(w, 8));
+    return _mm512_and_si512(w, _mm512_set1_epi64(255));
 }
 
 TARGET_BROAD INLINE void words_of(__m512i v, uint32_t to[4]) {
@@ -141,11 +164,7 @@ TARGET_BROAD INLINE void residues_of(const residues_t *r, const fold_t *f, const
             sum[i] = k ? _mm512_ternarylogic_epi64(sum[i], a, b, 0x96) : _mm512_xor_si512(a, b);
         }
     }
-    const __m512i low = _mm512_maskz_set1_epi64(0x55, -1), rest = _mm512_broadcast_i32x4(one_of(f->rest)), m = _mm512_broadcast_i32x4(one_of(f->quotient));
-    __m512i w = four_folded(sum);
-    w = _mm512_xor_si512(_mm512_clmulepi64_epi128(w, rest, 0x11), _mm512_and_si512(w, low));
-    const __m512i q = _mm512_clmulepi64_epi128(_mm512_srli_epi64(w, 32), m, 0x00);
-    words_of(_mm512_xor_si512(w, _mm512_clmulepi64_epi128(_mm512_srli_epi64(q, 32), m, 0x10)), left);
+    words_of(remainders_of(f, four_folded(sum[0], sum[1], sum[2], sum[3])), left);
 }
 
 TARGET_BROAD INLINE void xors_left(const __m512i v[DEEP][4], int deep, uint32_t left[4]) {
@@ -156,12 +175,7 @@ TARGET_BROAD INLINE void xors_left(const __m512i v[DEEP][4], int deep, uint32_t 
         for (int k = 1; k < deep; k++)
             sum[i] = _mm512_xor_si512(sum[i], v[k][i]);
     }
-    __m512i w = four_folded(sum);
-    w = _mm512_xor_si512(w, _mm512_bsrli_epi128(w, 8));
-    w = _mm512_xor_si512(w, _mm512_srli_epi64(w, 32));
-    w = _mm512_xor_si512(w, _mm512_srli_epi64(w, 16));
-    w = _mm512_xor_si512(w, _mm512_srli_epi64(w, 8));
-    words_of(_mm512_and_si512(w, _mm512_set1_epi64(255)), left);
+    words_of(xors_of(four_folded(sum[0], sum[1], sum[2], sum[3])), left);
 }
 
 /* Four parts of any layouts: their rows, and a bit for each that is not as its plan says, or whose checksum does not hold. The rows

@@ -131,6 +131,7 @@ typedef struct {
     sorts_t *sorts;
     size_t waited;                                             /* frames since it was made last */
     uint32_t patience;                                         /* frames until layouts are guessed again */
+    uint32_t wary;                                             /* tiles until one is taken to be all of one layout again */
     plan_t **plan;                                             /* by id */
     family_t *families[BUCKETS];
     struct { uint64_t key; plan_t *plan; } quick[QUICK];       /* of families that are one plan: no further look is needed */

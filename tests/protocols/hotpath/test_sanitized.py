@@ -47,6 +47,12 @@ for most in (1, 2, 3, 4, 0):
         for _ in range(2):
             crowd.walk(many)
             crowd.walk_buffer(np.frombuffer(b"".join(many), np.uint8).copy(), offsets)
+        for frame in frames[:6]:
+            single = Decoder(corpus.binding, path="c", trusting=True)
+            single.decode([frame])
+            alike = [bytes(bytearray(frame)) for _ in range(32)]  # a whole tile, up to the last byte
+            single.walk_buffer(np.frombuffer(b"".join(alike), np.uint8).copy(), np.arange(33, dtype=np.uint32) * len(frame))
+            single.walk(alike)
         for at in range(len(rows.plans)):
             known = decoder.known[rows.plans[at]] if rows.plans[at] >= 0 else None
             if known is not None and known is rows.known[rows.plans[at]] and known.complete:

@@ -2,15 +2,18 @@
 
 import os
 import random
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import crcmod
 import numpy as np
 import pytest
 
-from protocols.hotpath.framing import Framing, SumKind
+from protocols.hotpath.framing import Framing, GuardKind, SumKind
 from protocols.hotpath.kernels import native
 from protocols.hotpath.plans import moves
 
@@ -28,6 +31,12 @@ def framing(kind: SumKind, width: int, big: int, begin: int, reflected: int = 0)
     return Framing(least_bytes=32, sum_kind=kind, crc=crc, **summed) if kind else Framing(least_bytes=32)
 
 
+@cache
+def crc_of(width: int, poly: int, init: int, reflected: int, out: int) -> Callable[[bytes], int]:
+    """A CRC that is not ours."""
+    return crcmod.mkCrcFun(1 << width | poly, initCrc=init ^ out, rev=bool(reflected), xorOut=out)
+
+
 def summed(frame: bytearray, f: Framing) -> bytes:
     """The same with its sum."""
     if f.sum_kind == SumKind.NONE:
@@ -38,8 +47,7 @@ def summed(frame: bytearray, f: Framing) -> bytes:
         for byte in covered:
             value ^= byte
     else:
-        width, poly, init, reflected, out = f.crc
-        value = crcmod.mkCrcFun(1 << width | poly, initCrc=init ^ out, rev=bool(reflected), xorOut=out)(covered)
+        value = crc_of(*f.crc)(covered)
     frame[len(frame) - f.sum_trail :] = value.to_bytes(f.sum_width, "big" if f.sum_big else "little")
     return bytes(frame)
 
@@ -89,6 +97,69 @@ def test_frames_of_every_size_and_sum_give_what_plain_c_gives(f, row_size):
     assert (plain[1] == 0).sum() >= right
     for other in found[1:]:
         assert all(np.array_equal(ours, theirs) for ours, theirs in zip(plain, other, strict=True))
+
+
+SIDE_BY_SIDE = (64, 65, 67, 68, 77, 127, 128)
+GUARDS = struct.pack("<10q", GuardKind.RANGE, 20, 2, 0, 65_400, GuardKind.RANGE, 40, 1, 2, 255)
+
+
+def walked(table, frames, row_size):
+    """Rows, verdicts and plans in plain C, and by all that the processor has."""
+    found = []
+    for most in (0, 1):
+        native.dispatch(most)
+        rows = np.full((len(frames), row_size), 7, np.uint8)
+        status, ids = np.empty(len(frames), np.uint8), np.empty(len(frames), np.int32)
+        table.walk(frames, rows, status, ids, None)
+        found.append((rows, status, ids))
+    native.dispatch(True)
+    return found
+
+
+@pytest.mark.parametrize(
+    "f", [FRAMINGS[at] for at in (0, 3, 5, 6, 9, 12, 15)], ids=lambda f: f"{f.sum_width}-{f.sum_big}-{f.sum_from}"
+)
+@pytest.mark.parametrize(
+    ("row_size", "guards"),
+    [(80, b""), (96, GUARDS), (144, GUARDS), (208, b""), (256, GUARDS)],
+    ids=["80", "96-guarded", "144-guarded", "208", "256-guarded"],
+)
+def test_frames_of_one_layout_side_by_side_give_what_plain_c_gives(f, row_size, guards):
+    assert native is not None
+    rng = random.Random(row_size)
+    for number, size in enumerate(SIDE_BY_SIDE):
+        structure = {0, 1, *(rng.randrange(size - f.sum_trail) for _ in range(12))}
+        mask = bytes(255 * (at in structure) for at in range(size))
+        part = bytearray(rng.randbytes(size))
+        free = [at for at in range(size) if at not in structure]
+        pools = free, [at for at in free if at < 64], [at for at in free if at >= size - 64]
+        to_row = {at: rng.choice(pools[(at // 64 + number) % 3]) for at in range(PRESENT_BYTES, row_size)}
+        constant = rng.randbytes(PRESENT_BYTES) + bytes(row_size - PRESENT_BYTES)
+        table = native.Table(row_size, PRESENT_BYTES, 64, f.packed(), np.array([0, 0xFFFF, -1], np.int64).tobytes(), guards)
+        table.add(number, 0, summed(part, f), mask, moves(to_row, size, constant), constant, b"", b"")
+        frames = [
+            summed(bytearray(byte if kept else rng.randrange(256) for byte, kept in zip(part, mask, strict=True)), f)
+            for _ in range(900)
+        ]
+        verdicts = walked(table, frames, row_size)[0][1]
+        good = [frame for frame, verdict in zip(frames, verdicts, strict=True) if not verdict][:704]
+        assert len(good) == 704
+        doubtful = [frame for frame, verdict in zip(frames, verdicts, strict=True) if verdict][:2]
+        assert len(doubtful) == 2 * bool(guards)
+        other = [*doubtful, good[0][:-1], good[0] + b"\0"]
+        for at in (0, size - 64, 63, size - f.sum_width, size - 1, *rng.sample(range(size), 12)):
+            harmed = bytearray(good[1])
+            harmed[at] ^= 1 << rng.randrange(8)
+            other.append(bytes(harmed))
+        for at in sorted(structure):  # the sum holds
+            harmed = bytearray(good[2])
+            harmed[at] ^= 1 << rng.randrange(8)
+            other.append(summed(harmed, f))
+        for one in (None, *other):  # more tiles follow than are passed over after a wrong one
+            several = good if one is None else [*good[: (place := rng.randrange(96))], one, *good[place:]]
+            plain, ours = walked(table, several, row_size)
+            assert (plain[1] == 0).sum() == len(good)
+            assert all(np.array_equal(a, b) for a, b in zip(plain, ours, strict=True)), (size, one)
 
 
 EDGES = """
