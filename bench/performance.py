@@ -29,6 +29,7 @@ from bench.load import LoadRun
 from bench.loops import loop_factory
 from bench.meters import machine
 from bench.meters import stolen as stolen_ticks
+from bench.more_models import more_models
 from bench.peers.ceiling import ceiling
 from bench.peers.compare import Hold, held_per_s, stock
 from bench.performance_page import write_page
@@ -64,9 +65,10 @@ MODEL_COUNTS = (1, 8, 64)
 class Bench:
     """The measurements, each a method whose name is its own and its file's."""
 
-    def __init__(self, lab: Lab, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, lab: Lab, folder: Path, say: Callable[[str], None], models: Sequence[str] = ()) -> None:
+        """`models` are the ids of those whose vehicles are used where nothing else is said."""
         assert lab.amqp_url is not None
-        self.lab, self.folder, self._say = lab, folder, say
+        self.lab, self.folder, self._say, self._models = lab, folder, say, models
         self.target = Target(url=lab.url, token=lab.token, broker=lab.units_broker, amqp_url=lab.amqp_url, pids=lab.pids)
         self.account = Account(lab.url, lab.token)
         self.stolen_percent = 0.0
@@ -86,7 +88,7 @@ class Bench:
         A stateful unit starts counting at the time of day: had it, or another one in its place, said more than a frame a second
         before, what it says now would be repeats.
         """
-        wanted = fleet_of(count, {"CLOUDBOXX": 1.0}, None, ())
+        wanted = fleet_of(count, {"CLOUDBOXX": 1.0}, None, self._models)
         return await self.account.add(wanted, lambda done: None, True)
 
     async def load(
@@ -200,12 +202,11 @@ class Bench:
         return {"rate": BATCHED_RATE, "rows": rows}
 
     async def growth_models(self) -> dict[str, Any]:
-        """The gateway's CPU per frame at one rate, by how many vehicle models it has to translate."""
+        """The gateway's CPU per frame at one rate, by how many vehicle models it has to translate; some are copies."""
         rows = []
         for count in MODEL_COUNTS:
-            known = min(count, len(modeldb.load().available("CLOUDBOXX")))
-            added = await self.account.add(fleet_of(200, {"CLOUDBOXX": 1.0}, known, ()), lambda done: None, True)
-            rows.append(await self._cost("models", known, 200, added))
+            added = await self.account.add(fleet_of(200, {"CLOUDBOXX": 1.0}, count, ()), lambda done: None, True)
+            rows.append(await self._cost("models", count, 200, added))
         return {"rate": GROWTH_RATE, "rows": rows}
 
     async def _cost(
@@ -303,8 +304,12 @@ def known() -> dict[str, Measured]:
 def _bench(say: Callable[[str], None]) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="teleloop-bench-") as folder:
         say("starting the laboratory")
-        with laboratory(Path(folder) / "lab", "mosquitto+rabbitmq") as lab:
-            yield Bench(lab, Path(folder), say)
+        ours = [model.id for model in modeldb.load().available("CLOUDBOXX")]
+        with (
+            more_models(Path(folder) / "modeldb", "CLOUDBOXX", max(MODEL_COUNTS)),
+            laboratory(Path(folder) / "lab", "mosquitto+rabbitmq") as lab,
+        ):
+            yield Bench(lab, Path(folder), say, ours)
 
 
 async def _run(bench: Bench, names: Sequence[str], say: Callable[[str], None], until: float) -> int:

@@ -12,6 +12,13 @@ def values_of(results: Mapping[str, Measured], name: str) -> dict[str, Any]:
     return {} if measured is None else measured.values
 
 
+def most_of(frames: Mapping[str, Any]) -> float | None:
+    """The most frames per second of a climb that came through, however late, with none missing."""
+    return max(
+        (step.get("held_per_s", step["frames_per_s"]) for step in frames.get("climb", ()) if not step["missing"]), default=None
+    )
+
+
 def figures(results: Mapping[str, Measured]) -> Sequence[tuple[str, str, str, str, str]]:
     """Each goal: what, what must be reached, what is aimed at, what was measured, the verdict."""
     frames, stateful, ceiling = (values_of(results, name) for name in ("frames", "stateful", "ceiling"))
@@ -41,10 +48,10 @@ def figures(results: Mapping[str, Measured]) -> Sequence[tuple[str, str, str, st
             "/s",
         ),
         _figure(
-            "share of RabbitMQ's own ceiling, in events",
+            "share of RabbitMQ's own ceiling, both as fast as they go, lost 0",
             "0.6",
             "0.9",
-            _ratio(frames.get("events_per_s") if best else None, ceiling.get("confirmed_per_s")),
+            _ratio(most_of(frames), ceiling.get("confirmed_per_s")),
             0.6,
             0.9,
             "",
@@ -109,7 +116,7 @@ def figures(results: Mapping[str, Measured]) -> Sequence[tuple[str, str, str, st
             less=True,
         ),
         _figure(
-            "cost per frame, most models against 1",
+            "cost per frame, 64 models against 1",
             "1.4 x",
             "1.15 x",
             spread(results, "growth_models"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.charts import Line, bar_chart, line_chart
-from bench.performance_goals import cost, figures, number, values_of
+from bench.performance_goals import cost, figures, most_of, number, values_of
 from bench.results import Measured
 
 METHOD = """\
@@ -62,7 +62,7 @@ def _page(results: Mapping[str, Measured], charts: Sequence[str]) -> str:
         _where(results),
         "## Goals, and what was measured",
         _table(("", "must", "aim", "measured", ""), list(figures(results))),
-        "Where a figure is not reached it stands here all the same.",
+        "Where a figure is not reached it stands here all the same." + _limited_share(results),
         "## How many vehicles",
         _sizing(results),
         *[f"![{name.replace('-', ' ')}](performance/{name}.svg)" for name in charts if not name.startswith("growth")],
@@ -97,6 +97,18 @@ def _where(results: Mapping[str, Measured]) -> str:
             "as what was left over; CPU per frame and ratios within one run say more."
         )
     return said
+
+
+def _limited_share(results: Mapping[str, Measured]) -> str:
+    frames, ceiling = values_of(results, "frames"), values_of(results, "ceiling")
+    held, most, alone = frames.get("held_per_s"), most_of(frames), ceiling.get("confirmed_per_s")
+    if not held or not most or not alone or not frames.get("sustained"):
+        return ""
+    return (
+        f" RabbitMQ's ceiling is {number(alone)} messages/s: one pre-encoded message by a raw publisher, confirmed and consumed, "
+        f"however late. Beside it stands the most that came through the gateway, {number(most)} frames/s, however late, too; "
+        f"what came within 100 ms for a minute is {held / alone:.2f} of it."
+    )
 
 
 def _sizing(results: Mapping[str, Measured]) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import modeldb
 from bench.meters import Meters, read
 from bench.meters import stolen as stolen_ticks
+from bench.more_models import more_models
 from bench.peers.compare import Hold, Row, held_per_s
 from bench.performance import PAGE, known
 from bench.performance_page import write_page
@@ -43,6 +45,7 @@ def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None
         "frames": measured(
             "frames", climb=[run(4_000, 20.0, 40.0), run(8_000, 900.0, 60.0) | {"stolen_percent": 7.1}], **run(4_000, 20.0, 120.0)
         ),
+        "ceiling": measured("ceiling", confirmed_per_s=10_000.0),
         "growth_units": measured(
             "growth_units", rows=[{"units": 10, **run(1, 1.0, 100.0)}, {"units": 5_000, **run(1, 1.0, 130.0)}]
         ),
@@ -55,6 +58,7 @@ def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None
     assert "| 7 % |" in next(line for line in page.read_text().splitlines() if line.startswith("| 8,000/s"))
     assert "| 120 us | **missed** |" in rows["gateway CPU per event"]
     assert "| 1.3 x | reached |" in rows["cost per frame, 5,000 units against 10"]
+    assert "| 0.8 | reached |" in rows["share of RabbitMQ's own ceiling, both as fast as they go, lost 0"]
     assert "not reached" in rows["ratio to the stock gateway, both within 100 ms for 60 s"]
     assert write_page(page, results, only_compare=True)
     page.write_text(page.read_text().replace("120 us", "12 us"))
@@ -82,6 +86,16 @@ def test_meters_see_a_process_and_its_children() -> None:
             import signal
 
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_there_are_as_many_models_as_are_wanted_and_each_translates(tmp_path: Path) -> None:
+    before = modeldb.load().available("CLOUDBOXX")
+    with more_models(tmp_path, "CLOUDBOXX", 64):
+        models = modeldb.load().available("CLOUDBOXX")
+        assert len(models) == len({model.id for model in models}) == 64
+        assert {model.id for model in before} < {model.id for model in models}
+        assert all(model.units["CLOUDBOXX"].rules for model in models)
+    assert modeldb.load().available("CLOUDBOXX") == before
 
 
 def test_only_the_seconds_in_which_the_rate_was_offered_count_as_held() -> None:
