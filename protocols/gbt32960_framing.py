@@ -43,6 +43,7 @@ FRAMING = Framing(
     measure,
     check,
     re.compile(rb"(?s)(?=(?:##|\$\$)[\x01-\x0b\x80-\x82\xc0-\xfe][\x01-\x07\xfe].{17}[\x01-\x05\xfe\xff])"),
+    re.compile(rb"(?s)(?:[#$]|(?:##|\$\$)(?:[\x01-\x0b\x80-\x82\xc0-\xfe](?:[\x01-\x07\xfe].{0,17})?)?)\Z"),
 )
 
 

@@ -32,12 +32,13 @@ class Framing:
     `measure` gets the first bytes (at most HEADER_WINDOW_BYTES) from where a frame is to begin: the size in bytes of that
     frame, whether or not it is all there yet; None if more bytes are needed to tell; ProtocolError if no frame begins so.
     `check` gets a whole frame; ProtocolError if its checksum does not hold. `starts` matches, without taking a byte, where a
-    frame may begin; without it every byte is tried.
+    frame may begin; without it every byte is tried. `torn` matches a front of that, as far as it has come, at the very end.
     """
 
     measure: Callable[[bytes], int | None]
     check: Callable[[bytes], None] = _unchecked
     starts: re.Pattern[bytes] | None = None
+    torn: re.Pattern[bytes] | None = None
 
 
 class Framer:
@@ -136,8 +137,23 @@ class _Search:
                 raise ProtocolError("truncated", left, expected=expected, found=f"{left} bytes")
             self.framing.check(self.data[at : at + size])
         except ProtocolError as error:
+            if size is not None and size <= len(self.data) - at and self._is_unclear(at + 1, at + size):
+                return None, None
             return size, error.moved(at)
         return size, None
+
+    def _is_unclear(self, first: int, end: int) -> bool:
+        """Whether a frame may begin in there that `starts` cannot see yet: it looks further than the bytes that have come."""
+        if self.final or self.framing.torn is None:
+            return False
+        for start in range(max(first, len(self.data) - HEADER_WINDOW_BYTES), end):
+            if self.framing.torn.match(self.data, start):
+                try:
+                    self._measure(start)
+                except ProtocolError:
+                    continue
+                return True
+        return False
 
     def resume(self, at: int, size: int | None) -> int:
         """Where the stretch that went wrong at `at` ends: at the next place that may be a frame, or where it said it would."""

@@ -32,6 +32,7 @@ DATA_MINIMUM_BYTES = 3
 
 _CODECS = rb"[\x07\x08\x0c-\x10\x8e]"
 _STARTS_TCP = rb"\x00{6}.." + _CODECS + rb"|(?<!\x01.)\x00\x0f[0-9]{15}"  # not the IMEI of a channel packet
+_TORN_TCP = rb"(?s)(?:\x00{1,6}|\x00{6}.{1,2}|(?<!\x01.)\x00\x0f[0-9]{0,14})\Z"
 _STARTS_UDP = rb"....\x01.\x00\x0f[0-9]{15}" + _CODECS
 
 
@@ -92,7 +93,7 @@ def check_counts(frame: bytes, begin: int, end: int) -> None:
         raise ProtocolError("malformed", end - 1, "data.count_2", expected=str(first), found=str(second))
 
 
-FRAMING = Framing(measure, check, re.compile(rb"(?s)(?=" + _STARTS_TCP + rb")"))
+FRAMING = Framing(measure, check, re.compile(rb"(?s)(?=" + _STARTS_TCP + rb")"), re.compile(_TORN_TCP))
 """A TCP stream."""
 
 PAYLOAD_FRAMING = Framing(measure_any, check, re.compile(rb"(?s)(?=" + _STARTS_TCP + rb"|" + _STARTS_UDP + rb")"))

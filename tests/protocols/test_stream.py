@@ -144,6 +144,12 @@ def test_another_protocols_frames_are_found_behind_garbage(framing: Framing, gar
         assert found[-1] == GBT_SESSION[3]
 
 
+def test_a_login_in_what_a_torn_frame_takes_for_its_own_is_found_however_the_stream_was_cut() -> None:
+    stream = SHORT[:20] + bytes(11) + LOGIN
+    for at in range(len(stream) + 1):
+        assert _frames(_received(PROTOCOL.framing, [stream[:at], stream[at:]])) == [LOGIN], at
+
+
 PIECES = st.lists(st.sampled_from([LOGIN, SHORT, LONG, TEXT, BROKEN, *GARBAGE]) | st.binary(max_size=30), max_size=6)
 
 
