@@ -106,8 +106,8 @@ def _limited_share(results: Mapping[str, Measured]) -> str:
         return ""
     return (
         f" RabbitMQ's ceiling is {number(alone)} messages/s: one pre-encoded message by a raw publisher, confirmed and consumed, "
-        f"however late. Beside it stands the most that came through the gateway, {number(most)} frames/s, however late, too; "
-        f"what came within 100 ms for a minute is {held / alone:.2f} of it."
+        f"however late. Beside it stands the most that came through the gateway, {number(most)} frames/s, however late, too, and "
+        "what came within 100 ms for a minute."
     )
 
 

@@ -200,14 +200,18 @@ async def stock(
         pids = {"gateway": gateway.pid, "broker": broker.pid, "rabbitmq": node.pid}
         target = Target(url="http://127.0.0.1:9", token="-", broker=broker.url, amqp_url=node.url(), pids=pids)
         account = Nobody(target.url, target.token)
-        run = lambda plan: LoadRun(plan, target).with_vehicles(account, added, asyncio.Event())  # noqa: E731 - as `_climb` wants it
+
+        async def run(plan: Plan) -> Result:
+            return await LoadRun(plan, target).with_vehicles(account, added, asyncio.Event())
+
         rows, _ = await _climb("stock", rates, seconds, say, run)
         held: list[Row] = []
-        passed = [] if hold is None else [row.offered for row in rows if hold.passes(row)]
-        for rate in reversed(passed[-hold.times :] if hold else []):
-            held += (await _climb("stock", [rate], hold.seconds, say, run))[0]
-            if hold.passes(held[-1]):
-                break
+        if hold is not None:
+            passed = [row.offered for row in rows if hold.passes(row)]
+            for rate in reversed(passed[-hold.times :]):
+                held += (await _climb("stock", [rate], hold.seconds, say, run))[0]
+                if hold.passes(held[-1]):
+                    break
         return rows, held
 
 

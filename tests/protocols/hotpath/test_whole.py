@@ -60,6 +60,19 @@ FRAMINGS = [
 ]
 
 
+def walked(table, frames, row_size, levels=(0, 1)):
+    """Rows, verdicts and plans by what each of these levels of `dispatch` uses: 0 is plain C, 1 all that the processor has."""
+    found = []
+    for most in levels:
+        native.dispatch(most)
+        rows = np.full((len(frames), row_size), 7, np.uint8)
+        status, ids = np.empty(len(frames), np.uint8), np.empty(len(frames), np.int32)
+        table.walk(frames, rows, status, ids, None)
+        found.append((rows, status, ids))
+    native.dispatch(True)
+    return found
+
+
 @pytest.mark.parametrize("f", FRAMINGS, ids=lambda f: f"{f.sum_kind.name}-{f.sum_width}-{f.sum_big}-{f.sum_from}-{f.crc[3]}")
 @pytest.mark.parametrize("row_size", [80, 96, 144, 256])
 def test_frames_of_every_size_and_sum_give_what_plain_c_gives(f, row_size):
@@ -85,14 +98,7 @@ def test_frames_of_every_size_and_sum_give_what_plain_c_gives(f, row_size):
         harmed[rng.randrange(len(frame))] ^= 1 << rng.randrange(8)
         frames.append(bytes(harmed))
     rng.shuffle(frames)
-    found = []
-    for most in (0, 1, 4):
-        native.dispatch(most)
-        rows = np.full((len(frames), row_size), 7, np.uint8)
-        status, ids = np.empty(len(frames), np.uint8), np.empty(len(frames), np.int32)
-        table.walk(frames, rows, status, ids, None)
-        found.append((rows, status, ids))
-    native.dispatch(True)
+    found = walked(table, frames, row_size, (0, 1, 4))
     plain = found[0]
     assert (plain[1] == 0).sum() >= right
     for other in found[1:]:
@@ -101,19 +107,6 @@ def test_frames_of_every_size_and_sum_give_what_plain_c_gives(f, row_size):
 
 SIDE_BY_SIDE = (64, 65, 67, 68, 77, 127, 128)
 GUARDS = struct.pack("<10q", GuardKind.RANGE, 20, 2, 0, 65_400, GuardKind.RANGE, 40, 1, 2, 255)
-
-
-def walked(table, frames, row_size):
-    """Rows, verdicts and plans in plain C, and by all that the processor has."""
-    found = []
-    for most in (0, 1):
-        native.dispatch(most)
-        rows = np.full((len(frames), row_size), 7, np.uint8)
-        status, ids = np.empty(len(frames), np.uint8), np.empty(len(frames), np.int32)
-        table.walk(frames, rows, status, ids, None)
-        found.append((rows, status, ids))
-    native.dispatch(True)
-    return found
 
 
 @pytest.mark.parametrize(
