@@ -75,12 +75,14 @@ def test_the_shipped_ones_are_listed():
 
 SPOILT = """
 title = "a spoilt line, for real"
-vehicle = { model = "Golf", faults = ["bad_crc:0.4", "duplicate:0.4", "noise:0.4"] }
+vehicle = { model = "Golf", faults = ["bad_crc:1", "noise:1"] }
 settle = "60s"
 steps = [
+  { fob = "unlock" }, { wait = 2 }, { cure = "bad_crc" }, { cure = "noise" }, { wait = 10 },
+  { fault = "duplicate:1" }, { fob = "lock" }, { wait = 2 },
+  { fault = "noise:0.5" }, { fault = "duplicate:0.5" },
   { fob = "unlock" }, { wait = 2 }, { command = "request-vehicle-state", timeout = 25 }, { fob = "lock" }, { wait = 2 },
-  { fob = "unlock" }, { wait = 2 }, { fob = "lock" }, { wait = 2 }, { cut = 5 }, { wait = 1 },
-  { fob = "unlock" }, { wait = 5 }, { fob = "lock" },
+  { cut = 5 }, { wait = 1 }, { fob = "unlock" }, { wait = 5 }, { fob = "lock" },
 ]
 expect = [
   { refused = "bad_checksum" }, { refused = "bad_sync" }, { repeated = true },
