@@ -12,8 +12,8 @@ setup(
             depends=[
                 f"{HOTPATH}/{name}.h"
                 for name in (
-                    *("alike", "apart", "build", "crc", "crowd", "draw", "fill", "fold", "fours", "frames", "glance"),
-                    *("guards", "lanes", "pipeline", "plans", "runs", "seal", "sealing", "sha", "sixteen", "table"),
+                    *("alike", "apart", "build", "crc", "crowd", "draw", "ends", "fill", "fold", "fours", "frames", "glance"),
+                    *("guards", "lanes", "mingled", "pipeline", "plans", "runs", "seal", "sealing", "sha", "sixteen", "table"),
                     *("tell", "values", "walk", "whole"),
                 )
             ],

@@ -6,11 +6,6 @@
 #if SIMD
 enum { WARY = 16 };                                            /* tiles that are not tried after one that was not all right */
 
-/* Whether a layout's frames can be taken so: 64 bytes from the beginning on and the rest have it all, and the sum is in the rest. */
-static inline int is_of_ends(const glance_t *g) {
-    return g->size >= 64 + sizeof(uint32_t) && g->size < 128;
-}
-
 TARGET_BROAD INLINE __m512i either(__m512i a, __m512i b, __m512i c) {
     return _mm512_ternarylogic_epi64(a, b, c, 0xFE);
 }
@@ -50,6 +45,15 @@ TARGET_BROAD INLINE int tile_bounded(const table_t *t, const uint8_t *rows) {
     for (uint32_t k = 0; k < t->spans; k++) {
         const span_t s = t->span[k];
         const uint8_t *row = rows + s.at;
+        if (s.mask == 0xFFFF) {                                /* the usual one: no branch for each */
+            const __m128i low = _mm_set1_epi16((short)s.low);
+            __m128i most = _mm_setzero_si128();
+            for (uint32_t i = 0; i < TILE; i++, row += row_size)
+                most = _mm_max_epu16(most, _mm_sub_epi16(_mm_loadl_epi64((const __m128i *)row), low));
+            if ((uint16_t)_mm_extract_epi16(most, 0) > s.span)
+                return 0;
+            continue;
+        }
         for (uint32_t i = 0; i < TILE; i++, row += row_size)
             if ((load64(row) & s.mask) - s.low > s.span)
                 return 0;

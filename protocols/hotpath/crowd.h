@@ -106,6 +106,7 @@ static void find_slots(sorts_t *a, kind_t *kind) {
  * frames as there are plans came meanwhile, so that ever new layouts cost no more than that. Nobody else walks meanwhile. */
 static int can_sort(table_t *t, size_t n) {
     sorts_t *a = t->sorts;
+    const int fresh = !a;
     const int wanted = t->plain && (t->mixed || (broad && t->glances)); /* whole.h needs it for all frames, not only for many layouts' */
     if (!wanted || n < FEW || (a && a->ready) || t->busy)
         return wanted && a && a->ready;
@@ -114,6 +115,8 @@ static int can_sort(table_t *t, size_t n) {
     t->waited = 0;
     if (!a && !(a = t->sorts = aligned_alloc(64, (sizeof *a + 63) / 64 * 64)))
         return 0;
+    if (fresh)
+        a->ends = NULL;
     memset(a->kind, 0, sizeof *a->kind), memset(a->stamp, 0, sizeof a->stamp), a->stamps = 0;
     memset(a->kind_of, 0, sizeof a->kind_of);
     a->groups = a->kinds = a->probes = a->longest = 0, a->ready = 1;
@@ -131,6 +134,7 @@ static int can_sort(table_t *t, size_t n) {
     memset(a->slot, 0, sizeof *a->slot << (64 - a->slot_shift));
     for (uint32_t k = 1; k <= a->kinds; k++)
         tell_size(a, &a->kind[k]), find_slots(a, &a->kind[k]);
+    all_ends(t, a);
     return 1;
 }
 

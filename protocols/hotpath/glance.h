@@ -109,6 +109,11 @@ static void glance_declare(glance_t *g, uint32_t present_size, const framing_t *
     g->residue = f->parts || f->sum_kind == SUM_NONE ? 0 : residue_of(f, c, part, size);
 }
 
+/* Whether a layout's frames are their first 64 bytes and their last, and the sum is behind the first. */
+static inline int is_of_ends(const glance_t *g) {
+    return g->size >= 64 + sizeof(uint32_t) && g->size < 128;
+}
+
 #if SIMD
 #define TARGET_BROAD __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,vpclmulqdq,avx2,sse4.1,ssse3,pclmul")))
 

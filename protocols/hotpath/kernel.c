@@ -60,6 +60,7 @@ static int all_bytes(PyObject *list) {
     return 1;
 }
 
+#include "ends.h"
 #include "table.h"
 #include "frames.h"
 #include "build.h"
@@ -97,8 +98,8 @@ static PyObject *crc(PyObject *module, PyObject *args) { /* crc(data, width, pol
  * VPCLMULQDQ, too; what is used then. */
 static PyObject *dispatch(PyObject *module, PyObject *most) {
     static const char *const names[] = {"portable", "ssse3 pclmul", "avx2 pclmul", "avx2 vpclmulqdq", "avx512 vbmi vpclmulqdq"};
-    long wanted = PyLong_AsLong(most);
-    if (PyErr_Occurred())
+    const long wanted = PyLong_AsLong(most);
+    if (wanted == -1 && PyErr_Occurred())
         return NULL;
     level = PORTABLE, broad = 0;
 #if SIMD
@@ -107,7 +108,7 @@ static PyObject *dispatch(PyObject *module, PyObject *most) {
         level = wanted == 2 || !__builtin_cpu_supports("avx2") ? FAST : wanted == 3 || !__builtin_cpu_supports("vpclmulqdq") ? WIDE : VAST;
     by_twos = twos && level;
     broad = level == VAST && wanted != 4 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2");
     by_sixteens = sixteens && broad;
 #endif
     return PyUnicode_FromString(names[(int)level + broad]);

@@ -82,6 +82,7 @@ typedef struct {                                               /* what tells who
     uint64_t hash[GROUPS];                                     /* by what was chosen of a kind so far */
     uint32_t stamp[1 << SLOT_BITS], stamps;                    /* for counting which hashes there are */
     uint32_t groups, kinds, probes, longest, slot_shift;       /* as few slots as do: they stay in the first cache */
+    struct all_ends *ends;                                     /* of some that can be taken by their ends */
     int ready;
 } sorts_t;
 
@@ -131,6 +132,7 @@ typedef struct {
     sorts_t *sorts;
     size_t waited;                                             /* frames since it was made last */
     uint32_t patience;                                         /* frames until layouts are guessed again */
+    uint32_t shy;                                              /* tiles until one is taken by its frames' ends again */
     uint32_t wary;                                             /* tiles until one is taken to be all of one layout again */
     plan_t **plan;                                             /* by id */
     family_t *families[BUCKETS];

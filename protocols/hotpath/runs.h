@@ -49,11 +49,13 @@ static inline void fetch_row(const table_t *t, const walk_t *w, size_t place) {
     fetch_room(w->rows + place * t->row_size, t->row_size);
 }
 
+#if SIMD
 /* A row that is not vouched for after all. */
 static __attribute__((noinline)) void doubt(const table_t *t, walk_t *w, size_t place) {
     memset(w->rows + place * t->row_size, 0, t->row_size);
     w->ids[place] = -1, w->status[place] = DOUBTFUL, w->troubled++;
 }
+#endif
 
 #define CROWD 128                                              /* layouts at a time that are told apart */
 #define PARTS 1024

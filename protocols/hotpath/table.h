@@ -18,6 +18,8 @@ static void table_dealloc(PyObject *self) {
         for (uint32_t i = 0; i < BUCKETS; i++)
             for (family_t *f = t->families[i], *next; f; f = next)
                 next = f->next, free(f);
+        if (t->sorts)
+            free(t->sorts->ends);
         free(t->sorts), free(t->plan), free(t);
     }
     type->tp_free(self);
@@ -114,8 +116,8 @@ static void link_hash(table_t *t, plan_t *plan) {
 }
 
 static void unsorted(table_t *t) {
-    if (t->sorts)
-        t->sorts->ready = 0;
+    if (t->sorts && t->sorts->ready)
+        ends_used(t->sorts), t->sorts->ready = 0;
 }
 
 static void forget(table_t *t, uint32_t id) {
@@ -256,6 +258,8 @@ static uint64_t last_used(const plan_t *plan) {
 /* When each plan was used last, as a count of calls; -1 where there is none. */
 static PyObject *table_used(PyObject *self, PyObject *none) {
     table_t *t = TABLE(self);
+    if (t->sorts && t->sorts->ready)
+        ends_used(t->sorts);
     PyObject *list = PyList_New(t->capacity);
     for (uint32_t i = 0; list && i < t->capacity; i++)
         PyList_SET_ITEM(list, i, PyLong_FromLongLong(t->plan[i] ? (long long)last_used(t->plan[i]) : -1));

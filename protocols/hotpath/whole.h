@@ -79,6 +79,8 @@ TARGET_WIDE static __attribute__((noinline)) int rows_bounded(const table_t *t, 
 
 #include "alike.h"
 
+#include "mingled.h"
+
 #if SIMD
 /* The next frames, in order. How many; 0 with an error. */
 static size_t in_sight(table_t *t, walk_t *w, const frames_t *f, size_t begin) {
@@ -97,6 +99,9 @@ static size_t in_sight(table_t *t, walk_t *w, const frames_t *f, size_t begin) {
             if (n)
                 continue;
         }
+        if (t->sorts->ends && t->sorts->ends->ready && !t->shy && (n = mingled(t, w, f, at)))
+            continue;
+        t->shy -= t->shy > 0;
         n = f->n - at < TILE ? f->n - at : TILE;
         if (!known(t, w, f, at, n, &c))
             return 0;

@@ -155,6 +155,88 @@ def test_frames_of_one_layout_side_by_side_give_what_plain_c_gives(f, row_size, 
             assert all(np.array_equal(a, b) for a, b in zip(plain, ours, strict=True)), (size, one)
 
 
+MINGLED = (64, 68, 69, 77, 77, 77, 90, 90, 96, 111, 123, 124, 125)
+
+
+def layouts_beginning_alike(rng, f, row_size, told_in, only_heads):
+    """Parts, masks and moves of layouts whose structure is the same bytes at their beginning; they differ in `told_in`."""
+    structure = {0, 1, 2, *range(20, 28), *range(36, 40)}
+    for number, size in enumerate(MINGLED * 3):
+        part = bytearray(rng.randbytes(size))
+        part[:2], part[2], part[20:28], part[36:40] = b"ab", 99, bytes(8), bytes(4)
+        for place in told_in:
+            part[place] = 1 + number * 5
+        heads = [at for at in range(64) if at not in structure and (at not in range(4, 8) or row_size == 80)]
+        tails = [at for at in range(size - 60, size) if at not in structure]
+        either = heads if only_heads else [*heads, *tails]
+        to_row = {
+            at: rng.choice(either if at < 64 else tails)
+            for at in range(PRESENT_BYTES, row_size)
+            if at in (*range(13), 20, 21, 40) or rng.random() < 0.7
+        }
+        to_row |= {at: at - 4 for at in range(8, 12)}
+        mask = bytes(255 * (at in structure) for at in range(size))
+        yield summed(part, f), mask, to_row
+
+
+@pytest.mark.parametrize(
+    "f", [FRAMINGS[at] for at in (0, 3, 4, 5, 6, 7, 9, 13, 14)], ids=lambda f: f"{f.sum_width}-{f.sum_big}-{f.sum_from}"
+)
+@pytest.mark.parametrize(
+    ("row_size", "guards", "told_in", "only_heads"),
+    [
+        (80, b"", (20,), False),
+        (96, GUARDS, (27,), True),
+        (144, GUARDS, (24,), False),
+        (144, GUARDS, (24,), True),
+        (208, b"", (36,), False),
+        (256, GUARDS, (23, 36), False),
+    ],
+    ids=["80", "96-guarded", "144-guarded", "144-heads", "208", "256-guarded"],
+)
+def test_frames_of_layouts_that_begin_alike_give_what_plain_c_gives(f, row_size, guards, told_in, only_heads):
+    assert native is not None
+    rng = random.Random(row_size)
+    table = native.Table(row_size, PRESENT_BYTES, 64, f.packed(), struct.pack("<qQq", 20, 2**64 - 1, -1), guards)
+    good, parts, doubtful = [], [], []
+    for number, (part, mask, to_row) in enumerate(layouts_beginning_alike(rng, f, row_size, told_in, only_heads)):
+        constant = rng.randbytes(PRESENT_BYTES) + bytes(row_size - PRESENT_BYTES)
+        table.add(number, 0, part, mask, moves(to_row, len(part), constant), constant, b"", b"")
+        frames = [
+            summed(bytearray(byte if kept else rng.randrange(256) for byte, kept in zip(part, mask, strict=True)), f)
+            for _ in range(24)
+        ]
+        verdicts = walked(table, frames, row_size, (0,))[0][1]
+        good += [frame for frame, verdict in zip(frames, verdicts, strict=True) if not verdict]
+        doubtful += [frame for frame, verdict in zip(frames, verdicts, strict=True) if verdict][:1]
+        parts.append((part, mask))
+    assert bool(doubtful) == bool(guards)
+    good = [frame for frame in good if 68 <= len(frame) <= 124]
+    rng.shuffle(good)
+    good = good[:608]
+    assert len(good) == 608
+    other = [*doubtful[:3], parts[0][0], parts[-1][0], good[0][:-1], good[0] + b"\0", b"", b"short"]
+    for frame in good[1:5]:
+        for at in (0, 2, 24, 63, len(frame) - 64, len(frame) - 1, *rng.sample(range(len(frame)), 4)):
+            harmed = bytearray(frame)
+            harmed[at] ^= 1 << rng.randrange(8)
+            other += [bytes(harmed), summed(harmed, f)]
+    for one in (None, *other):
+        several = good if one is None else [*good[: (place := rng.randrange(96))], one, *good[place:]]
+        ours, plain = walked(table, several, row_size, (1, 0))
+        assert (plain[1] == 0).sum() >= len(good)
+        assert all(np.array_equal(a, b) for a, b in zip(plain, ours, strict=True)), one
+    before = max(table.used())
+    _, _, ids = walked(table, good, row_size, (1,))[0]
+    assert min(table.used()[number] for number in set(ids.tolist())) > before
+    joined, offsets = b"".join(good), np.cumsum([0, *map(len, good)]).astype(np.uint32)
+    rows, status, again = np.empty((len(good), row_size), np.uint8), np.empty(len(good), np.uint8), np.empty(len(good), np.int32)
+    table.walk_buffer(joined, offsets, rows, status, again, None)
+    assert np.array_equal(rows, walked(table, good, row_size, (0,))[0][0])
+    assert np.array_equal(again, ids)
+    assert not status.any()
+
+
 EDGES = """
 import ctypes, mmap
 import numpy as np

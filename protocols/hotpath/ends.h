@@ -1,0 +1,189 @@
+/* Layouts whose structure is all in their first 64 bytes and the same bytes in all of them: what of them has to be loaded for each
+ * frame is little, and stands side by side. Their frames are read as their first 64 bytes and their last. Included by kernel.c. */
+
+enum { ENDS = 512, TRIES = 16 };                               /* for more layouts than that no such hash would be found */
+enum { GONE = 4 };                                             /* of the last 64 bytes; read as zeros: so is what is nowhere in the frame */
+
+typedef struct {                                               /* of one layout; a size of 0: it cannot be taken so */
+    uint32_t size, sized;                                      /* and which of `sized`, in bytes */
+    int32_t id;
+    uint8_t onto[16], few[16], unused[20];                     /* what is put onto the row's first 16 bytes; where its last 16 come from */
+    uint8_t value[64];                                         /* the structure, and what makes nothing of a right frame's remainder */
+    uint8_t order[];                                           /* where each byte of a row's whole 64 comes from */
+} ends_t;
+
+_Static_assert(sizeof(ends_t) == 128, "an order begins with a cache line");
+
+typedef struct {                                               /* for frames of one size: */
+    uint64_t by_head[8];                                       /* powers of x for their first 64 bytes */
+    uint8_t turn[64];                                          /* their last 64 in order, without those that are among the first */
+} sized_t;
+
+typedef struct { uint64_t mask, by; uint32_t at; } factor_t;   /* a word that tells layouts apart, and what it is multiplied by */
+
+typedef struct all_ends {
+    sized_t sized[64];                                         /* by size, from 64 on */
+    uint8_t structure[64];                                     /* which of the first 64 bytes are */
+    uint64_t used[ENDS + 1];                                   /* by layout, from 1 on */
+    factor_t word[2];
+    uint32_t words, shift, size, n;                            /* how many; of the hash; of one of `of`, in bytes; how many layouts; */
+    int ready, headed;                                         /* whether any can be taken so; whether rows' first 64 bytes are all from frames' */
+    uint16_t slot[1 << SLOT_BITS];                             /* by hash: a layout; 0: nobody's */
+    uint8_t of[] __attribute__((aligned(64)));                 /* each layout's; the 0th is none */
+} all_ends_t;
+
+static inline ends_t *ends_of(const all_ends_t *a, size_t k) {
+    return (ends_t *)(uintptr_t)(a->of + k * a->size);
+}
+
+static inline __attribute__((always_inline)) uint64_t ends_hash(const factor_t word[2], const uint8_t *p, uint32_t words) {
+    const uint64_t hash = (load64(p + word[0].at) & word[0].mask) * word[0].by;
+    return words > 1 ? hash + (load64(p + word[1].at) & word[1].mask) * word[1].by : hash;
+}
+
+/* What has to be put where `bits` follow, so that this is left of it: divided by x so many times. */
+static uint64_t taken_back(const crc_t *c, uint64_t left, size_t bits) {
+    const uint64_t polynomial = 1ull << c->width | c->top >> (32 - c->width);
+    for (size_t i = 0; i < bits; i++)
+        left = (left ^ (left & 1 ? polynomial : 0)) >> 1;
+    return left;
+}
+
+/* Where a row's bytes come from: the first 64 of the frame, or its last, as those behind a row's first 64 all do. Whether that can be said. */
+static int ordered(const glance_t *g, uint32_t to, uint32_t n, uint8_t *order) {
+    const uint32_t tail = g->size - 64u;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t place = g->size - 128u + g->order[to + i]; /* the byte before the first one is none */
+        order[i] = place >= g->size ? 64 : !to && place < 64 ? (uint8_t)place : (uint8_t)(64 | (place - tail));
+        if (place < g->size && order[i] >= 64 && place < tail + GONE)
+            return 0;
+    }
+    return 1;
+}
+
+/* Where to put what makes nothing of the remainder: bytes of data beside each other, each of which comes once among the first 64 of a row,
+ * and there among the first 16. 64: nowhere. */
+static size_t room_for(const ends_t *e, const uint8_t *mask, size_t width, size_t to[]) {
+    for (size_t at = 0, n = 0; at < 64; at++) {
+        size_t times = 0, where = 64;
+        for (size_t k = 64; k--;)
+            if (e->order[k] == at)
+                times++, where = k;
+        n = !mask[at] && times == 1 && where < 16 ? n + 1 : 0;
+        if (n)
+            memmove(to, to + 1, (width - 1) * sizeof *to), to[width - 1] = where;
+        if (n == width)
+            return at + 1 - width;
+    }
+    return 64;
+}
+
+/* What is said of a layout, if it can be said so. */
+static void ends_declare(const table_t *t, all_ends_t *a, const plan_t *plan, ends_t *e) {
+    const glance_t *g = glance_of(plan);
+    const uint8_t *part = plan->rest->part, *mask = plan->rest->mask;
+    const size_t width = (size_t)t->framing.sum_width;
+    uint8_t all[128] = {0};
+    if (!is_of_ends(g) || g->size > 128 - GONE)
+        return;
+    for (size_t i = 64; i < g->size; i++)
+        if (mask[i])
+            return;
+    if (a->ready && memcmp(a->structure, mask, 64))
+        return;
+    for (uint32_t k = 0; 64 * k < t->row_size; k++) {
+        const int few = t->row_size == 64 * k + 16;
+        if (!ordered(g, few ? 64 * k : glance_row_at(t->row_size, k), few ? 16 : 64, few ? e->few : e->order + 64 * k))
+            return;
+    }
+    size_t to[4] = {0};
+    const size_t at = room_for(e, mask, width, to);
+    if (at == 64)
+        return;
+    crc_t zeros = t->crc;
+    zeros.init = zeros.xorout = 0;
+    memcpy(e->value, memcpy(all, part, 64), 64);
+    put_number(e->value + at, taken_back(&t->crc, g->residue ^ crc_tables(&zeros, all, g->size), 8 * (g->size - at)), (int64_t)width, 1);
+    memcpy(e->onto, g->present, sizeof e->onto);
+    for (size_t i = 0; i < width; i++)
+        e->onto[to[i]] ^= e->value[at + i];
+    memcpy(a->structure, mask, 64), a->ready = 1;
+    for (uint32_t i = 0; i < 64; i++)                          /* then what is nowhere is the frame's 0th byte, and must be structure */
+        a->headed &= mask[0] && e->order[i] <= 64;
+    e->id = g->id, e->size = g->size, e->sized = (e->size - 64) * (uint32_t)sizeof(sized_t);
+    sized_t *s = &a->sized[e->size - 64];
+    memcpy(s->by_head, g->by_head, sizeof s->by_head);
+    for (uint32_t i = 0; i < 64; i++)
+        s->turn[i] = (i & 48) + t->residues.turn[i] < 128 - e->size ? 128 : t->residues.turn[i];
+}
+
+/* A hash of these words that leads each layout to a slot of its own: whether there is one. */
+static int ends_hashed(all_ends_t *a) {
+    for (uint32_t bits = 4; bits <= SLOT_BITS; bits++)
+        for (uint64_t try = 1; try <= TRIES && a->n <= 1u << bits; try++) {
+            uint32_t k = 1;
+            a->word[0].by = try * 0x9E3779B97F4A7C15ull | 1, a->word[1].by = try * 0xD6E8FEB86659FD93ull | 1, a->shift = 64 - bits;
+            memset(a->slot, 0, sizeof *a->slot << bits);
+            for (; k <= a->n; k++) {
+                const ends_t *e = ends_of(a, k);
+                uint16_t *slot = &a->slot[ends_hash(a->word, e->value, a->words) >> a->shift];
+                if (e->size && *slot)
+                    break;
+                *slot = e->size ? (uint16_t)k : *slot;
+            }
+            if (k > a->n)
+                return 1;
+        }
+    return 0;
+}
+
+/* Whether one word of the first 64 bytes, or two, tell all of these layouts apart. */
+static int ends_told_apart(all_ends_t *a) {
+    uint8_t differing[64] = {0};
+    const ends_t *first = NULL;
+    uint32_t n = 0;
+    for (uint32_t k = 1; k <= a->n; k++) {
+        const ends_t *e = ends_of(a, k);
+        first = first || !e->size ? first : e;
+        for (uint32_t i = 0; i < 64 && e->size; i++)
+            differing[i] |= a->structure[i] & (e->value[i] ^ first->value[i]) ? 255 : 0;
+    }
+    memset(a->word, 0, sizeof a->word), a->words = 1;
+    for (uint32_t at = 0; at < 64; at += 8) {
+        const uint64_t mask = load64(a->structure + at) & load64(differing + at);
+        if (!mask)
+            continue;
+        if (!n++)
+            a->word[1].at = at, a->word[1].mask = mask;
+        a->word[0].at = at, a->word[0].mask = mask;
+        if (ends_hashed(a))
+            return 1;
+    }
+    a->words = n ? 2 : 1;
+    return (n == 0 || n == 2) && ends_hashed(a);
+}
+
+/* Of all layouts as they are sorted. */
+static void all_ends(const table_t *t, sorts_t *s) {
+    const size_t size = sizeof(ends_t) + t->row_size / 64 * 64 + (t->row_size % 64 > 16 ? 64 : 0);
+    if (s->ends)
+        s->ends->ready = 0;
+    if (!broad || !t->glances || t->framing.sum_kind != SUM_CRC || s->groups > ENDS)
+        return;
+    all_ends_t *a = s->ends = s->ends ? s->ends : aligned_alloc(64, (sizeof *a + 63) / 64 * 64 + (ENDS + 1) * size);
+    if (!a)
+        return;
+    a->size = (uint32_t)size, a->n = s->groups, a->ready = 0, a->headed = 1;
+    memset(a->used, 0, sizeof a->used), memset(a->of, 0, (a->n + 1) * size);
+    for (uint32_t k = 0; k < a->n; k++)
+        ends_declare(t, a, s->plan[k], ends_of(a, k + 1));
+    a->ready = a->ready && ends_told_apart(a);
+}
+
+/* When these layouts were used last, said where it is said of all. */
+static void ends_used(const sorts_t *s) {
+    for (uint32_t k = 0; s->ends && s->ends->ready && k < s->ends->n; k++) {
+        glance_t *g = glance_of(s->plan[k]);
+        g->used = s->ends->used[k + 1] > g->used ? s->ends->used[k + 1] : g->used;
+    }
+}
