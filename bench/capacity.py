@@ -282,20 +282,21 @@ def stage_loads(result: Result) -> dict[str, StageLoad]:
 def full_stage(result: Result, cores: int) -> str:
     """The stage that leaves no room: a process whose core is full, or, where the whole machine is, who uses most of it."""
     loads = stage_loads(result)
+    half = cores // 2 if "rabbitmq" in result.parts else 0  # what a laboratory keeps for RabbitMQ (bench.lab.halves)
     gateway = result.parts["gateway"].cpu_percent if "gateway" in result.parts else 0.0
     inside = max(("decode", "translate", "store"), key=lambda name: loads[name].time_percent or 0.0)
     used: Mapping[str, float] = {
         "unit side": loads["unit side"].cpu_percent,
         "broker": loads["broker"].cpu_percent if "broker" in loads else 0.0,
         inside: gateway,
-        "AMQP": loads["AMQP"].cpu_percent / max(1, cores - 1),
+        "AMQP": loads["AMQP"].cpu_percent / max(1, half),
     }
     if result.bottlenecks and used["unit side"] >= FULL_PERCENT:
         return "unit side"
     full = {name: percent for name, percent in used.items() if percent >= FULL_PERCENT}
-    total = sum(part.cpu_percent for part in result.parts.values())
-    if full or total >= MACHINE_FULL * 100 * cores:
-        weights = {**used, "AMQP": loads["AMQP"].cpu_percent}
-        return max(full or weights, key=lambda name: (full or weights)[name])
+    beside = sum(part.cpu_percent for name, part in result.parts.items() if name != "rabbitmq")
+    if full or beside >= MACHINE_FULL * 100 * (cores - half):
+        weights = full or {name: percent for name, percent in used.items() if name != "AMQP"}
+        return max(weights, key=lambda name: weights[name])
     waits = {name: loads[name].time_percent or 0.0 for name in ("decode", "translate", "store", "AMQP")}
     return max(waits, key=lambda name: waits[name])

@@ -24,7 +24,7 @@ from bench.ledger import Ledger
 from bench.load_result import Ended
 from bench.meters import Meters, Reading, read
 from bench.objectives import Objective
-from bench.pacer import Pacer
+from bench.pacer import ClosedLoop, Pacer
 from bench.plan import Plan, Target, too_loud
 from bench.probes import Commands, StateLooks
 from bench.reckoning import Reckoning, Watch
@@ -101,6 +101,12 @@ class LoadRun:
             return LeanFleet(self.ledger, added, self.target.broker, batch=plan.batch, connects_per_s=plan.connects_per_s)
         return StatefulFleet(self.ledger, added, self.target.broker, seed=plan.seed, batch=plan.batch, faults=plan.faults)
 
+    def _pacer(self, source: Source) -> Pacer | ClosedLoop:
+        wall, window = self.reckoning.wall, self.plan.window
+        if window is None:
+            return Pacer(self.schedule, source, wall)
+        return ClosedLoop(self.schedule, source, wall, window, lambda: self.reckoning.seen)
+
     async def with_vehicles(self, account: Account, added: list[Added], stopping: asyncio.Event) -> Result:
         """The run with vehicles that are there already. Raises AccountError or ValueError where it cannot begin."""
         with long_turns():
@@ -164,7 +170,7 @@ class LoadRun:
         said_before = len(self.ledger)
         try:
             with keeping():
-                pacer = Pacer(self.schedule, source, reckoning.wall)
+                pacer = self._pacer(source)
                 began = reckoning.began = reckoning.wall()
                 await self._pace(pacer, source, watcher, looks, vehicle_ids, stopping)
                 lasted_s = reckoning.wall() - began
@@ -206,7 +212,7 @@ class LoadRun:
 
     async def _pace(
         self,
-        pacer: Pacer,
+        pacer: Pacer | ClosedLoop,
         source: Source,
         watcher: Watcher,
         looks: StateLooks,

@@ -19,6 +19,9 @@ FRAMES_A_TURN = 100
 GRACE_S, GRACE_SHARE = 2.0, 0.1
 """How long after the last stage a source that is late may go on; what it has not said by then is never said."""
 
+CLOSED_TURN_S = 0.01
+"""Between two looks at what came through, in a closed loop that has to wait."""
+
 Told = Callable[[Sequence[float], int], None]
 """Hears what was said in a turn: when each frame was due, in seconds from the start, and the place of the last one's unit."""
 
@@ -76,3 +79,33 @@ class Pacer:
             place += 1
         self._place, self._said = place, self._said + place - first
         return place - first
+
+
+class ClosedLoop:
+    """Says a frame as soon as fewer than `window` of its own are under way: as fast as all behind it goes, and no faster.
+
+    What a raw publisher with so many unconfirmed messages does. Each frame is due when it is said, so latencies say how full the
+    window is, and nothing of a fleet that reports when it likes; `schedule` says how long it goes on and how many units there
+    are. `seen` counts the frames that came through, of whatever was said since `run` began.
+    """
+
+    unsaid = 0
+    """Nothing is due."""
+
+    def __init__(
+        self, schedule: Schedule, source: Source, wall: Callable[[], float], window: int, seen: Callable[[], int]
+    ) -> None:
+        self._schedule, self._source, self._wall, self._window, self._seen = schedule, source, wall, window, seen
+
+    async def run(self, began: float, stopping: asyncio.Event, told: Told, look: Callable[[], None]) -> None:
+        """As `Pacer.run`; stages that drop lines are not for a closed loop, and are passed over."""
+        said, units, seen_before = 0, self._schedule.units, self._seen()
+        while not stopping.is_set() and (elapsed := self._wall() - began) < self._schedule.duration_s:
+            look()
+            now = min(FRAMES_A_TURN, self._window - (said - (self._seen() - seen_before)))
+            for each in range(said, said + now):
+                self._source.say(each % units, began + elapsed)
+            if now > 0:
+                said += now
+                told([elapsed] * now, (said - 1) % units)
+            await asyncio.sleep(0 if now == FRAMES_A_TURN else CLOSED_TURN_S)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ import modeldb
 from bench.account import Account, Added, fleet_of
 from bench.journal_cost import journal_cost_us
 from bench.lab import Lab, laboratory
+from bench.lab.halves import anywhere
 from bench.lean import LeanFleet
 from bench.ledger import Ledger
 from bench.load import LoadRun
@@ -46,6 +48,13 @@ CLIMB_S, SUSTAIN_S = 6.0, 60.0
 HOLDS = 3
 P99_MUST_MS = 100.0
 LEAN = 500
+CEILING_TURNS, CEILING_S = 5, 6.0
+FLOOD_UNITS, FLOOD_WINDOW = 600, 2_000
+"""A unit is heard 20 times a second: fewer of them would be the limit."""
+
+ANY_RATE = 1.0
+"""What a closed loop does not look at."""
+
 STATEFUL, STATEFUL_CLIMB, STATEFUL_CLIMB_S = 2_000, (1_250, 1_750, 2_500, 3_250, 4_000), 8.0
 GROWTH_RATE = 800.0
 """Frames per second at which costs are compared: far enough from full that nothing queues."""
@@ -110,13 +119,42 @@ class Bench:
         return result
 
     async def ceiling(self) -> dict[str, Any]:
-        """RabbitMQ alone: one pre-encoded message of an event's size with confirms, consumed, quorum queue."""
+        """RabbitMQ alone and the whole way through the gateway, both as fast as they go, in turns.
+
+        Alone: one pre-encoded message of an event's size, confirmed and consumed, quorum queue, 1,000 unconfirmed at most. The
+        whole way: frames of 600 lean units, 2,000 at most of which no consumer has the event, since they wait in two brokers.
+        Also alone where nothing is kept to its half of the cores.
+        """
         assert self.lab.rabbitmq is not None
         assert self.lab.amqp_url is not None
-        sample = await self.load(50, 200, 2.0)
-        alone = await ceiling(self.lab.amqp_url, self.lab.rabbitmq.pid, sample.event_bytes or 2_000, 8.0)
-        said: dict[str, Any] = msgspec.to_builtins(alone)
-        return said
+        warm = await self.load(FLOOD_UNITS, ANY_RATE, 3.0, window=FLOOD_WINDOW)
+        turns = []
+        for _ in range(CEILING_TURNS):
+            with anywhere(self.lab.rabbitmq.pid):
+                free = await ceiling(self.lab.amqp_url, self.lab.rabbitmq.pid, warm.event_bytes or 2_000, CEILING_S)
+            alone = await ceiling(self.lab.amqp_url, self.lab.rabbitmq.pid, warm.event_bytes or 2_000, CEILING_S)
+            stolen = self.stolen_percent
+            through = await self.load(FLOOD_UNITS, ANY_RATE, CEILING_S, window=FLOOD_WINDOW)
+            frames = held_per_s(through, ANY_RATE)
+            turn = {
+                **msgspec.to_builtins(alone),
+                "anywhere_per_s": free.confirmed_per_s,
+                "through_per_s": round(frames, 1),
+                "share": round(frames / alone.confirmed_per_s, 3),
+                "missing": len(through.missing),
+                "cpu_us_per_event": facts(through)["cpu_us_per_event"],
+                "stolen_percent": max(stolen, self.stolen_percent),
+            }
+            turns.append(turn)
+            self._say(
+                f"  {free.confirmed_per_s:g}/s alone anywhere, {alone.confirmed_per_s:g}/s on its half, {frames:g}/s through the gateway: {turn['share']:g}"
+            )
+        middle = {
+            name: round(median(turn[name] for turn in turns), 3)
+            for name in ("confirmed_per_s", "consumed_per_s", "rabbitmq_cpu_us", "anywhere_per_s", "through_per_s", "share")
+        }
+        missing = sum(turn["missing"] for turn in turns)
+        return {**middle, "body_bytes": warm.event_bytes, "missing": missing, "turn_s": CEILING_S, "turns": turns}
 
     async def frames(self) -> dict[str, Any]:
         """Frames of 500 lean units to a consumer: climbed until p99 is above 100 ms, then held for 60 s.

@@ -12,7 +12,10 @@ HEARD_PER_S = 20
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is offered. `rate` is the fleet's frames per second where a stage says none."""
+    """What is offered. `rate` is the fleet's frames per second where a stage says none.
+
+    With a `window` the loop is closed: no rate, but never more than so many frames that no consumer has seen (`bench.pacer`).
+    """
 
     units: int = 100
     rate: float = 100.0
@@ -31,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     keep: bool = False
     parked: bool = False
     connects_per_s: float = 1_000.0
+    window: int | None = None
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

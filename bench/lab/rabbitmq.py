@@ -7,12 +7,13 @@ import subprocess
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bench.lab.halves import on
 from bench.lab.process import Server, free_port, listens, wait_until
 from bench.lab.programs import program
 
@@ -25,8 +26,15 @@ SCHEDULERS = max(1, (os.cpu_count() or 1) // 2)
 class RabbitMQNode:
     """One node with the management plugin; each test gets a virtual host of its own by `vhost()`."""
 
-    def __init__(self, folder: Path, plugins: Sequence[str] = ("rabbitmq_management",), lines: Sequence[str] = ()) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        plugins: Sequence[str] = ("rabbitmq_management",),
+        lines: Sequence[str] = (),
+        cores: Collection[int] | None = None,
+    ) -> None:
+        """It runs on these `cores`; on any, where that is None."""
+        self.folder, self._cores = folder, cores
         self.port, self.management_port = free_port(), free_port()
         self._epmd_port, distribution_port = free_port(), free_port()
         (folder / "home").mkdir(parents=True)
@@ -95,7 +103,8 @@ class RabbitMQNode:
         if not self._epmd.running:
             self._epmd.start()
             self._epmd.wait_for_port(self._epmd_port)
-        self._server.start()
+        with on(self._cores):
+            self._server.start()
         wait_until(self._serves, START_TIMEOUT_S, "the RabbitMQ node")
 
     def stop(self) -> None:
@@ -166,10 +175,13 @@ class RabbitMQNode:
 
 @contextmanager
 def rabbitmq(
-    folder: Path, plugins: Sequence[str] = ("rabbitmq_management",), lines: Sequence[str] = ()
+    folder: Path,
+    plugins: Sequence[str] = ("rabbitmq_management",),
+    lines: Sequence[str] = (),
+    cores: Collection[int] | None = None,
 ) -> Iterator[RabbitMQNode]:
     """A running node, ended at the end."""
-    node = RabbitMQNode(folder, plugins, lines)
+    node = RabbitMQNode(folder, plugins, lines, cores)
     try:
         node.start()
         yield node

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.lab.gateway import GatewayProcess, gateway
+from bench.lab.halves import apart
 from bench.lab.mosquitto import MosquittoBroker, mosquitto
 from bench.lab.process import free_port
 from bench.lab.programs import LabError
@@ -89,17 +90,22 @@ def with_mosquitto(folder: Path, stack: ExitStack) -> tuple[MosquittoBroker, dic
 
 @contextmanager
 def laboratory(folder: Path, parts: str = "mosquitto+rabbitmq", environment: Mapping[str, str] | None = None) -> Iterator[Lab]:
-    """A laboratory, all of it ended at the end. Raises LabError where a program is missing."""
+    """A laboratory, all of it ended at the end. Raises LabError where a program is missing.
+
+    Where RabbitMQ is in it, that has half of the cores for itself, and this process stays on the other half with all the rest.
+    """
     wanted = parse_parts(parts)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         settings: dict[str, str] = {"TELELOOP_TRUST_BROKER": "true"}
-        broker = None
+        broker = node = cores = None
+        if "rabbitmq" in wanted:
+            cores = stack.enter_context(apart())
         if "mosquitto" in wanted:
             broker, more = with_mosquitto(folder / "mosquitto", stack)
             settings |= more
-        node = stack.enter_context(rabbitmq(folder / "rabbitmq")) if "rabbitmq" in wanted else None
-        if node is not None:
+        if "rabbitmq" in wanted:
+            node = stack.enter_context(rabbitmq(folder / "rabbitmq", cores=cores))
             settings |= {"TELELOOP_AMQP_URL": node.url(), "TELELOOP_AMQP_MANAGEMENT_URL": node.management_url}
         settings |= dict(environment or {})
         process = stack.enter_context(gateway(folder / "gateway", settings))

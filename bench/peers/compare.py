@@ -13,6 +13,7 @@ import msgspec
 
 from bench.account import Account, Added, fleet_of, made_up_id
 from bench.lab import LabError, Server, free_port, laboratory, mosquitto, rabbitmq, wait_until
+from bench.lab.halves import apart
 from bench.lab.whole import BROKER_LINES
 from bench.load import LoadRun
 from bench.peers.ceiling import Ceiling, ceiling
@@ -189,9 +190,9 @@ async def stock(
     names = folder / "vehicles.json"
     names.write_text(json.dumps({str(each.record.unit): each.record.vehicle_id for each in added}))
     with ExitStack() as stack:
-        port = free_port()
+        port, cores = free_port(), stack.enter_context(apart())
         broker = stack.enter_context(mosquitto(folder / "mosquitto", port=port, lines=OPEN_BROKER_LINES, log_type="error"))
-        node = stack.enter_context(rabbitmq(folder / "rabbitmq"))
+        node = stack.enter_context(rabbitmq(folder / "rabbitmq", cores=cores))
         (folder / "gateway").mkdir()
         gateway = Server([sys.executable, "-m", "bench.peers.stock", str(port), node.url(), str(names)], folder / "gateway")
         stack.callback(gateway.stop)

@@ -94,6 +94,9 @@ def test_the_record_that_repeats_it_is_a_load_that_can_be_run(found: tuple[dict[
         ({"gateway": 98.0}, {"translate": 1.0, "decode": 4.0}, 2, "decode"),
         ({"gateway": 50.0, "broker": 97.0}, {"translate": 5.0}, 4, "broker"),
         ({"gateway": 30.0, "rabbitmq": 120.0, "generator": 30.0}, {"publish": 5.0, "translate": 1.0}, 2, "AMQP"),
+        ({"gateway": 60.0, "rabbitmq": 70.0, "generator": 20.0, "broker": 17.0}, {"publish": 5.0, "store": 1.0}, 2, "store"),
+        ({"gateway": 60.0, "rabbitmq": 70.0, "generator": 15.0, "broker": 8.0}, {"publish": 5.0, "store": 1.0}, 2, "AMQP"),
+        ({"gateway": 80.0, "rabbitmq": 390.0, "generator": 20.0}, {"publish": 1.0, "store": 5.0}, 8, "AMQP"),
         ({"gateway": 20.0, "rabbitmq": 20.0}, {"store": 8.0, "publish": 1.0}, 8, "store"),
     ],
 )

@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from bench import lab
-from bench.lab import LabError, free_port, laboratory, listens, process, programs
+from bench.lab import LabError, free_port, halves, laboratory, listens, process, programs
+from bench.lab.halves import anywhere, apart, on
 from bench.lab.turns import long_turns
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,46 @@ def test_who_takes_long_turns_hands_that_on_to_programs_it_starts_and_takes_usua
         assert os.sched_getscheduler(0) == os.SCHED_BATCH
         assert subprocess.check_output(work, text=True).strip() == "True"
     assert os.sched_getscheduler(0) == usual
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2 if sys.platform == "linux" else True, reason="halves need two cores")
+def test_halves_have_no_core_in_common_and_are_handed_on_to_programs_and_all_is_as_before_afterwards() -> None:
+    work = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+    usual = os.sched_getaffinity(0)
+    with apart() as theirs:
+        assert theirs is not None
+        ours = os.sched_getaffinity(0)
+        assert subprocess.check_output(work, text=True).strip() == str(sorted(ours))
+        with on(theirs), apart() as again:  # a laboratory within one, or on its half
+            assert again == theirs
+        with on(theirs):
+            assert subprocess.check_output(work, text=True).strip() == str(sorted(theirs))
+        assert os.sched_getaffinity(0) == ours
+    assert ours | set(theirs) == usual == os.sched_getaffinity(0)
+    assert not ours & set(theirs)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2 if sys.platform == "linux" else True, reason="halves need two cores")
+def test_a_program_on_its_half_may_be_let_go_anywhere_for_a_while() -> None:
+    work = [sys.executable, "-c", "import threading, time; threading.Timer(60, print).start(); print(flush=True); time.sleep(60)"]
+    usual = os.sched_getaffinity(0)
+    with apart() as theirs, on(theirs), subprocess.Popen(work, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            tasks = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
+            assert len(tasks) == 2
+            with anywhere(process.pid):
+                assert [os.sched_getaffinity(each) for each in (0, *tasks)] == [usual] * 3
+            assert [os.sched_getaffinity(each) for each in (0, *tasks)] == [set(theirs or ())] * 3
+        finally:
+            process.kill()
+
+
+def test_one_core_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halves, "_ALL", [0])
+    with apart() as theirs:
+        assert theirs is None
 
 
 def test_sigterm_leaves_nothing_behind_either(tmp_path: Path) -> None:

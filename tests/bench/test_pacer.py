@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.ledger import Ledger
-from bench.pacer import Pacer
+from bench.pacer import ClosedLoop, Pacer
 from bench.reckoning import Reckoning
 from bench.stages import Schedule, Stage
 
@@ -73,3 +73,35 @@ async def test_a_storm_comes_once() -> None:
     source = Listed(0.004)
     await paced(source, 0.2, 50.0, "storm")
     assert source.storms == 1
+
+
+@pytest.mark.parametrize("seen_before", [0, 1_000])
+async def test_in_a_closed_loop_no_more_than_the_window_is_under_way_and_room_is_used_at_once(seen_before: int) -> None:
+    source, seen, most = Listed(0.0), seen_before, 0
+    schedule = Schedule([Stage(kind="hold", duration_s=0.4)], 10, 1.0)
+
+    def look() -> None:
+        nonlocal seen, most
+        under_way = len(source.said) + seen_before - seen
+        most = max(most, under_way)
+        if under_way == 250:  # all of a full window comes through at once
+            seen += 250
+
+    loop = ClosedLoop(schedule, source, time.monotonic, 250, lambda: seen)  # type: ignore[arg-type]
+    told: list[int] = []
+    began = time.monotonic()
+    await loop.run(began, asyncio.Event(), lambda due, _: told.append(len(due)), look)
+    assert most == 250
+    assert len(source.said) == sum(told) > 4 * 250
+    assert [place for place, _, _ in source.said] == [number % 10 for number in range(len(source.said))]
+    assert all(-0.001 <= said_at - at_s < 0.1 for _, at_s, said_at in source.said)
+
+
+async def test_a_closed_loop_through_which_nothing_comes_says_its_window_and_ends_with_its_stages() -> None:
+    source = Listed(0.0)
+    schedule = Schedule([Stage(kind="hold", duration_s=0.2)], 10, 1.0)
+    async with asyncio.timeout(5):
+        await ClosedLoop(schedule, source, time.monotonic, 30, lambda: 0).run(  # type: ignore[arg-type]
+            time.monotonic(), asyncio.Event(), lambda due, _: None, lambda: None
+        )
+    assert len(source.said) == 30

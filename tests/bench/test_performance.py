@@ -48,7 +48,15 @@ def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None
             climb=[run(4_000, 20.0, 40.0), run(8_000, 900.0, 60.0) | {"stolen_percent": 7.1}],
             **run(4_000, 20.0, 120.0),
         ),
-        "ceiling": measured("ceiling", confirmed_per_s=10_000.0),
+        "ceiling": measured(
+            "ceiling",
+            confirmed_per_s=10_000.0,
+            through_per_s=7_000.0,
+            share=0.7,
+            missing=0,
+            turn_s=6.0,
+            turns=[{"share": share} for share in (0.62, 0.7, 0.81)],
+        ),
         "growth_units": measured(
             "growth_units", rows=[{"units": 10, **run(1, 1.0, 100.0)}, {"units": 5_000, **run(1, 1.0, 130.0)}]
         ),
@@ -61,12 +69,17 @@ def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None
     assert "| 7 % |" in next(line for line in page.read_text().splitlines() if line.startswith("| 8,000/s"))
     assert "| 120 us | **missed** |" in rows["gateway CPU per event"]
     assert "| 1.3 x | reached |" in rows["cost per frame, 5,000 units against 10"]
-    assert "| 0.8 | reached |" in rows["share of RabbitMQ's own ceiling, both as fast as they go, lost 0"]
+    assert "| 0.7 | reached |" in rows["share of RabbitMQ's own ceiling, both as fast as they go, lost 0"]
     assert "| 0.4 | **missed** |" in rows["... of what comes within 100 ms for 60 s"]
+    assert "3 turns of 6 s each the middle ones, shares from 0.62 to 0.81" in page.read_text()
+    assert "RabbitMQ alone does 11,000 messages/s" in page.read_text()
     assert "not reached" in rows["ratio to the stock gateway, both within 100 ms for 60 s"]
     assert write_page(page, results, only_compare=True)
     page.write_text(page.read_text().replace("120 us", "12 us"))
     assert not write_page(page, results, only_compare=True)
+    results["ceiling"].values["missing"] = 1
+    write_page(page, results)
+    assert "both as fast as they go, lost 0 | 0.6 | 0.9 | not reached" in page.read_text()
     for chart in (tmp_path / "performance").glob("*.svg"):
         ElementTree.parse(chart)
 
