@@ -32,7 +32,7 @@ bench: setup  ## The decode benchmarks
 	-$(BIN)/pip install -q -e '.[bench]'
 	$(BIN)/python -m bench.decode --write
 
-bench-load: setup system-packages  ## Load, capacity and peers: measures anew and writes docs/performance.md (20 minutes)
+bench-load: setup system-packages  ## Load, capacity and peers: measures anew and writes docs/performance.md (25 minutes)
 	$(BIN)/python -m bench.report run
 
 setup: .venv/.dev-ready  ## The virtual environment with everything for development

@@ -28,7 +28,7 @@ METHOD = """\
 - CPU is each process's own with its children (`/proc`), per frame. Latencies are kept in an HDR histogram of three digits.
 - The growth curves hold the rate and change one thing; what counts is the ratio between their ends, not the height.
 
-`make bench-load` measures all of this anew in twenty minutes and writes this page; `teleloop load` and `teleloop capacity`
+`make bench-load` measures all of this anew in 25 minutes and writes this page; `teleloop load` and `teleloop capacity`
 are the same instruments for a gateway and a machine of your own.
 """
 

@@ -52,6 +52,7 @@ def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None
             "ceiling",
             confirmed_per_s=10_000.0,
             through_per_s=7_000.0,
+            anywhere_per_s=11_000.0,
             share=0.7,
             missing=0,
             turn_s=6.0,
