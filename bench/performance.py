@@ -42,7 +42,7 @@ from bench.stages import Stage
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 PAGE = ROOT.parent / "docs" / "performance.md"
-CLIMB = (1_500, 2_000, 2_500, 3_000, 3_500, 4_000, 4_500, 5_000, 5_500, 6_000, 7_500, 10_000)
+CLIMB = (1_500, 2_000, 2_500, 3_000, 3_500, 4_000, 4_500, 5_000, 5_500, 6_000, 6_500, 7_000, 7_500, 10_000)
 STOCK_CLIMB = (500, 1_000, 1_500, 1_750, 2_000, 2_250, 2_500, 3_000)
 CLIMB_S, SUSTAIN_S = 6.0, 60.0
 HOLDS = 4
