@@ -19,8 +19,8 @@ run: .venv/.run-ready  ## Broker, gateway, page and a small fleet, until Ctrl-C
 test: setup system-packages  ## Every test that takes seconds
 	$(BIN)/python -m pytest -m "not night" -n $(WORKERS) --dist loadfile
 
-test-night: setup system-packages  ## The tests that take minutes
-	$(BIN)/python -m pytest -m night --timeout 3600
+test-night: setup system-packages  ## The tests that take minutes, and new examples for the properties
+	$(BIN)/python -m pytest -m "night or hypothesis" --hypothesis-profile night --timeout 3600
 
 lint: setup  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

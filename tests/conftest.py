@@ -1,12 +1,18 @@
-"""Real servers, started when the first test asks for one."""
+"""Real servers, started when the first test asks for one; and whether Hypothesis looks where it has not looked before."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from lab.mosquitto import MosquittoBroker, mosquitto
 from lab.postgresql import MIGRATED, PostgresqlServer, postgresql
 from lab.rabbitmq import RabbitMQNode, rabbitmq
+
+settings.register_profile("day", derandomize=True)
+settings.register_profile("night", print_blob=True)
+settings.load_profile("day")
+"""By day the same examples each time: what fails has been broken by a change. New ones are looked for by `make test-night`."""
 
 
 @pytest.fixture(scope="session")
