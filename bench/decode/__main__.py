@@ -151,7 +151,7 @@ def _limit(report: Report, name: str, frames: list[bytes], units: int, suffix: s
 
 
 def _many_layouts(report: Report, name: str) -> None:
-    """The kernel's walk over frames of one layout and of 64, in turns, since the machine's slow moments last longer than a case."""
+    """The walk over frames of one layout and of 64, in turns: slow moments of the machine last longer than a case."""
     size = PACKETS if name in UNITS_PER_FRAME else max(BATCHES)
     cases, ratios = {}, []
     for layouts in (1, max(LAYOUTS)):
