@@ -27,7 +27,8 @@ typedef struct all_ends {
     uint64_t used[ENDS + 1];                                   /* by layout, from 1 on */
     factor_t word[2];
     uint32_t words, shift, size, n;                            /* how many; of the hash; of one of `of`, in bytes; how many layouts; */
-    int ready, headed;                                         /* whether any can be taken so; whether rows' first 64 bytes are all from frames' */
+    int ready, headed, brief;                                  /* whether any can be taken so; whether rows' first 64 bytes are all from frames';
+                                                                * whether what is behind their first 64 is among their last 32 */
     uint16_t slot[1 << SLOT_BITS];                             /* by hash: a layout; 0: nobody's */
     uint8_t of[] __attribute__((aligned(64)));                 /* each layout's; the 0th is none */
 } all_ends_t;
@@ -110,6 +111,7 @@ static void ends_declare(const table_t *t, all_ends_t *a, const plan_t *plan, en
     memcpy(a->structure, mask, 64), a->ready = 1;
     for (uint32_t i = 0; i < 64; i++)                          /* then what is nowhere is the frame's 0th byte, and must be structure */
         a->headed &= mask[0] && e->order[i] <= 64;
+    a->brief &= g->size <= 64 + 32;
     e->id = g->id, e->size = g->size, e->sized = (e->size - 64) * (uint32_t)sizeof(sized_t);
     sized_t *s = &a->sized[e->size - 64];
     memcpy(s->by_head, g->by_head, sizeof s->by_head);
@@ -173,7 +175,7 @@ static void all_ends(const table_t *t, sorts_t *s) {
     all_ends_t *a = s->ends = s->ends ? s->ends : aligned_alloc(64, (sizeof *a + 63) / 64 * 64 + (ENDS + 1) * size);
     if (!a)
         return;
-    a->size = (uint32_t)size, a->n = s->groups, a->ready = 0, a->headed = 1;
+    a->size = (uint32_t)size, a->n = s->groups, a->ready = 0, a->headed = a->brief = 1;
     memset(a->used, 0, sizeof a->used), memset(a->of, 0, (a->n + 1) * size);
     for (uint32_t k = 0; k < a->n; k++)
         ends_declare(t, a, s->plan[k], ends_of(a, k + 1));

@@ -14,7 +14,7 @@ TARGET_TOLD INLINE int looked_up(all_ends_t *a, const frames_t *f, size_t at, ui
     const uint16_t *const slot = a->slot;
     const uint8_t *const of = a->of;
     uint64_t *const used = a->used;
-    PyObject *const *const each = of_list ? f->list + at : NULL, *const *const ahead = of_list && at + STRIDE + TILE <= f->n ? each + TILE : each;
+    PyObject *const *const each = of_list ? f->list + at : NULL, *const *const ahead = of_list && at + 2 * STRIDE <= f->n ? each + STRIDE : each;
     uint32_t wrong = 0;
 #pragma GCC unroll 2
     for (size_t i = 0; i < STRIDE; i++) {
@@ -43,6 +43,14 @@ TARGET_TOLD static __attribute__((noinline)) int all_looked_up(all_ends_t *a, co
     return f->list ? looked_up(a, f, at, now, ids, e, 1, 1) : looked_up(a, f, at, now, ids, e, 0, 1);
 }
 
+/* What the beginnings of two frames add up to, each twice 16 bytes, and with it their last 32 bytes, which share a register. */
+TARGET_BROAD INLINE __m512i two_folded(__m512i v, __m512i w, __m512i tail, __m512i other, const sized_t *s, const sized_t *of_other, __m512i by) {
+    const __m512i turn = _mm512_mask_broadcast_i64x4(_mm512_castsi256_si512(wide_at(s->turn + 32)), 0xF0, wide_at(of_other->turn + 32));
+    const __m512i tails = _mm512_shuffle_epi8(_mm512_shuffle_i64x2(tail, other, 0xEE), turn);
+    const __m512i a = _mm512_ternarylogic_epi64(_mm512_shuffle_i64x2(v, w, 0x44), _mm512_shuffle_i64x2(v, w, 0xEE), _mm512_clmulepi64_epi128(tails, by, 0x11), 0x96);
+    return _mm512_xor_si512(a, _mm512_clmulepi64_epi128(tails, by, 0x00));
+}
+
 /* A row's 64 bytes, or the last few, of four frames. */
 TARGET_BROAD INLINE void write_of_tails(const ends_t *const *e, const __m512i tail[4], uint32_t k, uint8_t *row, size_t row_size) {
     const int few = row_size == 64 * k + 16;
@@ -58,29 +66,38 @@ TARGET_BROAD INLINE void write_of_tails(const ends_t *const *e, const __m512i ta
 }
 
 /* Rows of the next frames, which are of these layouts, if all of them are right. */
-TARGET_BROAD INLINE int rows_of(const table_t *t, const frames_t *f, size_t at, uint8_t *row, const ends_t *const told[STRIDE], int of_list, int headed) {
+TARGET_BROAD INLINE int rows_of(const table_t *t, const frames_t *f, size_t at, uint8_t *row, const ends_t *const told[STRIDE], int of_list, int headed, int brief) {
     const all_ends_t *a = t->sorts->ends;
     const size_t row_size = t->row_size;
     const uint8_t *const sized = (const uint8_t *)a->sized;
     const __m512i reversed = _mm512_broadcast_i32x4(_mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
-    const __m512i by = broad_at(t->residues.by[0]), structure = broad_at(a->structure), said = _mm512_set1_epi32((int)(~0u << (32 - t->crc.width)));
+    const __m512i by_tail = broad_at(t->residues.by[0]), by = brief ? _mm512_shuffle_i64x2(by_tail, by_tail, 0xEE) : by_tail;
+    const __m512i structure = broad_at(a->structure), said = _mm512_set1_epi32((int)(~0u << (32 - t->crc.width)));
     __m512i differs = _mm512_setzero_si512(), left = differs, sums[STRIDE / 4];
     for (size_t from = 0; from < STRIDE; from += 4, row += 4 * row_size) {
         const ends_t *const *e = told + from;
+        const sized_t *s[4];
         __m512i head[4], tail[4], sum[4];
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
             const size_t k = at + from + i;
             const uint8_t *p = of_list ? (const uint8_t *)((const PyBytesObject *)f->list[k])->ob_sval : f->data + f->offsets[k];
-            const sized_t *s = (const sized_t *)(sized + e[i]->sized);
+            s[i] = (const sized_t *)(sized + e[i]->sized);
             head[i] = _mm512_xor_si512(broad_at(p), broad_at(e[i]->value));
             tail[i] = _mm512_maskz_loadu_epi32(0xFFFE, p + e[i]->size - 64);
-            const __m512i v = _mm512_shuffle_epi8(head[i], reversed), w = _mm512_shuffle_epi8(tail[i], broad_at(s->turn)), by_head = broad_at(s->by_head);
-            const __m512i x = _mm512_xor_si512(_mm512_clmulepi64_epi128(v, by_head, 0x11), _mm512_clmulepi64_epi128(v, by_head, 0x00));
-            sum[i] = _mm512_ternarylogic_epi64(x, _mm512_clmulepi64_epi128(w, by, 0x11), _mm512_clmulepi64_epi128(w, by, 0x00), 0x96);
+            const __m512i v = _mm512_shuffle_epi8(head[i], reversed), by_head = broad_at(s[i]->by_head);
+            sum[i] = _mm512_xor_si512(_mm512_clmulepi64_epi128(v, by_head, 0x11), _mm512_clmulepi64_epi128(v, by_head, 0x00));
+            if (!brief) {
+                const __m512i w = _mm512_shuffle_epi8(tail[i], broad_at(s[i]->turn));
+                sum[i] = _mm512_ternarylogic_epi64(sum[i], _mm512_clmulepi64_epi128(w, by, 0x11), _mm512_clmulepi64_epi128(w, by, 0x00), 0x96);
+            }
         }
         differs = either(either(differs, head[0], head[1]), head[2], head[3]);
-        sums[from / 4] = four_folded(sum[0], sum[1], sum[2], sum[3]);
+        if (brief) {
+            const __m512i a = two_folded(sum[0], sum[1], tail[0], tail[1], s[0], s[1], by), b = two_folded(sum[2], sum[3], tail[2], tail[3], s[2], s[3], by);
+            sums[from / 4] = _mm512_xor_si512(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xDD));
+        } else
+            sums[from / 4] = four_folded(sum[0], sum[1], sum[2], sum[3]);
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
             const __m512i order = broad_at(e[i]->order), onto = _mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)e[i]->onto));
@@ -100,9 +117,14 @@ TARGET_BROAD INLINE int rows_of(const table_t *t, const frames_t *f, size_t at, 
 }
 
 TARGET_BROAD static __attribute__((noinline)) int rows_of_all(const table_t *t, const frames_t *f, size_t at, uint8_t *row, const ends_t *const told[STRIDE]) {
-    if (t->sorts->ends->headed)
-        return f->list ? rows_of(t, f, at, row, told, 1, 1) : rows_of(t, f, at, row, told, 0, 1);
-    return f->list ? rows_of(t, f, at, row, told, 1, 0) : rows_of(t, f, at, row, told, 0, 0);
+    const all_ends_t *a = t->sorts->ends;
+    if (a->headed && a->brief)
+        return f->list ? rows_of(t, f, at, row, told, 1, 1, 1) : rows_of(t, f, at, row, told, 0, 1, 1);
+    if (a->headed)
+        return f->list ? rows_of(t, f, at, row, told, 1, 1, 0) : rows_of(t, f, at, row, told, 0, 1, 0);
+    if (a->brief)
+        return f->list ? rows_of(t, f, at, row, told, 1, 0, 1) : rows_of(t, f, at, row, told, 0, 0, 1);
+    return f->list ? rows_of(t, f, at, row, told, 1, 0, 0) : rows_of(t, f, at, row, told, 0, 0, 0);
 }
 
 TARGET_BROAD static __attribute__((noinline)) int beside_bounded(const table_t *t, const uint8_t *rows) {

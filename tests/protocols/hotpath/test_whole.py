@@ -156,12 +156,13 @@ def test_frames_of_one_layout_side_by_side_give_what_plain_c_gives(f, row_size, 
 
 
 MINGLED = (64, 68, 69, 77, 77, 77, 90, 90, 96, 111, 123, 124, 125)
+BRIEF = (68, 68, 69, 77, 77, 77, 80, 81, 90, 90, 95, 96, 96)  # all they have behind their first 64 bytes is in their last 32
 
 
-def layouts_beginning_alike(rng, f, row_size, told_in, only_heads):
+def layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads):
     """Parts, masks and moves of layouts whose structure is the same bytes at their beginning; they differ in `told_in`."""
     structure = {0, 1, 2, *range(20, 28), *range(36, 40)}
-    for number, size in enumerate(MINGLED * 3):
+    for number, size in enumerate(sizes * 3):
         part = bytearray(rng.randbytes(size))
         part[:2], part[2], part[20:28], part[36:40] = b"ab", 99, bytes(8), bytes(4)
         for place in told_in:
@@ -183,23 +184,25 @@ def layouts_beginning_alike(rng, f, row_size, told_in, only_heads):
     "f", [FRAMINGS[at] for at in (0, 3, 4, 5, 6, 7, 9, 13, 14)], ids=lambda f: f"{f.sum_width}-{f.sum_big}-{f.sum_from}"
 )
 @pytest.mark.parametrize(
-    ("row_size", "guards", "told_in", "only_heads"),
+    ("row_size", "sizes", "guards", "told_in", "only_heads"),
     [
-        (80, b"", (20,), False),
-        (96, GUARDS, (27,), True),
-        (144, GUARDS, (24,), False),
-        (144, GUARDS, (24,), True),
-        (208, b"", (36,), False),
-        (256, GUARDS, (23, 36), False),
+        (80, MINGLED, b"", (20,), False),
+        (96, MINGLED, GUARDS, (27,), True),
+        (144, MINGLED, GUARDS, (24,), False),
+        (144, MINGLED, GUARDS, (24,), True),
+        (208, MINGLED, b"", (36,), False),
+        (256, MINGLED, GUARDS, (23, 36), False),
+        (80, BRIEF, b"", (20,), True),
+        (144, BRIEF, GUARDS, (23, 36), False),
     ],
-    ids=["80", "96-guarded", "144-guarded", "144-heads", "208", "256-guarded"],
+    ids=["80", "96-guarded", "144-guarded", "144-heads", "208", "256-guarded", "80-brief", "144-brief-guarded"],
 )
-def test_frames_of_layouts_that_begin_alike_give_what_plain_c_gives(f, row_size, guards, told_in, only_heads):
+def test_frames_of_layouts_that_begin_alike_give_what_plain_c_gives(f, row_size, sizes, guards, told_in, only_heads):
     assert native is not None
     rng = random.Random(row_size)
     table = native.Table(row_size, PRESENT_BYTES, 64, f.packed(), struct.pack("<qQq", 20, 2**64 - 1, -1), guards)
     good, parts, doubtful = [], [], []
-    for number, (part, mask, to_row) in enumerate(layouts_beginning_alike(rng, f, row_size, told_in, only_heads)):
+    for number, (part, mask, to_row) in enumerate(layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads)):
         constant = rng.randbytes(PRESENT_BYTES) + bytes(row_size - PRESENT_BYTES)
         table.add(number, 0, part, mask, moves(to_row, len(part), constant), constant, b"", b"")
         frames = [
