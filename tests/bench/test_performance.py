@@ -58,6 +58,9 @@ def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None
             turn_s=6.0,
             turns=[{"share": share} for share in (0.62, 0.7, 0.81)],
         ),
+        "growth_units_busy": measured(
+            "growth_units_busy", rows=[{"units": 100, **run(1, 1.0, 100.0)}, {"units": 5_000, **run(1, 1.0, 150.0)}]
+        ),
         "growth_units": measured(
             "growth_units", rows=[{"units": 10, **run(1, 1.0, 100.0)}, {"units": 5_000, **run(1, 1.0, 130.0)}]
         ),
@@ -69,7 +72,8 @@ def test_reached_and_missed_figures_are_said_as_they_are(tmp_path: Path) -> None
     assert "| 4,000/s | reached |" in rows["frames in to confirmed events a consumer has, 60 s, lost 0, p99 <= 100 ms"]
     assert "| 7 % |" in next(line for line in page.read_text().splitlines() if line.startswith("| 8,000/s"))
     assert "| 120 us | **missed** |" in rows["gateway CPU per event"]
-    assert "| 1.3 x | reached |" in rows["cost per frame, 5,000 units against 10"]
+    assert "| 1.3 x | reached |" in rows["cost per frame, 5,000 units against 10, at 150 frames/s"]
+    assert "| 1.5 x | **missed** |" in rows["... 5,000 units against 100, at 800 frames/s"]
     assert "| 0.7 | reached |" in rows["share of RabbitMQ's own ceiling, both as fast as they go, lost 0"]
     assert "| 0.4 | **missed** |" in rows["... of what comes within 100 ms for 60 s"]
     assert "3 turns of 6 s each the middle ones, shares from 0.62 to 0.81" in page.read_text()
