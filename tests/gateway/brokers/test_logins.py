@@ -27,8 +27,8 @@ Connect = Callable[..., Any]
 
 
 async def receive(client: aiomqtt.Client) -> tuple[str, bytes]:
-    """The next message, as (topic, payload)."""
-    async with asyncio.timeout(10):
+    """The next message, as (topic, payload). What NATS sent too early for a reader comes again after its `ack_wait`, of 5 s."""
+    async with asyncio.timeout(40):
         message = await anext(aiter(client.messages))
     assert isinstance(message.payload, bytes)
     return message.topic.value, message.payload
