@@ -11,8 +11,9 @@ from lab.rabbitmq import RabbitMQNode, rabbitmq
 
 settings.register_profile("day", derandomize=True)
 settings.register_profile("night", print_blob=True)
-settings.load_profile("day")
-"""By day the same examples each time: what fails has been broken by a change. New ones are looked for by `make test-night`."""
+settings.load_profile(
+    "day"
+)  # the same examples each time: what fails was broken by a change; `make test-night` looks for new ones
 
 
 @pytest.fixture(scope="session")

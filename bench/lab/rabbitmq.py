@@ -33,8 +33,9 @@ class RabbitMQNode:
         lines: Sequence[str] = (),
         cores: Collection[int] | None = None,
     ) -> None:
-        """It runs on these `cores`; on any, where that is None."""
+        """It runs on these `cores`, a scheduler on each; on any, where that is None."""
         self.folder, self._cores = folder, cores
+        schedulers = len(cores) if cores else SCHEDULERS
         self.port, self.management_port = free_port(), free_port()
         self._epmd_port, distribution_port = free_port(), free_port()
         (folder / "home").mkdir(parents=True)
@@ -57,7 +58,7 @@ class RabbitMQNode:
             "ERL_EPMD_PORT": str(self._epmd_port),
             # Idle schedulers that spin take the processor from those who work, and so do more of them than there is room for.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                f"-kernel inet_dist_use_interface {{127,0,0,1}} +S {SCHEDULERS}:{SCHEDULERS} "
+                f"-kernel inet_dist_use_interface {{127,0,0,1}} +S {schedulers}:{schedulers} "
                 "+sbwt none +sbwtdcpu none +sbwtdio none"
             ),
         }

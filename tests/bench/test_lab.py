@@ -13,8 +13,12 @@ from bench import lab
 from bench.lab import LabError, free_port, halves, laboratory, listens, process, programs
 from bench.lab.halves import anywhere, apart, on
 from bench.lab.turns import long_turns
+from bench.meters import family
 
 ROOT = Path(__file__).parents[2]
+TWO_CORES = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2 if sys.platform == "linux" else True, reason="halves need two cores"
+)
 
 
 def test_an_embedded_laboratory_is_ready_and_gone_afterwards(tmp_path: Path) -> None:
@@ -49,7 +53,7 @@ def test_who_takes_long_turns_hands_that_on_to_programs_it_starts_and_takes_usua
     assert os.sched_getscheduler(0) == usual
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2 if sys.platform == "linux" else True, reason="halves need two cores")
+@TWO_CORES
 def test_halves_have_no_core_in_common_and_are_handed_on_to_programs_and_all_is_as_before_afterwards() -> None:
     work = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
     usual = os.sched_getaffinity(0)
@@ -66,7 +70,7 @@ def test_halves_have_no_core_in_common_and_are_handed_on_to_programs_and_all_is_
     assert not ours & set(theirs)
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2 if sys.platform == "linux" else True, reason="halves need two cores")
+@TWO_CORES
 def test_a_program_on_its_half_may_be_let_go_anywhere_for_a_while() -> None:
     work = [sys.executable, "-c", "import threading, time; threading.Timer(60, print).start(); print(flush=True); time.sleep(60)"]
     usual = os.sched_getaffinity(0)
@@ -81,6 +85,19 @@ def test_a_program_on_its_half_may_be_let_go_anywhere_for_a_while() -> None:
             assert [os.sched_getaffinity(each) for each in (0, *tasks)] == [set(theirs or ())] * 3
         finally:
             process.kill()
+
+
+@TWO_CORES
+def test_in_a_laboratory_rabbitmq_has_cores_that_nobody_else_is_on(tmp_path: Path) -> None:
+    usual = os.sched_getaffinity(0)
+    with laboratory(tmp_path / "lab", "mosquitto+rabbitmq") as whole:
+        on_which = {name: [os.sched_getaffinity(each) for each in family([pid])[pid]] for name, pid in whole.pids.items()}
+        theirs = on_which.pop("rabbitmq")
+        assert len(theirs) > 1
+        assert all(each == theirs[0] for each in theirs)
+        ours = [os.sched_getaffinity(0), *(each for several in on_which.values() for each in several)]
+        assert all(each == usual - theirs[0] for each in ours)
+    assert os.sched_getaffinity(0) == usual
 
 
 def test_one_core_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
