@@ -129,8 +129,9 @@ static size_t next_frames(table_t *t, walk_t *w, const frames_t *f, size_t at) {
     if (broad && t->glances && w->sorts && !t->patience && f->n - at >= FEW)
         return in_sight(t, w, f, at);
 #endif
-    t->patience -= t->patience > 0;
-    return w->sorts && t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at) : in_order(t, w, f, at);
+    const size_t n = w->sorts && t->mixed && f->n - at >= 2 * TILE ? by_layout(t, w, f, at) : in_order(t, w, f, at);
+    t->patience -= t->patience < n ? t->patience : (uint32_t)n;
+    return n;
 }
 
 /* All frames; 0 with an error at one of a list that is no bytes. */
