@@ -43,6 +43,10 @@ _SUMS_OF_WHOLE_FRAMES = np.array([crc16.ibm_3740(bytes([0xFF ^ both] * 2)) for b
 the sum c as two more bytes leaves c ^ swapped(c), which is that number twice, times x^16. Spares a slice of every frame."""
 MANY = 256
 """Rows of a plan from which on it pays to work plan by plan."""
+TILE = 256
+"""Rows that are gathered at once: with places of eight bytes for each of their bytes they stay in the second cache."""
+_NOWHERE = np.int64(1 << 40)
+"""A place behind all data, which is taken for the last one: that is a zero."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 Array = npt.NDArray[Any]
 
@@ -262,14 +266,15 @@ class Table:
         known = [(at, plan) for at, plan in enumerate(self.plans) if plan is not None]
         top = max((at for at, _ in known), default=0) + 1
         sizes = np.zeros(top, np.int64)
-        source = np.full((top, self.row_size), -1, np.int32)
+        source = np.full((top, self.row_size), _NOWHERE, np.int64)
         constant = np.zeros((top, self.row_size), np.uint8)
         longest = max((len(plan.part) // 8 + 1 for _, plan in known), default=1)
         checks = np.zeros((top, longest), np.int64)
         masks, wanted = np.zeros((top, longest), np.uint64), np.zeros((top, longest), np.uint64)
         keys, contexts = np.zeros(len(known), np.uint64), np.zeros(top, np.uint64)
         for number, (at, plan) in enumerate(known):
-            sizes[at], source[at], contexts[at] = len(plan.part), plan.source, plan.context
+            sizes[at], contexts[at] = len(plan.part), plan.context
+            source[at] = np.where(plan.source < 0, _NOWHERE, plan.source.astype(np.int64))
             constant[at] = np.frombuffer(plan.constant, np.uint8)
             for word, begin in enumerate(range(0, len(plan.part), 8)):
                 begin = min(begin, len(plan.part) - 8)
@@ -345,8 +350,10 @@ class Table:
         rows: Array = constant[plans]
         kinds = _kinds(plans)
         if len(plans) < MANY * len(kinds):
-            places = source[plans]
-            rows |= np.where(places >= 0, data[at[:, None] + np.maximum(places, 0)], 0).astype(np.uint8)
+            for tile in (slice(begin, begin + TILE) for begin in range(0, len(plans), TILE)):
+                places = source[plans[tile]]
+                places += at[tile, None]
+                rows[tile] |= data.take(places, mode="clip")
             return rows
         for plan in kinds:
             chosen = np.flatnonzero(plans == plan) if len(kinds) > 1 else slice(None)
