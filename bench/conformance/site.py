@@ -256,7 +256,8 @@ class Site:
             except Exception as error:
                 raise SiteError(f"RabbitMQ cannot be used: {type(error).__name__}: {error}") from error
         else:
-            threading.Thread(target=self._stream, daemon=True).start()
+            client = httpx2.Client(timeout=None)  # made here: it reads the environment, which others may be changing later
+            threading.Thread(target=self._stream, args=(client,), daemon=True).start()
             time.sleep(0.5)
 
     async def _consume(self, url: str) -> None:
@@ -277,11 +278,11 @@ class Site:
             delivery_mode=int(message.delivery_mode or 0),
         )
 
-    def _stream(self) -> None:
+    def _stream(self, client: httpx2.Client) -> None:
         headers = {"Authorization": f"Bearer {self._token}"}
         while True:
             try:
-                with httpx2.stream("GET", self.access.url.rstrip("/") + "/events", headers=headers, timeout=None) as answer:
+                with client.stream("GET", self.access.url.rstrip("/") + "/events", headers=headers) as answer:
                     for line in answer.iter_lines():
                         if line.startswith("data:"):
                             self._event(line[5:].strip().encode())
