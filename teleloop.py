@@ -72,7 +72,7 @@ devices.cli.truth_check = bench.truth_cli.FleetTruth
 for folder in COMMANDS:
     app.add_typer(folder.app)
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @app.command()
@@ -121,10 +121,10 @@ async def _compare(under_way: Serving, control: str) -> None:
     try:
         found, vehicles = await bench.truth_cli.compare(control, under_way.url, token, TRUTH_WITHIN_S)
     except (ValueError, AccountError) as error:
-        console.print(f"the vehicles were not compared with the gateway: {error}", style="yellow", markup=False)
+        console.print(f"the vehicles were not compared with the gateway: {error}", style="yellow")
         return
     for each in found.differences[: bench.truth_cli.SHOWN]:
-        console.print(each.text, markup=False, soft_wrap=True)
+        console.print(each.text, soft_wrap=True)
     console.print(f"truth: {found.different} of {found.compared} properties of {vehicles} vehicles differ")
     if found.different:
         raise typer.Exit(1)
@@ -233,7 +233,7 @@ def _free_port(wanted: int) -> int:
 
 def _say_where(under_way: Serving, vehicles: int, control: str) -> None:
     settings = under_way.gateway.settings
-    console.print(f"API docs      [bold]{under_way.url}/docs[/bold]")
+    console.print(f"API docs      {under_way.url}/docs")
     console.print(f"API token     {settings.data / 'api-token'}")
     console.print(f"units' broker {under_way.gateway.logins.unit_url}")
     console.print(f"fleet control http://{control}/docs")
@@ -246,7 +246,7 @@ def _say_where(under_way: Serving, vehicles: int, control: str) -> None:
 async def _show_events(under_way: Serving, as_json: bool) -> None:
     registry, models = under_way.gateway.registry, under_way.gateway.models
     names: dict[str, str] = {}
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False, emoji=False)
     for fleet_id in await registry.fleets.all():
         with under_way.gateway.live.subscribe(fleet_id) as events:
             async for event in events:

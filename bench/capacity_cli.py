@@ -13,12 +13,14 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench.account import AccountError
 from bench.capacity import CapacitySearch, Found, Limits
 from bench.load import LoadRun
 from bench.load_cli import fail, target_of
 from bench.loops import loop_factory
+from bench.outputs import writable
 from bench.plan import Plan, Target
 from bench.stages import duration_s
 from bench.view import View, shown
@@ -26,7 +28,7 @@ from bench.view import View, shown
 FAILED = 1
 
 app = typer.Typer()
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @app.command(epilog="Example: teleloop capacity --p99 100ms --budget 10m")
@@ -56,6 +58,7 @@ def capacity(
             budget_s=duration_s(budget),
             hold_s=duration_s(hold),
         )
+        writable(out)
         with target_of(lab, None, None, None, None) as target:
             found = _search(target, limits, lab)
     except (AccountError, ValueError, RuntimeError, OSError) as error:
@@ -98,10 +101,10 @@ def _say(found: Found) -> None:
     answer = found.capacity
     table = Table.grid(padding=(0, 2))
     table.add_row(
-        "largest rate", f"[bold]{answer.frames_per_s:g} frames/s[/bold]", f"p99 {shown(answer.p99_ms)}, {answer.lost} lost"
+        "largest rate", Text(f"{answer.frames_per_s:g} frames/s", style="bold"), f"p99 {shown(answer.p99_ms)}, {answer.lost} lost"
     )
     table.add_row("full then", answer.full_stage, "")
-    table.add_row("largest fleet", f"[bold]{answer.units} units[/bold]", f"p99 {shown(found.fleet_p99_ms)}")
+    table.add_row("largest fleet", Text(f"{answer.units} units", style="bold"), f"p99 {shown(found.fleet_p99_ms)}")
     table.add_row("full then", found.fleet_full_stage, "")
     for name, load in answer.stages.items():
         queue = "" if load.queue is None else f"{load.queue:g} waiting"
@@ -109,5 +112,5 @@ def _say(found: Found) -> None:
         table.add_row(name, f"{load.cpu_percent:g} % of a core", ", ".join(each for each in (share, queue) if each))
     console.print(table)
     for note in found.notes:
-        console.print(f"[yellow]{note}[/yellow]")
+        console.print(note, style="yellow")
     console.print(f"to repeat it: {answer.repeat_with}", soft_wrap=True)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from bench.account import AccountError, fleet_of
 from bench.lab import laboratory
@@ -23,6 +24,7 @@ from bench.load_page import write_html
 from bench.local import SettingsError, local
 from bench.loops import loop_factory
 from bench.objectives import Objective, parse_objective
+from bench.outputs import writable
 from bench.plan import Plan, Target
 from bench.results import Result, reached
 from bench.stages import Stage, StageError, duration_s, parse_stage, read_plan, stages_of
@@ -52,7 +54,7 @@ TRUTH_OBJECTIVE = "different==0"
 
 
 app = typer.Typer()
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class UsageError(ValueError):
@@ -64,7 +66,7 @@ class UsageError(ValueError):
 )
 def load(
     plan: Annotated[
-        Path | None, typer.Option(help="TOML: the flags' names as keys, and [[stage]].", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="TOML: the flags' names as keys, and [\\[stage]].", exists=True, dir_okay=False)
     ] = None,
     units: Annotated[int | None, typer.Option(min=1, max=100_000, help="How many units. [default: 100]")] = None,
     rate: Annotated[
@@ -121,6 +123,7 @@ def load(
             raise UsageError(f"{plan}: {', '.join(unknown)} is not known; there are {', '.join(sorted(PLAN_KEYS))}")
         said |= {name: value for name, value in flags.items() if value is not None}
         wanted, objectives = plan_of(said, keep=keep or lab is not None)  # a laboratory goes, and its vehicles with it
+        writable(out, html)
         with target_of(lab, url, token, broker, amqp_url) as target:
             result = run_load(wanted, target, objectives, console)
     except (AccountError, SettingsError, ValueError, RuntimeError, OSError) as error:
@@ -139,7 +142,7 @@ def load(
 
 def fail(error: Exception | str) -> NoReturn:
     """End with the one line that says why nothing was measured."""
-    console.print(f"[red]{error}[/red]", soft_wrap=True)
+    console.print(str(error), style="red", soft_wrap=True)
     raise typer.Exit(SETUP_FAILED) from (error if isinstance(error, Exception) else None)
 
 
@@ -243,7 +246,7 @@ def target_of(lab: str | None, url: str | None, token: str | None, broker: str |
             raise UsageError("--lab starts its own gateway and broker: leave out --url and --broker")
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="teleloop-lab-")))
-            with console.status(f"starting the laboratory: {lab}") if console.is_terminal else contextlib.nullcontext():
+            with console.status(Text(f"starting the laboratory: {lab}")) if console.is_terminal else contextlib.nullcontext():
                 whole = stack.enter_context(laboratory(folder / "lab", lab))
             yield Target(
                 url=whole.url, token=whole.token, broker=whole.units_broker, amqp_url=whole.amqp_url, pids=whole.pids, about=lab

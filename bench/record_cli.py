@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from bench.local import Local, SettingsError, local
 from bench.loops import loop_factory
@@ -26,7 +27,7 @@ STATUS_INTERVAL_S = 0.5
 T = TypeVar("T")
 
 app = typer.Typer()
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @app.command(epilog="Example: teleloop record morning.rec --for 60")
@@ -83,11 +84,11 @@ def record(
 
 async def _record(recorder: Recorder, seconds: float | None, file: Path) -> Heard:
     stopping = stop_at_signals()
-    with console.status(f"connecting to {recorder.broker.address}") as line:
+    with console.status(Text(f"connecting to {recorder.broker.address}")) as line:
 
         def started() -> None:
             for topic in recorder.heard.refused:
-                console.print(f"[yellow]{recorder.broker.address} does not let this login hear {topic}[/yellow]", soft_wrap=True)
+                console.print(f"{recorder.broker.address} does not let this login hear {topic}", style="yellow", soft_wrap=True)
             if not console.is_terminal:
                 console.print(f"recording {recorder.broker.address} to {file}", soft_wrap=True)
             if seconds is not None:
@@ -157,7 +158,7 @@ def broker_login(url: str | None, here: Local) -> BrokerLogin:
 
 def stop_with(sentence: str) -> NoReturn:
     """End the program: it was not set up or used rightly."""
-    console.print(f"[red]{sentence}[/red]", soft_wrap=True)
+    console.print(sentence, style="red", soft_wrap=True)
     raise typer.Exit(SETUP_FAILED)
 
 

@@ -222,7 +222,7 @@ async def _watch(here: Local, account: Account) -> Watch | None:
         await watch.listen()
     except TimeoutError:
         await watch.close()
-        console.print(f"[yellow]The API at {here.api_url} tells no events: what becomes of the reports is not counted.[/yellow]")
+        console.print(f"The API at {here.api_url} tells no events: what becomes of the reports is not counted.", style="yellow")
         return None
     return watch
 

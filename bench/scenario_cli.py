@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from bench.lab import Lab, LabError, laboratory
 from bench.load_cli import UsageError, target_of
@@ -49,7 +50,7 @@ def scenario(
 
     Exit code 0: as expected, 1: not, 2: the file is wrong, or it cannot be run there.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     only_from(logging.ERROR)
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     if as_list:
@@ -72,7 +73,7 @@ def scenario(
     if (lab or url or broker) and pace == VIRTUAL:
         _unable(console, "virtual time is for this process alone: real servers live in real time, or x10")
     try:
-        with console.status(f"{read.title} ..."), _servers(lab, url, token, broker, amqp_url) as servers:
+        with console.status(Text(f"{read.title} ...")), _servers(lab, url, token, broker, amqp_url) as servers:
             outcome = run(read, against=servers, pace=pace or ("real" if servers else VIRTUAL), seed=seed)
     except (ScenarioUnable, UsageError, LabError) as error:
         _unable(console, str(error))
@@ -83,7 +84,7 @@ def scenario(
 
 
 def _unable(console: Console, text: str) -> NoReturn:
-    console.print(text, style="red", markup=False, soft_wrap=True)
+    console.print(text, style="red", soft_wrap=True)
     raise typer.Exit(SETUP_FAILED)
 
 
@@ -99,14 +100,12 @@ def _list(as_json: bool) -> None:
 
 def _say(console: Console, scenario: Scenario, outcome: Outcome) -> None:
     for each in outcome.checks:
-        mark = "[green]as expected[/green]" if each.ok else "[bold red]NOT as expected[/bold red]"
-        console.print(mark, end="  ")
-        console.print(each.text, markup=False, soft_wrap=True)
+        console.print("as expected" if each.ok else "NOT as expected", style="green" if each.ok else "bold red", end="  ")
+        console.print(each.text, soft_wrap=True)
     counts, truth = outcome.counts, outcome.truth
     console.print(
         f"ledger: {counts.attempted} attempted, {counts.acknowledged} acknowledged, {counts.observed} observed, "
         f"{counts.lost} lost; truth: {truth.different} of {truth.compared} differ; seed {outcome.seed}, {outcome.wall_s:.1f} s",
-        markup=False,
         soft_wrap=True,
     )
 

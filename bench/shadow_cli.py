@@ -67,7 +67,7 @@ def _models(
 
 
 def _print(found: Comparison) -> None:
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False, emoji=False)
     if not out.is_terminal:
         out.width = PIPE_WIDTH
     if found.differences:

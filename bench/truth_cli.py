@@ -43,7 +43,7 @@ def truth(
     Numbers are compared as they were when the unit last reported, words as they are now. Exit code 0: nothing differs;
     1: something does; 2: one of the two cannot be asked.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     try:
         here = local()
         url, token = url or here.api_url, token or here.api_token
@@ -52,10 +52,10 @@ def truth(
         with console.status("comparing ...") as line:
             found, vehicles = asyncio.run(compare(fleet, url, token, within, line.update))
     except (TruthUnable, AccountError, SettingsError, ValueError) as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        console.print(str(error), style="red", soft_wrap=True)
         raise typer.Exit(SETUP_FAILED) from error
     for each in found.differences[:SHOWN]:
-        console.print(each.text, markup=False, soft_wrap=True)
+        console.print(each.text, soft_wrap=True)
     if found.different > SHOWN:
         console.print(f"... and {found.different - SHOWN} more")
     console.print(f"truth: {found.different} of {found.compared} properties of {vehicles} vehicles differ")

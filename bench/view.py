@@ -74,7 +74,7 @@ class View:
         table = Table.grid(padding=(0, 3))
         stage = self.schedule.stages[second.stage].text if self.schedule and phase == "load" else phase
         of = f" of {self.schedule.duration_s:.0f} s" if self.schedule else " s"
-        table.add_row("stage", f"[bold]{stage}[/bold]", f"{second.at_s:.0f}{of}")
+        table.add_row("stage", Text(stage, style="bold"), f"{second.at_s:.0f}{of}")
         offered = f" of {second.offered:.0f}/s offered" if second.offered else ""
         table.add_row("frames", f"{second.sent}/s{offered}", f"{second.online} units online")
         table.add_row("events", f"{second.events}/s, reports {second.reports}/s", sparkline(self._rates))
@@ -131,7 +131,7 @@ def summary(result: Result, console: Console) -> None:
     table.add_row("ledger", f"{ledger.attempted} attempted, {ledger.acknowledged} acknowledged, {ledger.observed} observed")
     colour = "green" if not ledger.lost and not ledger.unexpected else "red"
     rest = f"{ledger.lost} lost, {ledger.duplicated} duplicated, {ledger.unexpected} unexpected, {ledger.recovered} recovered"
-    table.add_row("", f"[{colour}]{rest}[/{colour}]")
+    table.add_row("", Text(rest, style=colour))
     for cause, times in result.missing_by_cause.items():
         table.add_row("missing", f"{times} x {cause}")
     for reason, times in result.refused_by_reason.items():
@@ -142,9 +142,7 @@ def summary(result: Result, console: Console) -> None:
         table.add_row(name, cost)
     console.print(table)
     for each in result.different[:10]:
-        console.print(
-            f"  {each['unit']}: {each['property']} is {each['truth']!r}, and the gateway says {each['gateway']!r}", markup=False
-        )
+        console.print(f"  {each['unit']}: {each['property']} is {each['truth']!r}, and the gateway says {each['gateway']!r}")
     if len(result.different) > 10:
         console.print(f"  and {len(result.different) - 10} more, all in the JSON file")
     for missing in result.missing[:10]:
@@ -152,11 +150,10 @@ def summary(result: Result, console: Console) -> None:
     if len(result.missing) > 10:
         console.print(f"  and {len(result.missing) - 10} more, all in the JSON file")
     if result.bottlenecks:
-        console.print(f"[yellow]the generator was the bottleneck: {'; '.join(result.bottlenecks)}[/yellow]")
+        console.print(f"the generator was the bottleneck: {'; '.join(result.bottlenecks)}", style="yellow")
     for note in result.notes:
-        console.print(f"[yellow]{note}[/yellow]")
+        console.print(note, style="yellow")
     for verdict in document.objectives:
         value = "nothing measured" if verdict.value is None else f"{verdict.value:g}"
-        console.print(
-            f"[{'green' if verdict.ok else 'red'}]{'reached' if verdict.ok else 'FAILED '}  {verdict.text}  ({value})[/]"
-        )
+        said = f"{'reached' if verdict.ok else 'FAILED '}  {verdict.text}  ({value})"
+        console.print(said, style="green" if verdict.ok else "red")

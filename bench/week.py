@@ -232,7 +232,7 @@ def main(
 
     Example: python -m bench.rig --vehicles 200 --days 7 --seed 1
     """
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Console(stderr=True, markup=False, emoji=False), transient=True) as progress:
         task = progress.add_task("hours of virtual time", total=round(days * DAY_S / STEP_S))
         lived = week(vehicles, days, seed, together=together, database=database, on_hour=lambda: progress.advance(task))
     if as_json:

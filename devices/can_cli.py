@@ -22,7 +22,7 @@ STATUS_INTERVAL_S = 1.0
 STALE_FIRST_S = 0.005
 
 app = typer.Typer()
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @app.command(epilog="Example: teleloop can volkswagen/golf-2020 --interface socketcan --channel can0")
@@ -54,7 +54,7 @@ def can(
             raise CanError(f"no message {', '.join(sorted(unknown))} on this bus; there are {', '.join(sorted(named))}")
         bus = open_bus(interface, channel)
     except CanError as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True)
+        console.print(str(error), style="red", soft_wrap=True)
         raise typer.Exit(SETUP_FAILED) from error
     try:
         if listen:

@@ -157,7 +157,7 @@ def fleet(
     """
     if report not in (None, "json"):
         raise typer.BadParameter("only json is known", param_hint="--report")
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     try:
@@ -180,12 +180,12 @@ def fleet(
             ),
         )
         for each in made.faults_passed_over:
-            console.print(each, style="yellow", markup=False, soft_wrap=True)
+            console.print(each, style="yellow", soft_wrap=True)
         judge = truth_check(url, token) if url and truth_check is not None else None
         ends = _Ends(seconds(float(lasts) if lasts.isdecimal() else lasts) if lasts else None, judge, within)
         _run(_live(made, console, control, town, [CanPlan.parse(each) for each in can], ends))
     except (UnitsFileError, FlashFileError, CanError, ValueError) as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        console.print(str(error), style="red", soft_wrap=True)
         raise typer.Exit(SETUP_FAILED) from error
     if report == "json":
         sys.stdout.write(msgspec.json.encode(_report(made, seed) | ends.document()).decode() + "\n")
@@ -220,7 +220,7 @@ class _Ends:
             raise TruthUnable("the truth check was interrupted: nothing is known")
         self.found = found = comparing.result()
         for each in found.differences[:SHOWN]:
-            console.print(each.text, markup=False, soft_wrap=True)
+            console.print(each.text, soft_wrap=True)
         if len(found.differences) > SHOWN:
             console.print(f"... and {len(found.differences) - SHOWN} more")
         console.print(f"truth: {len(found.differences)} of {found.compared} properties of {len(fleet.members)} vehicles differ")

@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gateway.settings import Settings
 
@@ -28,7 +29,7 @@ app.add_typer(vehicles, name="vehicles")
 clients = typer.Typer(no_args_is_help=True, help="API clients of a running gateway: add, list, rotate, remove.")
 app.add_typer(clients, name="clients")
 
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, emoji=False)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -77,7 +78,7 @@ def settings(**flags: Any) -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             where = ".".join(str(part) for part in problem["loc"])
-            console.print(f"[red]{where or 'settings'}: {problem['msg'].removeprefix('Value error, ')}[/red]")
+            console.print(f"{where or 'settings'}: {problem['msg'].removeprefix('Value error, ')}", style="red")
         raise typer.Exit(SETUP_FAILED) from error
 
 
@@ -98,7 +99,7 @@ def run_until_done(main: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(main)
     except (OSError, ValueError, StoreDamaged, TopologyConflict, BrokerFailed, ModelError) as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(str(error), style="red")
         raise typer.Exit(SETUP_FAILED) from error
 
 
@@ -110,7 +111,7 @@ def client() -> httpx2.Client:
         url = url or json.loads((data / "gateway.json").read_text())["url"]
         token = token or (data / "api-token").read_text().strip()
     except (OSError, ValueError, KeyError):
-        console.print(f"[red]No gateway runs here (looked in {data}). Start one, or set TELELOOP_URL and TELELOOP_TOKEN.[/red]")
+        console.print(f"No gateway runs here (looked in {data}). Start one, or set TELELOOP_URL and TELELOOP_TOKEN.", style="red")
         raise typer.Exit(SETUP_FAILED) from None
     return httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
@@ -121,7 +122,7 @@ def call(method: str, path: str, **request: Any) -> Any:
         with client() as api:
             answer = api.request(method, path, **request)
     except httpx2.HTTPError as error:
-        console.print(f"[red]The gateway cannot be reached: {error}[/red]")
+        console.print(f"The gateway cannot be reached: {error}", style="red")
         raise typer.Exit(SETUP_FAILED) from error
     if answer.is_success:
         return answer.json() if answer.content else None
@@ -130,7 +131,7 @@ def call(method: str, path: str, **request: Any) -> Any:
     except ValueError:
         problem = {"title": answer.text}
     said = [problem.get("title"), problem.get("detail"), problem.get("reason")]
-    console.print(f"[red]{answer.status_code} {': '.join(str(each) for each in said if each)}[/red]")
+    console.print(f"{answer.status_code} {': '.join(str(each) for each in said if each)}", style="red")
     for candidate in problem.get("candidates", []):
         console.print(f"  {candidate.get('id')}  {candidate.get('name')}  from {candidate.get('start_of_production')}")
     raise typer.Exit(FAILED)
@@ -159,8 +160,8 @@ def add(
     if as_json:
         say_json(added)
         return
-    out = Console()
-    out.print(f"added vehicle [bold]{added['id']}[/bold]: {added['model']['brand']} {added['model']['name']}")
+    out = Console(markup=False, emoji=False)
+    out.print(f"added vehicle {added['id']}: {added['model']['brand']} {added['model']['name']}")
     for name, value in added["credentials"].items():
         out.print(f"  {name:12} {value}", highlight=False)
     out.print("These secrets are not shown again.")
@@ -202,7 +203,7 @@ def list_vehicles(
             each["status"],
             unit["last_contact_at"] or "never",
         )
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 @vehicles.command()
@@ -216,7 +217,7 @@ def show(vehicle_id: str, as_json: AsJson = False) -> None:
     if as_json:
         say_json(vehicle | {"latest_vehicle_state": state})
         return
-    out = Console()
+    out = Console(markup=False, emoji=False)
     out.print_json(data={name: value for name, value in vehicle.items() if name != "capabilities"})
     _show_state(out, state)
 
@@ -243,7 +244,7 @@ def _changed(vehicle: Mapping[str, Any], what: str, as_json: bool) -> None:
     if as_json:
         say_json(vehicle)
     else:
-        Console().print(f"{what} vehicle [bold]{vehicle['id']}[/bold]")
+        Console(markup=False, emoji=False).print(f"{what} vehicle {vehicle['id']}")
 
 
 @vehicles.command()
@@ -259,13 +260,13 @@ def command(
     Example: teleloop vehicles command A2B3C unlock-central-lock
     """
     headers = {"Idempotency-Key": key} if key else {}
-    with console.status(f"waiting for {vehicle_id}"):
+    with console.status(Text(f"waiting for {vehicle_id}")):
         state = call("POST", f"/vehicles/{vehicle_id}/commands/{name}", params={"timeout": timeout}, headers=headers)
     if as_json:
         say_json(state)
         return
-    out = Console()
-    out.print(f"[green]done[/green]: {name}")
+    out = Console(markup=False, emoji=False)
+    out.print(Text.assemble(("done", "green"), f": {name}"))
     _show_state(out, state)
 
 
@@ -306,7 +307,7 @@ def list_clients(
     table = Table("client", "fleet", "name", "scopes", "secret issued", box=None)
     for each in page["items"]:
         table.add_row(each["id"], each["fleet_id"], each["name"], " ".join(each["scopes"]), each["secret_issued_at"])
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 @clients.command("rotate")
@@ -328,14 +329,14 @@ def remove_client(client_id: str, as_json: AsJson = False) -> None:
     if as_json:
         say_json({"id": client_id})
     else:
-        Console().print(f"removed client [bold]{client_id}[/bold]")
+        Console(markup=False, emoji=False).print(f"removed client {client_id}")
 
 
 def _show_secret(issued: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         say_json(issued)
         return
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False, emoji=False)
     out.print(f"client  {issued['id']}  ({' '.join(issued['scopes'])})")
     out.print(f"secret  {issued['secret']}")
     out.print("This secret is not shown again.")

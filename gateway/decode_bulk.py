@@ -24,7 +24,7 @@ class _Bar:
     """A progress bar on stderr, for what takes longer than a moment."""
 
     def __init__(self, size: int) -> None:
-        self._progress = Progress(console=Console(stderr=True), transient=True)
+        self._progress = Progress(console=Console(stderr=True, markup=False, emoji=False), transient=True)
         self._task = self._progress.add_task("decoding", total=size)
         self._begun, self._started = time.perf_counter(), False
 
@@ -67,7 +67,7 @@ def _many(count: int, what: str) -> str:
 
 
 def _print(said: Mapping[str, Any], bulk: Bulk) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     for name, each in said["protocols"].items():

@@ -165,7 +165,7 @@ def _decoded(payloads: Sequence[bytes], meant: dict[str, Any]) -> list[Decoded]:
 
 
 def _print(found: Sequence[Decoded]) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     for number, each in enumerate(found):

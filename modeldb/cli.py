@@ -48,7 +48,7 @@ def _print_json(document: Any) -> None:
 
 
 def _print(table: Table) -> None:
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     console.print(table)

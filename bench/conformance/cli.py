@@ -10,11 +10,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from bench.conformance import report
 from bench.conformance.captures import CaptureFileError, Captures, Keys, Reading, protocol_of, read_file
 from bench.conformance.requirement import Judged, Requirement, lint, name_of, proofs, requirements, select
 from bench.conformance.run import EngineMissing, judge
+from bench.outputs import writable
 from devices.unitsfile import UnitsFileError, read_units
 from protocols.codec import UnitId
 
@@ -23,7 +25,7 @@ USAGE = 2
 app = typer.Typer(no_args_is_help=False)
 conform = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 app.add_typer(conform, name="conform")
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 Only = Annotated[list[str] | None, typer.Option(help="Ids, globs of ids (CBX-*), or levels (must, should); several by comma.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -95,7 +97,7 @@ def _list(found: Sequence[Requirement], as_json: bool) -> None:
     table = Table("id", "level", "binds", "requirement", box=None, pad_edge=False)
     for each in found:
         table.add_row(each.id, each.level, each.side, each.sentence)
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False, emoji=False)
     out.width = out.width if out.is_terminal else 200
     out.print(table)
 
@@ -146,6 +148,10 @@ def finish(
     strict: bool,
 ) -> NoReturn:
     """Judge, report, and end the program with the exit code that follows."""
+    try:
+        writable(html, junit)
+    except OSError as error:
+        stop(str(error))
     columns = (TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -173,23 +179,23 @@ def finish(
 
 
 def _print(outcome: report.Outcome) -> None:
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False, emoji=False)
     out.width = out.width if out.is_terminal else 160
     styles = {"pass": "green", "fail": "bold red", "not_executed": "yellow"}
     for each in outcome.judged:
         if each.verdict == "pass":
             continue
         level = " (should)" if each.requirement.level == "should" else ""
-        out.print(f"[{styles[each.verdict]}]{report.TITLES[each.verdict]}[/] {each.requirement.id}{level}: ", end="")
-        out.print(each.requirement.sentence, markup=False)
-        out.print(f"  {each.reason}" + (f"; {each.todo}" if each.todo else ""), markup=False)
+        out.print(Text.assemble((report.TITLES[each.verdict], styles[each.verdict]), f" {each.requirement.id}{level}: "), end="")
+        out.print(each.requirement.sentence)
+        out.print(f"  {each.reason}" + (f"; {each.todo}" if each.todo else ""))
         if each.verdict == "fail" and each.data:
-            out.print(f"  bytes {each.data.hex()}", markup=False, soft_wrap=True)
+            out.print(f"  bytes {each.data.hex()}", soft_wrap=True)
         for line in each.log if each.verdict == "fail" else ():
-            out.print(f"    | {line[:200]}", markup=False, soft_wrap=True)
+            out.print(f"    | {line[:200]}", soft_wrap=True)
     for name, value in outcome.about.items():
-        out.print(f"{name}: {value}", markup=False)
-    out.print(report.summary(outcome), markup=False)
+        out.print(f"{name}: {value}")
+    out.print(report.summary(outcome))
 
 
 def key_bytes(text: str, option: str, size: int = 32) -> bytes:

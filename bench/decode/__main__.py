@@ -250,7 +250,7 @@ def main(
     if as_json:
         print(json.dumps(asdict(report)))
     else:
-        _shown(report, Console())
+        _shown(report, Console(markup=False, emoji=False))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from bench.lab import LabError
 from bench.loops import loop_factory
+from bench.outputs import writable
 from bench.peers.compare import Comparison, compare
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def main(
@@ -28,9 +29,10 @@ def main(
     """Compare gateways. Example: python -m bench.peers --rates 500,1000,2000 --json"""
     try:
         wanted = [int(each) for each in rates.split(",")]
+        writable(out)
         result = run(wanted, seconds, lambda text: console.print(text))
     except (ValueError, LabError, RuntimeError, OSError) as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(str(error), style="red")
         raise typer.Exit(2) from error
     if out is not None:
         out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")

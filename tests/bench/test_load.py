@@ -226,6 +226,8 @@ def test_a_reconnect_storm_loses_nothing(lab: Lab) -> None:
         (("--command", "fly"), "unlock-central-lock"),
         (("--fault", "no_such_fault"), "bad_crc"),
         (("--lab", "kafka"), "mosquitto"),
+        (("--lab", "[/red]"), "not '[/red]'"),
+        (("--fault", "[no]such:0.1"), "[no]such"),
         (("--url", "http://127.0.0.1:1", "--token", "x", "--broker", "mqtt://127.0.0.1:1"), "cannot be reached"),
         (("--for", "soon"), "30s"),
     ],
@@ -238,6 +240,18 @@ def test_what_cannot_be_run_is_said_with_what_can(
     assert done.exit_code == 2, done.output
     assert why in " ".join(done.stderr.split())
     assert "Traceback" not in done.output
+
+
+def test_a_result_that_could_not_be_written_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.load_cli.run_load", lambda *_: pytest.fail("it ran"))
+    there, nowhere = tmp_path / "there.json", tmp_path / "nowhere" / "page.html"
+    there.write_text("as before")
+    for arguments in (("--out", str(there), "--html", str(nowhere)), ("--html", str(nowhere))):
+        done = CliRunner().invoke(app, ["--lab", "embedded", *arguments])
+        assert done.exit_code == 2, done.output
+        assert "No such file or directory" in done.stderr
+    assert there.read_text() == "as before"
+    assert list(tmp_path.iterdir()) == [there]
 
 
 @pytest.mark.parametrize(("units", "batch", "note"), [(10, 1, True), (10, 4, False), (40, 1, False)])
