@@ -136,18 +136,23 @@ def _lines(path: Path, progress: Progress) -> Iterator[_Said]:
             read += len(line)
             if number % FRAMES_AT_ONCE == 0:
                 progress(read)
-            if not line.strip():
+            line = line.strip()
+            if not line:
                 continue
             try:
-                yield _object(decoder.decode(line)) if line.lstrip()[:1] == b"{" else _Said("", bytes.fromhex(_digits(line)))
+                yield _object(decoder.decode(line)) if line[:1] == b"{" else _Said("", _bytes(line))
             except (ValueError, msgspec.MsgspecError) as error:
                 raise ValueError(
                     f"{path}, line {number}: neither hex nor a JSON object with topic and payload: {error}"
                 ) from None
 
 
-def _digits(line: bytes) -> str:
-    return _BETWEEN.sub(b"", line).decode("ascii")
+def _bytes(line: bytes) -> bytes:
+    """What hex digits say, whatever is usual between them. Raises ValueError."""
+    try:
+        return bytes.fromhex(line.decode("ascii"))
+    except ValueError:
+        return bytes.fromhex(_BETWEEN.sub(b"", line).decode("ascii"))
 
 
 def _object(line: _Line) -> _Said:

@@ -116,6 +116,7 @@ static PyMethodDef table_methods[] = {
     {"room", table_room, METH_O, NULL},
     {"walk", (PyCFunction)(void (*)(void))table_walk, METH_FASTCALL, NULL},
     {"walk_buffer", (PyCFunction)(void (*)(void))table_walk_buffer, METH_FASTCALL, NULL},
+    {"hops", (PyCFunction)(void (*)(void))table_hops, METH_FASTCALL, NULL},
     {"build", (PyCFunction)(void (*)(void))table_build, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -11,6 +11,7 @@ import numpy as np
 
 from protocols.codec import PAYLOAD_LIMIT_BYTES, Cut, Frame, Peer, Protocol, ProtocolError, Reason
 from protocols.hotpath.decoder import Decoder, Outcome, Rows
+from protocols.hotpath.plans import Plan
 from protocols.hotpath.rows import Ints
 
 FRAMES_AT_ONCE = 4096
@@ -105,6 +106,8 @@ class Capture:
     def __init__(self, decoder: Decoder, key: bytes | None = None) -> None:
         self.decoder, self.tally = decoder, Tally()
         self._key = key if decoder.binding.protocol.sealed else None
+        self._offsets = np.empty(FRAMES_AT_ONCE + 1, np.uint32)
+        self._kinds: dict[int, tuple[Plan | None, str]] = {}
 
     @property
     def protocol(self) -> Protocol:
@@ -129,13 +132,33 @@ class Capture:
         left, begin, number = b"", 0, self.tally.payloads
         for chunk in chunks:
             left += chunk
-            while len(left) >= 2 * STREAM_STEP_BYTES:
-                taken = self._step(left[:STREAM_STEP_BYTES], begin, number, last=False)
-                left, begin = left[taken:], begin + taken
+            at = 0
+            while len(left) - at >= 2 * STREAM_STEP_BYTES:
+                step = left[at : at + STREAM_STEP_BYTES]
+                at += self._walked(left, at) or self._step(step, begin + at, number, last=False)
+            left, begin = left[at:], begin + at
         while left:
-            taken = self._step(left[:STREAM_STEP_BYTES], begin, number, last=len(left) <= STREAM_STEP_BYTES)
+            last = len(left) <= STREAM_STEP_BYTES
+            taken = self._walked(left, 0) or self._step(left[:STREAM_STEP_BYTES], begin, number, last=last)
             left, begin = left[taken:], begin + taken
         self.tally.payloads = number + 1
+
+    def _walked(self, data: bytes, at: int) -> int:
+        """Count the frames that stand back to back from there on, as they stand, where all of them are vouched for and of kinds
+        that were seen before: how many bytes that are, else 0."""
+        count = 0 if self._key is not None else self.decoder.table.hops(data, at, self._offsets)
+        if not count:
+            return 0
+        rows = self.decoder.walk_buffer(data, self._offsets[: count + 1], alone=True)
+        kinds = None if rows.troubled else self._kinds_of(rows)
+        if kinds is None:
+            return 0
+        taken = int(self._offsets[count]) - at
+        self.tally.kinds.update(kinds)
+        self.tally.frames += count
+        self.tally.vouched += count
+        self.tally.size_bytes += taken
+        return taken
 
     def _step(self, data: bytes, begin: int, number: int, *, last: bool) -> int:
         """Count what stands in a piece of a stream; how much of it that is. What breaks off at its end is left for the next."""
@@ -162,15 +185,17 @@ class Capture:
         tally.vouched += batch.vouched
         wrong = self._forged(batch) if self._key is not None else {}
         if batch.vouched == len(batch.frames) and not wrong:
-            tally.frames += len(batch.frames)
-            tally.kinds.update(self._kinds_of(batch))
-            return
+            kinds = self._kinds_of(batch.rows)
+            if kinds is not None:
+                tally.frames += len(batch.frames)
+                tally.kinds.update(kinds)
+                return
         for at, found in enumerate(batch.cuts()):
             for cut, number in found:
                 tally.frames += 1
                 vouched = number is not None and not batch.rows.status[number]
                 if vouched and number not in wrong:
-                    tally.kinds[self._kind(batch, number or 0)] += 1
+                    tally.kinds[self._kind(batch.rows, number or 0)] += 1
                     continue
                 said: Outcome = wrong[number].moved(cut.offset) if number in wrong else batch._outcome(cut, number)
                 if isinstance(said, Frame):
@@ -178,17 +203,32 @@ class Capture:
                 else:
                     tally.refuse(said, payload + at, begin + said.offset)
 
-    def _kinds_of(self, batch: Batch) -> Counter[str]:
-        """All frames are vouched for: what kind each is, its plan says."""
-        first = batch.rows.plans if batch.rows.starts is None else batch.rows.plans[batch.rows.starts[:-1].astype(np.int64)]
-        numbers, where, counts = np.unique(first, return_index=True, return_counts=True)
+    def _kinds_of(self, rows: Rows) -> Counter[str] | None:
+        """All frames are vouched for: what kind each is, their first plans say. None: a plan is new, and no frame is there."""
+        first = rows.plans if rows.starts is None else rows.plans[rows.starts[:-1]]
+        counts = np.bincount(first)
         kinds: Counter[str] = Counter()
-        for _, at, count in zip(numbers.tolist(), where.tolist(), counts.tolist(), strict=True):
-            kinds[self._kind(batch, at)] += count
+        for plan in np.flatnonzero(counts).tolist():
+            kind = self._known_kind(rows, plan)
+            if kind is None:
+                if not rows.frames:
+                    return None
+                kind = self._kind(rows, int(np.argmax(first == plan)))
+            kinds[kind] += int(counts[plan])
         return kinds
 
-    def _kind(self, batch: Batch, number: int) -> str:
-        return self.decoder.frame(batch.rows, number).kind
+    def _known_kind(self, rows: Rows, plan: int) -> str | None:
+        of, kind = self._kinds.get(plan, (None, ""))
+        return kind if of is not None and of is rows.known[plan] else None
+
+    def _kind(self, rows: Rows, number: int) -> str:
+        """The kind of a frame that is vouched for."""
+        plan = int(rows.plans[number if rows.starts is None else rows.starts[number]])
+        kind = self._known_kind(rows, plan)
+        if kind is None:
+            kind = self.decoder.frame(rows, number).kind
+            self._kinds[plan] = (rows.known[plan], kind)
+        return kind
 
     def _forged(self, batch: Batch) -> dict[int | None, ProtocolError]:
         """Which frames, good ones otherwise, are not sealed with the key."""

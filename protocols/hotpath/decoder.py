@@ -167,14 +167,16 @@ class Decoder:
             self._rows = self.binding.form.empty(rows)
         return self._rows[:rows]
 
-    def walk_buffer(self, buffer: kernels.Buffer, offsets: npt.NDArray[np.uint32]) -> Rows:
-        """The same for frames that stand in one buffer between n + 1 offsets; the C kernel works without the GIL meanwhile."""
+    def walk_buffer(self, buffer: kernels.Buffer, offsets: npt.NDArray[np.uint32], *, alone: bool = False) -> Rows:
+        """The same for frames that stand in one buffer between n + 1 offsets; the C kernel works without the GIL meanwhile.
+        `alone`: no other thread does so, and the room of an earlier call may be used again."""
         n = len(offsets) - 1
         with_parts = bool(self.binding.framing.parts)
         count_at = self.binding.framing.count_at
         begins = offsets[:-1][np.diff(offsets.astype(np.int64)) > count_at].astype(np.int64)
         room = int(np.frombuffer(buffer, np.uint8)[begins + count_at].sum()) if with_parts else n
-        data, ids, status = self.binding.form.empty(room), np.empty(room, np.int32), np.empty(n, np.uint8)
+        data = self._room(room) if alone else self.binding.form.empty(room)
+        ids, status = np.empty(room, np.int32), np.empty(n, np.uint8)
         starts = np.empty(n + 1, np.uint32) if with_parts else None
         written, troubled = self.table.walk_buffer(buffer, offsets, data, status, ids, starts)
         return Rows(self, [], data[:written], status, ids[:written], starts, self.known, troubled)

@@ -213,6 +213,38 @@ static PyObject *table_walk_buffer(PyObject *self, PyObject *const *args, Py_ssi
     return Py_BuildValue("nn", t->framing.parts ? (Py_ssize_t)w.written : n, (Py_ssize_t)w.troubled);
 }
 
+/* hops(buffer, at, offsets): where frames that stand back to back from `at` on begin and end, by their length fields alone: how many
+ * are whole, at most one fewer than there is room for offsets. */
+static PyObject *table_hops(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    const framing_t *f = &TABLE(self)->framing;
+    buffers_t b = {.n = 0};
+    if (!wants(nargs, 3))
+        return NULL;
+    const size_t begin = PyLong_AsSize_t(args[1]);
+    if (begin == (size_t)-1 && PyErr_Occurred())
+        return NULL;
+    const uint8_t *data = taken(&b, args[0], 0, 0);
+    const size_t size = data ? (size_t)last_size(&b) : 0;
+    uint32_t *offsets = data ? taken(&b, args[2], 1, 4) : NULL;
+    const size_t room = offsets ? (size_t)last_size(&b) / 4 - 1 : 0;
+    if (!offsets || begin > size || size > UINT32_MAX) {
+        if (offsets)
+            PyErr_SetString(PyExc_ValueError, "a place behind the buffer, or a buffer of 4 GiB and more");
+        return release(&b), NULL;
+    }
+    size_t n = 0, least = (size_t)(f->length_at + f->length_width);
+    least = least < (size_t)f->least ? (size_t)f->least : least;
+    offsets[0] = (uint32_t)begin;
+    for (size_t at = begin; f->length_width && n < room && size - at >= least; offsets[++n] = (uint32_t)at) {
+        const uint64_t whole = number_at(data + at + f->length_at, f->length_width, f->length_big) + (uint64_t)f->length_add;
+        if (whole < least || whole > size - at)
+            break;
+        at += whole;
+    }
+    release(&b);
+    return PyLong_FromSize_t(n);
+}
+
 /* room(frames): how many rows they may need at most. */
 static PyObject *table_room(PyObject *self, PyObject *list) {
     table_t *t = TABLE(self);

@@ -56,6 +56,10 @@ class Table(Protocol):
     ) -> tuple[int, int]:
         """The same for frames that stand between the offsets of one buffer."""
 
+    def hops(self, buffer: Buffer, at: int, offsets: Offsets, /) -> int:
+        """Where frames that stand back to back from `at` on begin and end, by their length fields alone: how many are whole, at
+        most one fewer than `offsets` has room for. Raises ValueError for a place behind the buffer."""
+
     def build(self, rows: Bytes, ids: Ints, starts: Offsets | None, keys: Bytes | None, which: Ints | None, /) -> list[bytes]:
         """Rows to frames. Raises ValueError for rows that are no frame."""
 

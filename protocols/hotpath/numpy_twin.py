@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,25 @@ class Table:
             raise ValueError("offsets that do not rise to the end of the buffer")
         frames = [data[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
         return self.walk(frames, rows, status, ids, starts)
+
+    def hops(self, buffer: Any, at: int, offsets: Array, /) -> int:
+        """Where frames back to back begin and end by their length fields."""
+        data, f, n, room = memoryview(buffer).cast("B"), self.f, 0, len(offsets) - 1
+        if room < 0:
+            raise ValueError("a buffer is too small")
+        if not 0 <= at <= len(data) < 1 << 32:
+            raise ValueError("a place behind the buffer, or a buffer of 4 GiB and more")
+        place, width = f["length_at"], f["length_width"]
+        order: Literal["big", "little"] = "big" if f["length_big"] else "little"
+        least = max(f["least"], place + width)
+        offsets[0] = at
+        while width and n < room and len(data) - at >= least:
+            whole = f["length_add"] + int.from_bytes(data[at + place : at + place + width], order)
+            if not least <= whole <= len(data) - at:
+                break
+            at, n = at + whole, n + 1
+            offsets[n] = at
+        return n
 
     # One stage after another, on all frames -----------------------------------------------------------------------------
 

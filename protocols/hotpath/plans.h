@@ -107,6 +107,13 @@ static inline void put_number(uint8_t *p, uint64_t v, int64_t width, int64_t big
         p[i] = (uint8_t)(v >> 8 * (big ? width - 1 - i : i));
 }
 
+static inline uint64_t number_at(const uint8_t *p, int64_t width, int64_t big) {
+    uint64_t v = 0;
+    for (int64_t i = 0; i < width; i++)
+        v |= (uint64_t)p[i] << 8 * (big ? width - 1 - i : i);
+    return v;
+}
+
 #include "glance.h"
 
 typedef struct {

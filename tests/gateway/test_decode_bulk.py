@@ -2,7 +2,9 @@
 
 import base64
 import json
+import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from typer.testing import CliRunner
 from lab.corpus import CORPORA, KEY
 from protocols.codec import ProtocolError
 from protocols.hotpath import BINDINGS, Decoder
-from protocols.hotpath.bulk import STREAM_STEP_BYTES, Capture
+from protocols.hotpath.bulk import STREAM_STEP_BYTES, Batch, Capture
+from protocols.hotpath.kernels import Path as Kernel
+from protocols.hotpath.kernels import native
 from protocols.recording import Record, block, header
 from teleloop import app
 
@@ -109,6 +113,35 @@ def test_a_stream_is_decoded_alike_however_it_is_cut_up(name: str):
         assert capture.tally.size_bytes == len(stream)
         assert capture.tally.kinds == kinds
         assert sum(capture.tally.refused.values()) == len(range(5, len(parts), 200))
+
+
+@pytest.mark.parametrize("path", ["c", "numpy"] if native else ["numpy"])
+def test_kinds_are_right_where_few_layouts_are_kept_at_a_time(path: Kernel):
+    """Plans come and go under the same numbers: what kind of frame each stands for goes with it."""
+    binding, rng = BINDINGS["cloudboxx"], random.Random(1)
+    frames = [rng.choice(FRAMES["cloudboxx"]) for _ in range(3000)]
+    kinds, _ = found(binding.protocol, frames)
+    capture = Capture(Decoder(binding, path=path, trusting=True, plans_limit=3))
+    assert set(kinds) == {"state", "event"}
+    for begin in range(0, len(frames), 10):
+        capture.take_stream([b"".join(frames[begin : begin + 10])])
+    assert capture.tally.kinds == kinds
+
+
+def test_most_frames_of_a_long_stream_are_never_cut_out_of_it(monkeypatch: pytest.MonkeyPatch):
+    binding, frames, cut = BINDINGS["cloudboxx"], FRAMES["cloudboxx"], list[int]()
+    parts = frames * (40 * STREAM_STEP_BYTES // len(b"".join(frames)))
+    taken = Batch.__init__
+
+    def counted(self: Batch, decoder: Decoder, payloads: Sequence[bytes], *more: Any) -> None:
+        taken(self, decoder, payloads, *more)
+        cut.append(len(self.frames))
+
+    monkeypatch.setattr(Batch, "__init__", counted)
+    capture = Capture(Decoder(binding, trusting=True))
+    capture.take_stream([b"".join(parts)])
+    assert capture.tally.frames == len(parts)
+    assert sum(cut) < len(parts) / 10
 
 
 @pytest.mark.parametrize("content", [b"", b"no hex\n", b'{"topic": 1}\n', b'{"topic": "v1/A/B/up", "payload": "?"}\n'])

@@ -36,6 +36,8 @@ def walked(decoder, frames):
     offsets = np.cumsum([0, *map(len, frames)]).astype(np.uint32)
     decoder.walk([bytes(bytearray(each)) for each in frames])
     decoder.walk_buffer(np.frombuffer(b"".join(frames), np.uint8).copy(), offsets)
+    decoder.table.hops(np.frombuffer(b"".join(frames), np.uint8).copy(), 0, offsets.copy())
+    decoder.table.hops(np.frombuffer(b"".join(frames), np.uint8).copy(), 0, offsets[:5].copy())
 
 for name, corpus in CORPORA.items():  # what is learnt does not depend on the level
     rng = random.Random(11)
