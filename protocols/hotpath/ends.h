@@ -4,37 +4,46 @@
 enum { ENDS = 512, TRIES = 16 };                               /* for more layouts than that no such hash would be found */
 enum { GONE = 4 };                                             /* of the last 64 bytes; read as zeros: so is what is nowhere in the frame */
 
+typedef struct {                                               /* for frames of one size: */
+    uint64_t by_head[8];                                       /* powers of x for their first 64 bytes */
+    uint8_t turn[64];                                          /* their last 64 in order, without those that are among the first */
+} sized_t;
+
 typedef struct {                                               /* of one layout; a size of 0: it cannot be taken so */
-    uint32_t size, sized;                                      /* and which of `sized`, in bytes */
+    const sized_t *sized;
+    uint64_t used, fresh;                                      /* when; the lower half of it, followed by the size */
+    uint8_t onto[16], few[16];                                 /* what is put onto the row's first 16 bytes; where its last 16 come from */
+    uint32_t size;
     int32_t id;
-    uint8_t onto[16], few[16], unused[20];                     /* what is put onto the row's first 16 bytes; where its last 16 come from */
     uint8_t value[64];                                         /* the structure, and what makes nothing of a right frame's remainder */
     uint8_t order[];                                           /* where each byte of a row's whole 64 comes from */
 } ends_t;
 
 _Static_assert(sizeof(ends_t) == 128, "an order begins with a cache line");
 
-typedef struct {                                               /* for frames of one size: */
-    uint64_t by_head[8];                                       /* powers of x for their first 64 bytes */
-    uint8_t turn[64];                                          /* their last 64 in order, without those that are among the first */
-} sized_t;
+typedef struct { uint32_t at; int32_t id; } found_t;           /* a layout: where in all of this it is said, and which it is */
 
-typedef struct { uint64_t mask, by; uint32_t at; } factor_t;   /* a word that tells layouts apart, and what it is multiplied by */
+typedef struct { uint64_t mask, by; size_t at; } factor_t;     /* a word that tells layouts apart, and what it is multiplied by */
 
 typedef struct all_ends {
     sized_t sized[64];                                         /* by size, from 64 on */
     uint8_t structure[64];                                     /* which of the first 64 bytes are */
-    uint64_t used[ENDS + 1];                                   /* by layout, from 1 on */
+    uint16_t most[32];                                         /* what each two of them are at most, if `bounded` */
     factor_t word[2];
     uint32_t words, shift, size, n;                            /* how many; of the hash; of one of `of`, in bytes; how many layouts; */
-    int ready, headed, brief;                                  /* whether any can be taken so; whether rows' first 64 bytes are all from frames';
-                                                                * whether what is behind their first 64 is among their last 32 */
-    uint16_t slot[1 << SLOT_BITS];                             /* by hash: a layout; 0: nobody's */
+    int ready, headed, brief, bounded;                         /* whether any can be taken so; whether rows' first 64 bytes are all from frames';
+                                                                * whether what is behind their first 64 is among their last 32; whether
+                                                                * frames say by two bytes each that rows are within bounds */
+    found_t slot[1 << SLOT_BITS];                              /* by hash; nobody's leads to the 0th */
     uint8_t of[] __attribute__((aligned(64)));                 /* each layout's; the 0th is none */
 } all_ends_t;
 
 static inline ends_t *ends_of(const all_ends_t *a, size_t k) {
     return (ends_t *)(uintptr_t)(a->of + k * a->size);
+}
+
+static inline void ends_used_now(ends_t *e, uint64_t now) {
+    e->used = now, e->fresh = now << 32 | e->size;
 }
 
 static inline __attribute__((always_inline)) uint64_t ends_hash(const factor_t word[2], const uint8_t *p, uint32_t words) {
@@ -112,11 +121,11 @@ static void ends_declare(const table_t *t, all_ends_t *a, const plan_t *plan, en
     for (uint32_t i = 0; i < 64; i++)                          /* then what is nowhere is the frame's 0th byte, and must be structure */
         a->headed &= mask[0] && e->order[i] <= 64;
     a->brief &= g->size <= 64 + 32;
-    e->id = g->id, e->size = g->size, e->sized = (e->size - 64) * (uint32_t)sizeof(sized_t);
-    sized_t *s = &a->sized[e->size - 64];
+    sized_t *s = &a->sized[g->size - 64];
+    e->id = g->id, e->fresh = e->size = g->size, e->sized = s;
     memcpy(s->by_head, g->by_head, sizeof s->by_head);
     for (uint32_t i = 0; i < 64; i++)
-        s->turn[i] = (i & 48) + t->residues.turn[i] < 128 - e->size ? 128 : t->residues.turn[i];
+        s->turn[i] = (i & 48) + t->residues.turn[i] < 128 - g->size ? 128 : t->residues.turn[i];
 }
 
 /* A hash of these words that leads each layout to a slot of its own: whether there is one. */
@@ -128,11 +137,14 @@ static int ends_hashed(all_ends_t *a) {
             memset(a->slot, 0, sizeof *a->slot << bits);
             for (; k <= a->n; k++) {
                 const ends_t *e = ends_of(a, k);
-                uint16_t *slot = &a->slot[ends_hash(a->word, e->value, a->words) >> a->shift];
-                if (e->size && *slot)
+                found_t *slot = &a->slot[ends_hash(a->word, e->value, a->words) >> a->shift];
+                if (e->size && slot->at)
                     break;
-                *slot = e->size ? (uint16_t)k : *slot;
+                if (e->size)
+                    *slot = (found_t){(uint32_t)((const uint8_t *)e - (const uint8_t *)a), e->id};
             }
+            for (uint32_t i = 0; k > a->n && i < 1u << bits; i++)
+                a->slot[i].at = a->slot[i].at ? a->slot[i].at : (uint32_t)offsetof(all_ends_t, of);
             if (k > a->n)
                 return 1;
         }
@@ -165,6 +177,29 @@ static int ends_told_apart(all_ends_t *a) {
     return (n == 0 || n == 2) && ends_hashed(a);
 }
 
+/* Whether each bound is one on two bytes that stand at the same even place of all frames' first 64, unchanged by what is put onto them. */
+static int ends_bounded(const table_t *t, all_ends_t *a) {
+    memset(a->most, 255, sizeof a->most);
+    for (uint32_t i = 0; i < t->spans; i++) {
+        const span_t s = t->span[i];
+        uint32_t place = 64;
+        if (s.at > 62 || s.mask != 0xFFFF || s.low)
+            return 0;
+        for (uint32_t k = 1; k <= a->n; k++) {
+            const ends_t *e = ends_of(a, k);
+            const uint8_t *order = e->order + s.at;
+            if (!e->size)
+                continue;
+            if (order[0] > 62 || order[0] % 2 || order[1] != order[0] + 1 || (place < 64 && order[0] != place) || e->value[order[0]] || e->value[order[1]])
+                return 0;
+            place = order[0];
+        }
+        if (place < 64 && s.span < a->most[place / 2])
+            a->most[place / 2] = (uint16_t)s.span;
+    }
+    return t->bounded && !t->bands;
+}
+
 /* Of all layouts as they are sorted. */
 static void all_ends(const table_t *t, sorts_t *s) {
     const size_t size = sizeof(ends_t) + t->row_size / 64 * 64 + (t->row_size % 64 > 16 ? 64 : 0);
@@ -176,16 +211,18 @@ static void all_ends(const table_t *t, sorts_t *s) {
     if (!a)
         return;
     a->size = (uint32_t)size, a->n = s->groups, a->ready = 0, a->headed = a->brief = 1;
-    memset(a->used, 0, sizeof a->used), memset(a->of, 0, (a->n + 1) * size);
+    memset(a->of, 0, (a->n + 1) * size);
+    ends_of(a, 0)->sized = a->sized;                           /* its size is none's, but that is asked only after all of the frame was looked at */
     for (uint32_t k = 0; k < a->n; k++)
         ends_declare(t, a, s->plan[k], ends_of(a, k + 1));
-    a->ready = a->ready && ends_told_apart(a);
+    a->ready = a->ready && ends_told_apart(a), a->bounded = ends_bounded(t, a);
 }
 
 /* When these layouts were used last, said where it is said of all. */
 static void ends_used(const sorts_t *s) {
     for (uint32_t k = 0; s->ends && s->ends->ready && k < s->ends->n; k++) {
         glance_t *g = glance_of(s->plan[k]);
-        g->used = s->ends->used[k + 1] > g->used ? s->ends->used[k + 1] : g->used;
+        const uint64_t used = ends_of(s->ends, k + 1)->used;
+        g->used = used > g->used ? used : g->used;
     }
 }

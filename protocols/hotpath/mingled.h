@@ -1,130 +1,87 @@
 /* Frames of any layouts that can be taken by their ends, in the order in which they come: a layout is found by one or two words of the
  * frame, and what of it is not so is seen when it is compared as a whole; whether all of a tile are right is asked once. If they are not,
- * they are looked at again, as frames of any layouts. Included by whole.h. */
+ * they are looked at again, as frames of any layouts. Included by whole.h.
+ *
+ * The layouts of the next four frames are looked up before the rows of these four are written: the one takes what ports of the processor
+ * the other leaves, which waits for the one that multiplies and permutes. Apart, one after the other, they took as long as both. */
 
 #if SIMD
-enum { STRIDE = 16 };                                          /* frames that are looked up before their rows are written */
-#define TARGET_TOLD __attribute__((target("bmi2")))
+enum { GROUP = 4, AHEAD = 16 };                                /* frames that are worked on side by side; and how long before they are fetched */
+#define TARGET_TOLD __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,vpclmulqdq,avx2,sse4.1,ssse3,pclmul,bmi2")))
 
-/* Which layout each of the next frames most likely is of; 0 if one is of none that can be taken so. */
-TARGET_TOLD INLINE int looked_up(all_ends_t *a, const frames_t *f, size_t at, uint64_t now, int32_t *ids, const ends_t *e[STRIDE], int of_list, uint32_t words) {
-    const factor_t word[2] = {a->word[0], a->word[1]};         /* a copy: it is not loaded again whenever something is stored */
-    const uint32_t shift = a->shift;
-    const size_t ends_size = a->size;
-    const uint16_t *const slot = a->slot;
-    const uint8_t *const of = a->of;
-    uint64_t *const used = a->used;
-    PyObject *const *const each = of_list ? f->list + at : NULL, *const *const ahead = of_list && at + 2 * STRIDE <= f->n ? each + STRIDE : each;
-    uint32_t wrong = 0;
-#pragma GCC unroll 2
-    for (size_t i = 0; i < STRIDE; i++) {
-        const uint8_t *p;
-        size_t size;
-        if (of_list) {
-            const char *next = (const char *)ahead[i];
-            __builtin_prefetch(next), __builtin_prefetch(next + 64), __builtin_prefetch(next + 128);
-            if (Py_TYPE(each[i]) != &PyBytes_Type)
-                return 0;
-            p = (const uint8_t *)((const PyBytesObject *)each[i])->ob_sval, size = (size_t)Py_SIZE(each[i]);
-        } else
-            p = f->data + f->offsets[at + i], size = f->offsets[at + i + 1] - f->offsets[at + i];
-        if (size < 64)
-            return 0;
-        const size_t k = slot[ends_hash(word, p, words) >> shift];
-        e[i] = (const ends_t *)(of + k * ends_size), used[k] = now, ids[i] = e[i]->id;
-        wrong |= e[i]->size ^ (uint32_t)size;
-    }
-    return !wrong;
+/* The next frames of a list, or of a buffer. */
+typedef struct { PyObject *const *each; const uint8_t *data; const uint32_t *offset; } next_t;
+
+INLINE const uint8_t *next_at(next_t n, size_t i, int of_list) {
+    return of_list ? (const uint8_t *)((const PyBytesObject *)n.each[i])->ob_sval : n.data + n.offset[i];
 }
 
-TARGET_TOLD static __attribute__((noinline)) int all_looked_up(all_ends_t *a, const frames_t *f, size_t at, uint64_t now, int32_t *ids, const ends_t *e[STRIDE]) {
-    if (a->words > 1)
-        return f->list ? looked_up(a, f, at, now, ids, e, 1, 2) : looked_up(a, f, at, now, ids, e, 0, 2);
-    return f->list ? looked_up(a, f, at, now, ids, e, 1, 1) : looked_up(a, f, at, now, ids, e, 0, 1);
+INLINE size_t next_size(next_t n, size_t i, int of_list) {
+    return of_list ? (size_t)Py_SIZE(n.each[i]) : n.offset[i + 1] - n.offset[i];
+}
+
+INLINE next_t next_four(next_t n, int of_list) {
+    return of_list ? (next_t){n.each + GROUP, NULL, NULL} : (next_t){NULL, n.data, n.offset + GROUP};
+}
+
+/* Which layout each of four frames most likely is of; 0 if one is no bytes, or has no first 64. */
+TARGET_TOLD INLINE int four_told(const all_ends_t *a, next_t n, found_t *told, int of_list, uint32_t words) {
+    const PyTypeObject *bytes = &PyBytes_Type;
+    factor_t word[2] = {a->word[0], a->word[1]};
+    uint32_t shift = a->shift;
+    if (of_list)                                               /* loaded here each time: kept from group to group, they would take what the rows need */
+        __asm__("" : "+r"(bytes), "+r"(shift), "+r"(word[0].mask), "+r"(word[0].by), "+r"(word[0].at));
+#pragma GCC unroll 4
+    for (size_t i = 0; i < GROUP; i++) {
+        if ((of_list && Py_TYPE(n.each[i]) != bytes) || next_size(n, i, of_list) < 64)
+            return 0;
+        told[i] = a->slot[ends_hash(word, next_at(n, i, of_list), words) >> shift];
+    }
+    return 1;
+}
+
+INLINE void four_fetched(PyObject *const *each) {
+#pragma GCC unroll 4
+    for (size_t i = 0; i < GROUP; i++) {
+        const char *next = (const char *)each[i];
+        __builtin_prefetch(next), __builtin_prefetch(next + 64), __builtin_prefetch(next + 128);
+    }
+}
+
+/* What two registers' halves add up to, beside each other. */
+TARGET_TOLD INLINE __m512i halves_of(__m512i v, __m512i w) {
+    const __m512i across = _mm512_shuffle_i64x2(v, w, 0x4E), sum = _mm512_xor_si512(across, v);
+    return _mm512_mask_xor_epi64(sum, 0xF0, across, w);
 }
 
 /* What the beginnings of two frames add up to, each twice 16 bytes, and with it their last 32 bytes, which share a register. */
-TARGET_BROAD INLINE __m512i two_folded(__m512i v, __m512i w, __m512i tail, __m512i other, const sized_t *s, const sized_t *of_other, __m512i by) {
+TARGET_TOLD INLINE __m512i two_folded(__m512i v, __m512i w, __m512i tail, __m512i other, const sized_t *s, const sized_t *of_other, __m512i by) {
     const __m512i turn = _mm512_mask_broadcast_i64x4(_mm512_castsi256_si512(wide_at(s->turn + 32)), 0xF0, wide_at(of_other->turn + 32));
     const __m512i tails = _mm512_shuffle_epi8(_mm512_shuffle_i64x2(tail, other, 0xEE), turn);
-    const __m512i a = _mm512_ternarylogic_epi64(_mm512_shuffle_i64x2(v, w, 0x44), _mm512_shuffle_i64x2(v, w, 0xEE), _mm512_clmulepi64_epi128(tails, by, 0x11), 0x96);
-    return _mm512_xor_si512(a, _mm512_clmulepi64_epi128(tails, by, 0x00));
+    return _mm512_ternarylogic_epi64(halves_of(v, w), _mm512_clmulepi64_epi128(tails, by, 0x11), _mm512_clmulepi64_epi128(tails, by, 0x00), 0x96);
 }
 
-/* A row's 64 bytes, or the last few, of four frames. */
-TARGET_BROAD INLINE void write_of_tails(const ends_t *const *e, const __m512i tail[4], uint32_t k, uint8_t *row, size_t row_size) {
-    const int few = row_size == 64 * k + 16;
-    row += few ? 64 * k : glance_row_at((uint32_t)row_size, k);
-    if (few)
+/* A row's bytes from `to` on, 64 or the last 16, of four frames. */
+TARGET_TOLD INLINE void write_of_tails(ends_t *const *e, const __m512i tail[GROUP], size_t to, int few, uint8_t *row, size_t row_size) {
+    row += to;
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++, row += row_size)
+    for (int i = 0; i < GROUP; i++, row += row_size)
+        if (few)
             _mm_storeu_si128((__m128i *)row, _mm512_castsi512_si128(_mm512_permutexvar_epi8(_mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)e[i]->few)), tail[i])));
-    else
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++, row += row_size)
-            _mm512_storeu_si512(row, _mm512_permutexvar_epi8(broad_at(e[i]->order + 64 * k), tail[i]));
+        else
+            _mm512_storeu_si512(row, _mm512_permutexvar_epi8(broad_at(e[i]->order + (to + 63) / 64 * 64), tail[i]));
 }
 
-/* Rows of the next frames, which are of these layouts, if all of them are right. */
-TARGET_BROAD INLINE int rows_of(const table_t *t, const frames_t *f, size_t at, uint8_t *row, const ends_t *const told[STRIDE], int of_list, int headed, int brief) {
-    const all_ends_t *a = t->sorts->ends;
-    const size_t row_size = t->row_size;
-    const uint8_t *const sized = (const uint8_t *)a->sized;
-    const __m512i reversed = _mm512_broadcast_i32x4(_mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
-    const __m512i by_tail = broad_at(t->residues.by[0]), by = brief ? _mm512_shuffle_i64x2(by_tail, by_tail, 0xEE) : by_tail;
-    const __m512i structure = broad_at(a->structure), said = _mm512_set1_epi32((int)(~0u << (32 - t->crc.width)));
-    __m512i differs = _mm512_setzero_si512(), left = differs, sums[STRIDE / 4];
-    for (size_t from = 0; from < STRIDE; from += 4, row += 4 * row_size) {
-        const ends_t *const *e = told + from;
-        const sized_t *s[4];
-        __m512i head[4], tail[4], sum[4];
-#pragma GCC unroll 4
-        for (size_t i = 0; i < 4; i++) {
-            const size_t k = at + from + i;
-            const uint8_t *p = of_list ? (const uint8_t *)((const PyBytesObject *)f->list[k])->ob_sval : f->data + f->offsets[k];
-            s[i] = (const sized_t *)(sized + e[i]->sized);
-            head[i] = _mm512_xor_si512(broad_at(p), broad_at(e[i]->value));
-            tail[i] = _mm512_maskz_loadu_epi32(0xFFFE, p + e[i]->size - 64);
-            const __m512i v = _mm512_shuffle_epi8(head[i], reversed), by_head = broad_at(s[i]->by_head);
-            sum[i] = _mm512_xor_si512(_mm512_clmulepi64_epi128(v, by_head, 0x11), _mm512_clmulepi64_epi128(v, by_head, 0x00));
-            if (!brief) {
-                const __m512i w = _mm512_shuffle_epi8(tail[i], broad_at(s[i]->turn));
-                sum[i] = _mm512_ternarylogic_epi64(sum[i], _mm512_clmulepi64_epi128(w, by, 0x11), _mm512_clmulepi64_epi128(w, by, 0x00), 0x96);
-            }
-        }
-        differs = either(either(differs, head[0], head[1]), head[2], head[3]);
-        if (brief) {
-            const __m512i a = two_folded(sum[0], sum[1], tail[0], tail[1], s[0], s[1], by), b = two_folded(sum[2], sum[3], tail[2], tail[3], s[2], s[3], by);
-            sums[from / 4] = _mm512_xor_si512(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xDD));
-        } else
-            sums[from / 4] = four_folded(sum[0], sum[1], sum[2], sum[3]);
-#pragma GCC unroll 4
-        for (size_t i = 0; i < 4; i++) {
-            const __m512i order = broad_at(e[i]->order), onto = _mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)e[i]->onto));
-            const __m512i v = headed ? _mm512_permutexvar_epi8(order, head[i]) : _mm512_permutex2var_epi8(head[i], order, tail[i]);
-            _mm512_storeu_si512(row + i * row_size, _mm512_xor_si512(v, onto));
-        }
-        write_of_tails(e, tail, 1, row, row_size);
-        if (row_size > 128)
-            write_of_tails(e, tail, 2, row, row_size);
-        if (row_size > 192)
-            write_of_tails(e, tail, 3, row, row_size);
-    }
-#pragma GCC unroll 4
-    for (size_t k = 0; k < STRIDE / 4; k++)
-        left = _mm512_or_si512(left, remainders_of(&t->fold, sums[k]));
-    return !_mm512_test_epi32_mask(differs, structure) && !_mm512_mask_test_epi32_mask(0x1111, left, said);
-}
-
-TARGET_BROAD static __attribute__((noinline)) int rows_of_all(const table_t *t, const frames_t *f, size_t at, uint8_t *row, const ends_t *const told[STRIDE]) {
-    const all_ends_t *a = t->sorts->ends;
-    if (a->headed && a->brief)
-        return f->list ? rows_of(t, f, at, row, told, 1, 1, 1) : rows_of(t, f, at, row, told, 0, 1, 1);
-    if (a->headed)
-        return f->list ? rows_of(t, f, at, row, told, 1, 1, 0) : rows_of(t, f, at, row, told, 0, 1, 0);
-    if (a->brief)
-        return f->list ? rows_of(t, f, at, row, told, 1, 0, 1) : rows_of(t, f, at, row, told, 0, 0, 1);
-    return f->list ? rows_of(t, f, at, row, told, 1, 0, 0) : rows_of(t, f, at, row, told, 0, 0, 0);
+/* All of a row behind its first 64 bytes. */
+TARGET_TOLD INLINE void write_behind(ends_t *const *e, const __m512i tail[GROUP], uint8_t *row, size_t row_size) {
+    if (row_size >= 128)
+        write_of_tails(e, tail, 64, 0, row, row_size);
+    if (row_size >= 192)
+        write_of_tails(e, tail, 128, 0, row, row_size);
+    if (row_size == 80 || row_size == 144 || row_size == 208)
+        write_of_tails(e, tail, row_size - 16, 1, row, row_size);
+    else if (row_size % 64 || row_size == 256)
+        write_of_tails(e, tail, row_size - 64, 0, row, row_size);
 }
 
 TARGET_BROAD static __attribute__((noinline)) int beside_bounded(const table_t *t, const uint8_t *rows) {
@@ -132,22 +89,114 @@ TARGET_BROAD static __attribute__((noinline)) int beside_bounded(const table_t *
 }
 
 /* The next frames, as far as whole tiles of them can be taken so and are right: how many. */
-static size_t mingled(table_t *t, walk_t *w, const frames_t *f, size_t begin) {
+TARGET_TOLD INLINE size_t tiles_of(table_t *t, walk_t *w, const frames_t *f, size_t begin, int of_list, uint32_t words, int headed, int brief) {
+    all_ends_t *const a = t->sorts->ends;
+    const size_t row_size = t->row_size;
+    const uint64_t in_this_walk = t->now << 32;
+    const int within = t->guards && a->bounded, beside = t->guards && !within;
+    const __m512i reversed = _mm512_broadcast_i32x4(_mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)), zero = _mm512_setzero_si512();
+    const __m512i by_tail = broad_at(t->residues.by[0]), by = brief ? _mm512_shuffle_i64x2(by_tail, by_tail, 0xEE) : by_tail;
+    const __m512i said = _mm512_set1_epi32((int)(~0u << (32 - t->crc.width)));
+    PyObject *const *const fetched = of_list ? f->list + f->n - 2 * GROUP - AHEAD : NULL;
+    next_t n = of_list ? (next_t){f->list + begin, NULL, NULL} : (next_t){NULL, f->data, f->offsets + begin};
+    found_t told[TILE + GROUP];
     size_t at = begin;
+    if (!four_told(a, n, told, of_list, words))
+        goto shy;
     for (int more_of_them = 1; more_of_them && f->n - at >= TILE; at += TILE) {
-        const ends_t *e[TILE];
-        uint8_t *const rows = w->rows + at * t->row_size;
-        int right = 1;
-        for (size_t i = 0; right && i < TILE; i += STRIDE)
-            right = all_looked_up(t->sorts->ends, f, at + i, t->now, w->ids + at + i, e + i) && rows_of_all(t, f, at + i, rows + i * t->row_size, e + i);
-        if (!right || (t->guards && !beside_bounded(t, rows))) {
-            t->shy = WARY;
-            break;
+        uint8_t *const rows = w->rows + at * row_size, *row = rows;
+        found_t *found = told, *const last = told + TILE - (f->n - at < 2 * TILE ? GROUP : 0);
+        const next_t these = n;
+        __m512i differs = zero, left = zero, most = zero;
+        uint64_t other = 0;                                    /* sizes than the layouts', or layouts not used yet in this walk */
+        for (; found < told + TILE; found += GROUP, row += GROUP * row_size, n = next_four(n, of_list)) {
+            ends_t *e[GROUP];
+            const sized_t *s[GROUP];
+            __m512i head[GROUP], tail[GROUP], sum[GROUP];
+            if (of_list && n.each <= fetched)
+                four_fetched(n.each + GROUP + AHEAD);
+            if (found < last && !four_told(a, next_four(n, of_list), found + GROUP, of_list, words))
+                goto shy;
+#pragma GCC unroll 4
+            for (size_t i = 0; i < GROUP; i++) {
+                const uint8_t *p = next_at(n, i, of_list);
+                const size_t size = next_size(n, i, of_list);
+                e[i] = (ends_t *)((uint8_t *)a + found[i].at), s[i] = e[i]->sized;
+                other |= e[i]->fresh ^ (in_this_walk + size);
+                head[i] = _mm512_xor_si512(broad_at(p), broad_at(e[i]->value));
+                tail[i] = _mm512_maskz_loadu_epi32(0xFFFE, p + size - 64);
+                const __m512i v = _mm512_shuffle_epi8(head[i], reversed);
+                __m512i by_head;
+                __asm__("vmovdqa64 %1, %0" : "=v"(by_head) : "m"(*(const __m512i *)s[i]->by_head)); /* or gcc stores it to load it again */
+                sum[i] = _mm512_xor_si512(_mm512_clmulepi64_epi128(v, by_head, 0x11), _mm512_clmulepi64_epi128(v, by_head, 0x00));
+                if (!brief) {
+                    const __m512i w = _mm512_shuffle_epi8(tail[i], broad_at(s[i]->turn));
+                    sum[i] = _mm512_ternarylogic_epi64(sum[i], _mm512_clmulepi64_epi128(w, by, 0x11), _mm512_clmulepi64_epi128(w, by, 0x00), 0x96);
+                }
+                most = _mm512_max_epu16(most, head[i]);
+            }
+            differs = either(either(differs, head[0], head[1]), head[2], head[3]);
+            __m512i all;
+            if (brief) {
+                const __m512i v = two_folded(sum[0], sum[1], tail[0], tail[1], s[0], s[1], by), u = two_folded(sum[2], sum[3], tail[2], tail[3], s[2], s[3], by);
+                all = _mm512_xor_si512(_mm512_shuffle_i64x2(v, u, 0x88), _mm512_shuffle_i64x2(v, u, 0xDD));
+            } else
+                all = four_folded(sum[0], sum[1], sum[2], sum[3]);
+            left = _mm512_or_si512(left, remainders_of(&t->fold, all));
+#pragma GCC unroll 4
+            for (size_t i = 0; i < GROUP; i++) {
+                const __m512i order = broad_at(e[i]->order), onto = _mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)e[i]->onto));
+                const __m512i v = headed ? _mm512_permutexvar_epi8(order, head[i]) : _mm512_permutex2var_epi8(head[i], order, tail[i]);
+                _mm512_storeu_si512(row + i * row_size, _mm512_xor_si512(v, onto));
+            }
+            write_behind(e, tail, row, row_size);
+        }
+        if ((uint32_t)other || _mm512_test_epi32_mask(differs, broad_at(a->structure)) || _mm512_mask_test_epi32_mask(0x1111, left, said) ||
+            (within && _mm512_cmpgt_epu16_mask(most, broad_at(a->most))) || (beside && !beside_bounded(t, rows)))
+            goto shy;
+        for (size_t i = 0; i < TILE; i++)
+            w->ids[at + i] = told[i].id;
+        for (size_t i = 0; other && i < TILE; i++) {           /* once for each: one store more a frame costs a tenth of it */
+            ends_t *e = (ends_t *)((uint8_t *)a + told[i].at);
+            if (next_size(these, i, of_list) != e->size)       /* of 4 GiB more */
+                goto shy;
+            ends_used_now(e, t->now);
         }
         memset(w->status + at, VOUCHED, TILE);
-        if (t->wary && e[0] == e[TILE / 2] && e[0] == e[TILE - 1]) /* most likely of one layout */
+        if (t->wary && told[0].at == told[TILE / 2].at && told[0].at == told[TILE - 1].at) /* most likely of one layout */
             more_of_them = --t->wary > 0;
+        memcpy(told, told + TILE, GROUP * sizeof *told);
     }
     return at - begin;
+shy:                                                           /* this tile, or the next one's first frames, are to be looked at closely */
+    t->shy = WARY;
+    return at - begin;
+}
+
+/* Each by itself: what is the same for all frames stays in registers. */
+#define TILES(name, of_list, words) \
+    TARGET_TOLD static __attribute__((noinline)) size_t name##_headed_brief(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
+        return tiles_of(t, w, f, begin, of_list, words, 1, 1); \
+    } \
+    TARGET_TOLD static __attribute__((noinline)) size_t name##_headed(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
+        return tiles_of(t, w, f, begin, of_list, words, 1, 0); \
+    } \
+    TARGET_TOLD static __attribute__((noinline)) size_t name##_brief(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
+        return tiles_of(t, w, f, begin, of_list, words, 0, 1); \
+    } \
+    TARGET_TOLD static __attribute__((noinline)) size_t name##_any(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
+        return tiles_of(t, w, f, begin, of_list, words, 0, 0); \
+    }
+TILES(of_buffer, 0, 1)
+TILES(of_buffer_by_two, 0, 2)
+TILES(of_list, 1, 1)
+TILES(of_list_by_two, 1, 2)
+
+static size_t mingled(table_t *t, walk_t *w, const frames_t *f, size_t begin) {
+    typedef size_t tiles_t(table_t *, walk_t *, const frames_t *, size_t);
+#define EACH(name) {{name##_any, name##_brief}, {name##_headed, name##_headed_brief}}
+    static tiles_t *const tiles[2][2][2][2] = {{EACH(of_buffer), EACH(of_buffer_by_two)}, {EACH(of_list), EACH(of_list_by_two)}};
+    const all_ends_t *a = t->sorts->ends;
+    return f->n - begin < TILE ? 0 : tiles[f->list != NULL][a->words - 1][a->headed][a->brief](t, w, f, begin);
 }
 #endif

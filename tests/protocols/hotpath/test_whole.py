@@ -159,7 +159,10 @@ MINGLED = (64, 68, 69, 77, 77, 77, 90, 90, 96, 111, 123, 124, 125)
 BRIEF = (68, 68, 69, 77, 77, 77, 80, 81, 90, 90, 95, 96, 96)  # all they have behind their first 64 bytes is in their last 32
 
 
-def layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads):
+BOUND = struct.pack("<5q", GuardKind.RANGE, 20, 2, 0, 65_000)  # on two bytes that all of these layouts have in one place
+
+
+def layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads, bound):
     """Parts, masks and moves of layouts whose structure is the same bytes at their beginning; they differ in `told_in`."""
     structure = {0, 1, 2, *range(20, 28), *range(36, 40)}
     for number, size in enumerate(sizes * 3):
@@ -175,7 +178,7 @@ def layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads):
             for at in range(PRESENT_BYTES, row_size)
             if at in (*range(13), 20, 21, 40) or rng.random() < 0.7
         }
-        to_row |= {at: at - 4 for at in range(8, 12)}
+        to_row |= {at: at - 4 for at in range(8, 12)} | ({20: bound, 21: bound + 1} if bound else {})
         mask = bytes(255 * (at in structure) for at in range(size))
         yield summed(part, f), mask, to_row
 
@@ -184,25 +187,32 @@ def layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads):
     "f", [FRAMINGS[at] for at in (0, 3, 4, 5, 6, 7, 9, 13, 14)], ids=lambda f: f"{f.sum_width}-{f.sum_big}-{f.sum_from}"
 )
 @pytest.mark.parametrize(
-    ("row_size", "sizes", "guards", "told_in", "only_heads"),
+    ("row_size", "sizes", "guards", "told_in", "only_heads", "bound"),
     [
-        (80, MINGLED, b"", (20,), False),
-        (96, MINGLED, GUARDS, (27,), True),
-        (144, MINGLED, GUARDS, (24,), False),
-        (144, MINGLED, GUARDS, (24,), True),
-        (208, MINGLED, b"", (36,), False),
-        (256, MINGLED, GUARDS, (23, 36), False),
-        (80, BRIEF, b"", (20,), True),
-        (144, BRIEF, GUARDS, (23, 36), False),
+        (80, MINGLED, b"", (20,), False, 0),
+        (96, MINGLED, GUARDS, (27,), True, 0),
+        (144, MINGLED, GUARDS, (24,), False, 0),
+        (144, MINGLED, GUARDS, (24,), True, 0),
+        (208, MINGLED, b"", (36,), False, 0),
+        (256, MINGLED, GUARDS, (23, 36), False, 0),
+        (80, BRIEF, b"", (20,), True, 0),
+        (144, BRIEF, GUARDS, (23, 36), False, 0),
+        (144, BRIEF, BOUND, (24,), True, 44),
+        (112, MINGLED, BOUND, (24,), False, 44),
+        (160, MINGLED, BOUND, (24,), True, 45),
+        (128, BRIEF, b"", (20,), True, 0),
     ],
-    ids=["80", "96-guarded", "144-guarded", "144-heads", "208", "256-guarded", "80-brief", "144-brief-guarded"],
+    ids=[
+        *("80", "96-guarded", "144-guarded", "144-heads", "208", "256-guarded", "80-brief", "144-brief-guarded"),
+        *("144-brief-bounded", "112-bounded", "160-bounded-oddly", "128"),
+    ],
 )
-def test_frames_of_layouts_that_begin_alike_give_what_plain_c_gives(f, row_size, sizes, guards, told_in, only_heads):
+def test_frames_of_layouts_that_begin_alike_give_what_plain_c_gives(f, row_size, sizes, guards, told_in, only_heads, bound):
     assert native is not None
     rng = random.Random(row_size)
     table = native.Table(row_size, PRESENT_BYTES, 64, f.packed(), struct.pack("<qQq", 20, 2**64 - 1, -1), guards)
     good, parts, doubtful = [], [], []
-    for number, (part, mask, to_row) in enumerate(layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads)):
+    for number, (part, mask, to_row) in enumerate(layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads, bound)):
         constant = rng.randbytes(PRESENT_BYTES) + bytes(row_size - PRESENT_BYTES)
         table.add(number, 0, part, mask, moves(to_row, len(part), constant), constant, b"", b"")
         frames = [
@@ -220,6 +230,7 @@ def test_frames_of_layouts_that_begin_alike_give_what_plain_c_gives(f, row_size,
     assert len(good) == 608
     other = [*doubtful[:3], parts[0][0], parts[-1][0], good[0][:-1], good[0] + b"\0", b"", b"short"]
     for frame in good[1:5]:
+        other.append(frame[:64] + b"!" + frame[64:])  # its ends are as they should be
         for at in (0, 2, 24, 63, len(frame) - 64, len(frame) - 1, *rng.sample(range(len(frame)), 4)):
             harmed = bytearray(frame)
             harmed[at] ^= 1 << rng.randrange(8)
