@@ -61,6 +61,20 @@ TARGET_BROAD INLINE int tile_bounded(const table_t *t, const uint8_t *rows) {
     return right == ~0u;
 }
 
+/* Whether each bound is one on two bytes that stand at an even place of this layout's first 64: what each two of them are at most. */
+static int most_of(const table_t *t, const glance_t *g, uint16_t most[32]) {
+    memset(most, 255, 32 * sizeof *most);
+    for (uint32_t i = 0; i < t->spans; i++) {
+        const span_t s = t->span[i];
+        const uint32_t place = g->size - 128u + g->order[s.at], next = g->size - 128u + g->order[s.at + 1]; /* before the first one: none */
+        if (s.mask != 0xFFFF || s.low || place > 62 || place % 2 || next != place + 1)
+            return 0;
+        if (s.span < most[place / 2])
+            most[place / 2] = (uint16_t)s.span;
+    }
+    return t->bounded && !t->bands;
+}
+
 /* No arrays: they would be kept in memory, too. */
 typedef struct { __m512i a, b, c, d; } four_t;
 typedef struct { __m512i order; __mmask64 some; uint32_t to, few; enum { HEAD, TAIL, BOTH } of; } line_t;
@@ -137,16 +151,19 @@ TARGET_BROAD static __attribute__((noinline)) size_t alike(const table_t *t, wal
     const line_t one = line_of(g, (uint32_t)row_size, 0), two = line_of(g, (uint32_t)row_size, 1), three = line_of(g, (uint32_t)row_size, 2), four = line_of(g, (uint32_t)row_size, 3);
     const __m512i by_head = broad_at(g->by_head), by = broad_at(t->residues.by[0]), turn = broad_at(t->residues.turn);
     const __m512i head_value = broad_at(rest->part), tail_value = broad_at(rest->part + behind);
+    uint16_t at_most[32];
+    const int within = t->guards && most_of(t, g, at_most), beside = t->guards && !within;
     const __mmask64 unsummed = ~0ull << (128 - size);          /* of the last 64 bytes those that are not among the first */
     for (; f->n - at >= TILE; at += TILE) {
         const uint8_t *places[TILE];
         uint8_t *const rows = w->rows + at * row_size, *row = rows;
         if (!places_of(f, at, size, places))
             break;
-        __m512i left = zero, head_differs = zero, tail_differs = zero;
+        __m512i left = zero, head_differs = zero, tail_differs = zero, most = zero;
         for (const uint8_t *const *p = places; p < places + TILE; p += 4, row += 4 * row_size) {
             const four_t head = four_at(p, 0), tail = four_at(p, behind);
             head_differs = four_differ(head_differs, head, head_value), tail_differs = four_differ(tail_differs, tail, tail_value);
+            most = _mm512_max_epu16(_mm512_max_epu16(_mm512_max_epu16(most, head.a), _mm512_max_epu16(head.b, head.c)), head.d);
             const __m512i sum = four_folded(sum_of_ends(head.a, by_head, reversed, tail.a, unsummed, by, turn), sum_of_ends(head.b, by_head, reversed, tail.b, unsummed, by, turn),
                                             sum_of_ends(head.c, by_head, reversed, tail.c, unsummed, by, turn), sum_of_ends(head.d, by_head, reversed, tail.d, unsummed, by, turn));
             left = _mm512_or_si512(left, _mm512_xor_si512(remainders_of(&t->fold, sum), residue));
@@ -158,7 +175,8 @@ TARGET_BROAD static __attribute__((noinline)) size_t alike(const table_t *t, wal
                 write_lines(four, head, tail, row, row_size, zero);
         }
         const __m512i differs = _mm512_or_si512(_mm512_and_si512(head_differs, broad_at(rest->mask)), _mm512_and_si512(tail_differs, broad_at(rest->mask + behind)));
-        if (_mm512_test_epi32_mask(differs, differs) || _mm512_mask_test_epi32_mask(0x1111, left, said) || (t->guards && !tile_bounded(t, rows)))
+        if (_mm512_test_epi32_mask(differs, differs) || _mm512_mask_test_epi32_mask(0x1111, left, said) ||
+            (within && _mm512_cmpgt_epu16_mask(most, broad_at(at_most))) || (beside && !tile_bounded(t, rows)))
             break;
         _mm512_storeu_si512(w->ids + at, _mm512_set1_epi32(g->id)), _mm512_storeu_si512(w->ids + at + 16, _mm512_set1_epi32(g->id));
         memset(w->status + at, VOUCHED, TILE);

@@ -107,26 +107,30 @@ def test_frames_of_every_size_and_sum_give_what_plain_c_gives(f, row_size):
 
 SIDE_BY_SIDE = (64, 65, 67, 68, 77, 127, 128)
 GUARDS = struct.pack("<10q", GuardKind.RANGE, 20, 2, 0, 65_400, GuardKind.RANGE, 40, 1, 2, 255)
+BOUND = struct.pack(
+    "<5q", GuardKind.RANGE, 20, 2, 0, 65_000
+)  # on two bytes that stand beside each other in a frame's first 64, too
 
 
 @pytest.mark.parametrize(
     "f", [FRAMINGS[at] for at in (0, 3, 5, 6, 9, 12, 15)], ids=lambda f: f"{f.sum_width}-{f.sum_big}-{f.sum_from}"
 )
 @pytest.mark.parametrize(
-    ("row_size", "guards"),
-    [(80, b""), (96, GUARDS), (144, GUARDS), (208, b""), (256, GUARDS)],
-    ids=["80", "96-guarded", "144-guarded", "208", "256-guarded"],
+    ("row_size", "guards", "bound"),
+    [(80, b"", 0), (96, GUARDS, 0), (144, GUARDS, 0), (208, b"", 0), (256, GUARDS, 0), (144, BOUND, 44), (80, BOUND, 45)],
+    ids=["80", "96-guarded", "144-guarded", "208", "256-guarded", "144-bounded", "80-bounded-oddly"],
 )
-def test_frames_of_one_layout_side_by_side_give_what_plain_c_gives(f, row_size, guards):
+def test_frames_of_one_layout_side_by_side_give_what_plain_c_gives(f, row_size, guards, bound):
     assert native is not None
     rng = random.Random(row_size)
     for number, size in enumerate(SIDE_BY_SIDE):
-        structure = {0, 1, *(rng.randrange(size - f.sum_trail) for _ in range(12))}
+        structure = {0, 1, *(rng.randrange(size - f.sum_trail) for _ in range(12))} - ({bound, bound + 1} if bound else set())
         mask = bytes(255 * (at in structure) for at in range(size))
         part = bytearray(rng.randbytes(size))
         free = [at for at in range(size) if at not in structure]
         pools = free, [at for at in free if at < 64], [at for at in free if at >= size - 64]
         to_row = {at: rng.choice(pools[(at // 64 + number) % 3]) for at in range(PRESENT_BYTES, row_size)}
+        to_row |= {20: bound, 21: bound + 1} if bound else {}
         constant = rng.randbytes(PRESENT_BYTES) + bytes(row_size - PRESENT_BYTES)
         table = native.Table(row_size, PRESENT_BYTES, 64, f.packed(), np.array([0, 0xFFFF, -1], np.int64).tobytes(), guards)
         table.add(number, 0, summed(part, f), mask, moves(to_row, size, constant), constant, b"", b"")
@@ -157,9 +161,6 @@ def test_frames_of_one_layout_side_by_side_give_what_plain_c_gives(f, row_size, 
 
 MINGLED = (64, 68, 69, 77, 77, 77, 90, 90, 96, 111, 123, 124, 125)
 BRIEF = (68, 68, 69, 77, 77, 77, 80, 81, 90, 90, 95, 96, 96)  # all they have behind their first 64 bytes is in their last 32
-
-
-BOUND = struct.pack("<5q", GuardKind.RANGE, 20, 2, 0, 65_000)  # on two bytes that all of these layouts have in one place
 
 
 def layouts_beginning_alike(rng, f, row_size, sizes, told_in, only_heads, bound):
