@@ -113,6 +113,7 @@ static PyMethodDef table_methods[] = {
     {"add", table_add, METH_VARARGS, NULL},
     {"remove", table_remove, METH_O, NULL},
     {"used", table_used, METH_NOARGS, NULL},
+    {"by_ends", table_by_ends, METH_NOARGS, NULL},
     {"room", table_room, METH_O, NULL},
     {"walk", (PyCFunction)(void (*)(void))table_walk, METH_FASTCALL, NULL},
     {"walk_buffer", (PyCFunction)(void (*)(void))table_walk_buffer, METH_FASTCALL, NULL},

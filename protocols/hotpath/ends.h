@@ -1,7 +1,9 @@
 /* Layouts whose structure is all in their first 64 bytes and the same bytes in all of them: what of them has to be loaded for each
- * frame is little, and stands side by side. Their frames are read as their first 64 bytes and their last. Included by kernel.c. */
+ * frame is little, and stands side by side. Their frames are read as their first 64 bytes and their last; of short ones the
+ * checksum is read as the last only, and what is not theirs is zero. Included by kernel.c. */
 
 enum { ENDS = 512, TRIES = 16 };                               /* for more layouts than that no such hash would be found */
+enum { LEAST_ENDS = 24 };                                      /* bytes: a shorter frame hardly has room for anything */
 enum { GONE = 4 };                                             /* of the last 64 bytes; read as zeros: so is what is nowhere in the frame */
 
 typedef struct {                                               /* for frames of one size: */
@@ -26,11 +28,12 @@ typedef struct { uint32_t at; int32_t id; } found_t;           /* a layout: wher
 typedef struct { uint64_t mask, by; size_t at; } factor_t;     /* a word that tells layouts apart, and what it is multiplied by */
 
 typedef struct all_ends {
-    sized_t sized[64];                                         /* by size, from 64 on */
+    sized_t sized[128];                                        /* by size */
     uint8_t structure[64];                                     /* which of the first 64 bytes are */
     uint16_t most[32];                                         /* what each two of them are at most, if `bounded` */
     factor_t word[2];
-    uint32_t words, shift, size, n;                            /* how many; of the hash; of one of `of`, in bytes; how many layouts; */
+    uint32_t words, shift, size, n, least;                     /* how many; of the hash; of one of `of`, in bytes; how many layouts; the least frame's; */
+    int cut;                                                   /* whether any frames are shorter than their first 64 bytes with the sum behind them; */
     int ready, headed, brief, bounded;                         /* whether any can be taken so; whether rows' first 64 bytes are all from frames';
                                                                 * whether what is behind their first 64 is among their last 32; whether
                                                                 * frames say by two bytes each that rows are within bounds */
@@ -59,13 +62,29 @@ static uint64_t taken_back(const crc_t *c, uint64_t left, size_t bits) {
     return left;
 }
 
-/* Where a row's bytes come from: the first 64 of the frame, or its last, as those behind a row's first 64 all do. Whether that can be said. */
-static int ordered(const glance_t *g, uint32_t to, uint32_t n, uint8_t *order) {
-    const uint32_t tail = g->size - 64u;
+/* How many of a frame's bytes are read as its first ones: 64 at most, and none of its sum. */
+static inline size_t first_of(const framing_t *f, size_t size) {
+    const size_t unsummed = size - (size_t)f->sum_width;
+    return unsummed < 64 ? unsummed : 64;
+}
+
+/* Powers of x for the first 64 bytes of a frame of this size, also where it ends before they do: what is behind its end is zero, and to be
+ * taken back. The modulus is the polynomial times a power of x, by which x cannot divide: so that power is set aside meanwhile. */
+static void powers_of_first(uint64_t by[8], int size, const crc_t *c) {
+    const int aside = 32 - c->width;
+    for (int i = 0; i < 8; i++) {
+        const int power = 128 * (3 - i / 2) + 32 + 64 * (i & 1) + 8 * (size - 64);
+        by[i] = power >= 0 ? x_to(power, c->top) : taken_back(c, 1, (size_t)(aside - power)) << aside;
+    }
+}
+
+/* Where a row's bytes come from: the first of the frame, or its last 64, as those behind a row's first 64 all do. Whether that can be said. */
+static int ordered(const glance_t *g, size_t first, uint32_t to, uint32_t n, uint8_t *order) {
+    const int tail = g->size - 64;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t place = g->size - 128u + g->order[to + i]; /* the byte before the first one is none */
-        order[i] = place >= g->size ? 64 : !to && place < 64 ? (uint8_t)place : (uint8_t)(64 | (place - tail));
-        if (place < g->size && order[i] >= 64 && place < tail + GONE)
+        order[i] = place >= g->size ? 64 : !to && place < first ? (uint8_t)place : (uint8_t)(64 | ((int)place - tail));
+        if (place < g->size && order[i] >= 64 && (int)place < tail + GONE)
             return 0;
     }
     return 1;
@@ -93,39 +112,41 @@ static void ends_declare(const table_t *t, all_ends_t *a, const plan_t *plan, en
     const glance_t *g = glance_of(plan);
     const uint8_t *part = plan->rest->part, *mask = plan->rest->mask;
     const size_t width = (size_t)t->framing.sum_width;
-    uint8_t all[128] = {0};
-    if (!is_of_ends(g) || g->size > 128 - GONE)
+    const size_t first = first_of(&t->framing, g->size);
+    uint8_t all[128] = {0}, structure[64] = {0};
+    if (g->size < LEAST_ENDS || g->size > 128 - GONE)
         return;
-    for (size_t i = 64; i < g->size; i++)
+    for (size_t i = first; i < g->size; i++)
         if (mask[i])
             return;
-    if (a->ready && memcmp(a->structure, mask, 64))
+    memcpy(structure, mask, first);
+    if (a->ready && memcmp(a->structure, structure, 64))
         return;
     for (uint32_t k = 0; 64 * k < t->row_size; k++) {
         const int few = t->row_size == 64 * k + 16;
-        if (!ordered(g, few ? 64 * k : glance_row_at(t->row_size, k), few ? 16 : 64, few ? e->few : e->order + 64 * k))
+        if (!ordered(g, first, few ? 64 * k : glance_row_at(t->row_size, k), few ? 16 : 64, few ? e->few : e->order + 64 * k))
             return;
     }
     size_t to[4] = {0};
-    const size_t at = room_for(e, mask, width, to);
+    const size_t at = room_for(e, structure, width, to);
     if (at == 64)
         return;
     crc_t zeros = t->crc;
     zeros.init = zeros.xorout = 0;
-    memcpy(e->value, memcpy(all, part, 64), 64);
+    memcpy(e->value, memcpy(all, part, first), 64);
     put_number(e->value + at, taken_back(&t->crc, g->residue ^ crc_tables(&zeros, all, g->size), 8 * (g->size - at)), (int64_t)width, 1);
     memcpy(e->onto, g->present, sizeof e->onto);
     for (size_t i = 0; i < width; i++)
         e->onto[to[i]] ^= e->value[at + i];
-    memcpy(a->structure, mask, 64), a->ready = 1;
+    memcpy(a->structure, structure, 64), a->ready = 1;
     for (uint32_t i = 0; i < 64; i++)                          /* then what is nowhere is the frame's 0th byte, and must be structure */
         a->headed &= mask[0] && e->order[i] <= 64;
-    a->brief &= g->size <= 64 + 32;
-    sized_t *s = &a->sized[g->size - 64];
+    a->brief &= g->size <= 64 + 32, a->cut |= g->size < 64 + sizeof(uint32_t), a->least = g->size < a->least ? g->size : a->least;
+    sized_t *s = &a->sized[g->size];
     e->id = g->id, e->fresh = e->size = g->size, e->sized = s;
-    memcpy(s->by_head, g->by_head, sizeof s->by_head);
+    powers_of_first(s->by_head, g->size, &t->crc);
     for (uint32_t i = 0; i < 64; i++)
-        s->turn[i] = (i & 48) + t->residues.turn[i] < 128 - g->size ? 128 : t->residues.turn[i];
+        s->turn[i] = (i & 48) + t->residues.turn[i] + g->size < 64 + first ? 128 : t->residues.turn[i];
 }
 
 /* A hash of these words that leads each layout to a slot of its own: whether there is one. */
@@ -163,7 +184,7 @@ static int ends_told_apart(all_ends_t *a) {
             differing[i] |= a->structure[i] & (e->value[i] ^ first->value[i]) ? 255 : 0;
     }
     memset(a->word, 0, sizeof a->word), a->words = 1;
-    for (uint32_t at = 0; at < 64; at += 8) {
+    for (uint32_t at = 0; at < 64 && at + 8 <= a->least; at += 8) {
         const uint64_t mask = load64(a->structure + at) & load64(differing + at);
         if (!mask)
             continue;
@@ -210,7 +231,7 @@ static void all_ends(const table_t *t, sorts_t *s) {
     all_ends_t *a = s->ends = s->ends ? s->ends : aligned_alloc(64, (sizeof *a + 63) / 64 * 64 + (ENDS + 1) * size);
     if (!a)
         return;
-    a->size = (uint32_t)size, a->n = s->groups, a->ready = 0, a->headed = a->brief = 1;
+    a->size = (uint32_t)size, a->n = s->groups, a->ready = a->cut = 0, a->headed = a->brief = 1, a->least = 64;
     memset(a->of, 0, (a->n + 1) * size);
     ends_of(a, 0)->sized = a->sized;                           /* its size is none's, but that is asked only after all of the frame was looked at */
     for (uint32_t k = 0; k < a->n; k++)

@@ -24,7 +24,7 @@ INLINE next_t next_four(next_t n, int of_list) {
     return of_list ? (next_t){n.each + GROUP, NULL, NULL} : (next_t){NULL, n.data, n.offset + GROUP};
 }
 
-/* Which layout each of four frames most likely is of; 0 if one is no bytes, or has no first 64. */
+/* Which layout each of four frames most likely is of; 0 if one is no bytes, or shorter than any of the layouts'. */
 TARGET_TOLD INLINE int four_told(const all_ends_t *a, next_t n, found_t *told, int of_list, uint32_t words) {
     const PyTypeObject *bytes = &PyBytes_Type;
     factor_t word[2] = {a->word[0], a->word[1]};
@@ -33,7 +33,7 @@ TARGET_TOLD INLINE int four_told(const all_ends_t *a, next_t n, found_t *told, i
         __asm__("" : "+r"(bytes), "+r"(shift), "+r"(word[0].mask), "+r"(word[0].by), "+r"(word[0].at));
 #pragma GCC unroll 4
     for (size_t i = 0; i < GROUP; i++) {
-        if ((of_list && Py_TYPE(n.each[i]) != bytes) || next_size(n, i, of_list) < 64)
+        if ((of_list && Py_TYPE(n.each[i]) != bytes) || next_size(n, i, of_list) < a->least)
             return 0;
         told[i] = a->slot[ends_hash(word, next_at(n, i, of_list), words) >> shift];
     }
@@ -89,9 +89,9 @@ TARGET_BROAD static __attribute__((noinline)) int beside_bounded(const table_t *
 }
 
 /* The next frames, as far as whole tiles of them can be taken so and are right: how many. */
-TARGET_TOLD INLINE size_t tiles_of(table_t *t, walk_t *w, const frames_t *f, size_t begin, int of_list, uint32_t words, int headed, int brief) {
+TARGET_TOLD INLINE size_t tiles_of(table_t *t, walk_t *w, const frames_t *f, size_t begin, int of_list, uint32_t words, int headed, int brief, int cut) {
     all_ends_t *const a = t->sorts->ends;
-    const size_t row_size = t->row_size;
+    const size_t row_size = t->row_size, width = (size_t)t->framing.sum_width;
     const uint64_t in_this_walk = t->now << 32;
     const int within = t->guards && a->bounded, beside = t->guards && !within;
     const __m512i reversed = _mm512_broadcast_i32x4(_mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)), zero = _mm512_setzero_si512();
@@ -123,8 +123,13 @@ TARGET_TOLD INLINE size_t tiles_of(table_t *t, walk_t *w, const frames_t *f, siz
                 const size_t size = next_size(n, i, of_list);
                 e[i] = (ends_t *)((uint8_t *)a + found[i].at), s[i] = e[i]->sized;
                 other |= e[i]->fresh ^ (in_this_walk + size);
-                head[i] = _mm512_xor_si512(broad_at(p), broad_at(e[i]->value));
-                tail[i] = _mm512_maskz_loadu_epi32(0xFFFE, p + size - 64);
+                if (cut) {                                     /* by the frame's own size, whatever it may be: nothing beside it is read */
+                    head[i] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(_bzhi_u64(~0ull, (uint32_t)(size - width)), p), broad_at(e[i]->value));
+                    tail[i] = _mm512_maskz_loadu_epi8(~0ull << (size < 64 - GONE ? 64 - size : GONE), (const void *)((uintptr_t)p + size - 64));
+                } else {
+                    head[i] = _mm512_xor_si512(broad_at(p), broad_at(e[i]->value));
+                    tail[i] = _mm512_maskz_loadu_epi32(0xFFFE, p + size - 64);
+                }
                 const __m512i v = _mm512_shuffle_epi8(head[i], reversed);
                 __m512i by_head;
                 __asm__("vmovdqa64 %1, %0" : "=v"(by_head) : "m"(*(const __m512i *)s[i]->by_head)); /* or gcc stores it to load it again */
@@ -174,29 +179,30 @@ shy:                                                           /* this tile, or 
 }
 
 /* Each by itself: what is the same for all frames stays in registers. */
-#define TILES(name, of_list, words) \
-    TARGET_TOLD static __attribute__((noinline)) size_t name##_headed_brief(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
-        return tiles_of(t, w, f, begin, of_list, words, 1, 1); \
-    } \
-    TARGET_TOLD static __attribute__((noinline)) size_t name##_headed(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
-        return tiles_of(t, w, f, begin, of_list, words, 1, 0); \
-    } \
-    TARGET_TOLD static __attribute__((noinline)) size_t name##_brief(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
-        return tiles_of(t, w, f, begin, of_list, words, 0, 1); \
-    } \
-    TARGET_TOLD static __attribute__((noinline)) size_t name##_any(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
-        return tiles_of(t, w, f, begin, of_list, words, 0, 0); \
+#define TILES(name, ...) \
+    TARGET_TOLD static __attribute__((noinline)) size_t name(table_t *t, walk_t *w, const frames_t *f, size_t begin) { \
+        return tiles_of(t, w, f, begin, __VA_ARGS__); \
     }
-TILES(of_buffer, 0, 1)
-TILES(of_buffer_by_two, 0, 2)
-TILES(of_list, 1, 1)
-TILES(of_list_by_two, 1, 2)
+#define ALL_TILES(name, of_list, words) \
+    TILES(name##_any, of_list, words, 0, 0, 0) \
+    TILES(name##_brief, of_list, words, 0, 1, 0) \
+    TILES(name##_headed, of_list, words, 1, 0, 0) \
+    TILES(name##_headed_brief, of_list, words, 1, 1, 0) \
+    TILES(name##_cut, of_list, words, 0, 0, 1) \
+    TILES(name##_cut_headed_brief, of_list, words, 1, 1, 1)
+ALL_TILES(of_buffer, 0, 1)
+ALL_TILES(of_buffer_by_two, 0, 2)
+ALL_TILES(of_list, 1, 1)
+ALL_TILES(of_list_by_two, 1, 2)
 
 static size_t mingled(table_t *t, walk_t *w, const frames_t *f, size_t begin) {
     typedef size_t tiles_t(table_t *, walk_t *, const frames_t *, size_t);
-#define EACH(name) {{name##_any, name##_brief}, {name##_headed, name##_headed_brief}}
-    static tiles_t *const tiles[2][2][2][2] = {{EACH(of_buffer), EACH(of_buffer_by_two)}, {EACH(of_list), EACH(of_list_by_two)}};
+#define EACH(name) {name##_any, name##_brief, name##_headed, name##_headed_brief, name##_cut, name##_cut_headed_brief}
+    static tiles_t *const tiles[2][2][6] = {{EACH(of_buffer), EACH(of_buffer_by_two)}, {EACH(of_list), EACH(of_list_by_two)}};
     const all_ends_t *a = t->sorts->ends;
-    return f->n - begin < TILE ? 0 : tiles[f->list != NULL][a->words - 1][a->headed][a->brief](t, w, f, begin);
+    const int form = a->cut ? 4 + (a->headed && a->brief) : 2 * a->headed + a->brief;
+    const size_t taken = f->n - begin < TILE ? 0 : tiles[f->list != NULL][a->words - 1][form](t, w, f, begin);
+    t->by_ends += taken;
+    return taken;
 }
 #endif

@@ -140,6 +140,7 @@ typedef struct {
     size_t waited;                                             /* frames since it was made last */
     uint32_t patience;                                         /* frames until layouts are guessed again */
     uint32_t shy;                                              /* tiles until one is taken by its frames' ends again */
+    uint64_t by_ends;                                          /* frames that were taken by their ends so far */
     uint32_t wary;                                             /* tiles until one is taken to be all of one layout again */
     plan_t **plan;                                             /* by id */
     family_t *families[BUCKETS];
