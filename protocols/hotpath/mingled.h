@@ -174,7 +174,8 @@ TARGET_TOLD INLINE size_t tiles_of(table_t *t, walk_t *w, const frames_t *f, siz
     }
     return at - begin;
 shy:                                                           /* this tile, or the next one's first frames, are to be looked at closely */
-    t->shy = WARY;
+    t->shies = at > begin ? 1 : t->shies < WARY ? 2 * t->shies + !t->shies : WARY; /* one wrong frame costs one tile, many of them no more than before */
+    t->shy = t->shies;
     return at - begin;
 }
 

@@ -139,7 +139,7 @@ typedef struct {
     sorts_t *sorts;
     size_t waited;                                             /* frames since it was made last */
     uint32_t patience;                                         /* frames until layouts are guessed again */
-    uint32_t shy;                                              /* tiles until one is taken by its frames' ends again */
+    uint32_t shy, shies;                                       /* tiles until one is taken by its frames' ends again; how many they were last */
     uint64_t by_ends;                                          /* frames that were taken by their ends so far */
     uint32_t wary;                                             /* tiles until one is taken to be all of one layout again */
     plan_t **plan;                                             /* by id */

@@ -93,7 +93,7 @@ static size_t in_sight(table_t *t, walk_t *w, const frames_t *f, size_t begin) {
             glance_t *g = (glance_t *)(uintptr_t)c.glance[0];
             n = is_of_ends(g) ? alike(t, w, f, at, g) : 0;
             if (n)
-                g->used = t->now;
+                g->used = t->now, t->shies = 0;
             if (f->n - at - n >= TILE)
                 t->wary = WARY;
             if (n)

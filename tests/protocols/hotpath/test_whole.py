@@ -159,6 +159,7 @@ def test_frames_of_one_layout_side_by_side_give_what_plain_c_gives(f, row_size, 
             assert all(np.array_equal(a, b) for a, b in zip(plain, ours, strict=True)), (size, one)
 
 
+TILE = 32  # frames
 MINGLED = (64, 68, 69, 77, 77, 77, 90, 90, 96, 111, 123, 124, 125)
 SHORT = (
     44,
@@ -270,6 +271,12 @@ def test_frames_of_layouts_that_begin_alike_give_what_plain_c_gives(f, row_size,
     walked(table, good, row_size, (1,))
     if "vbmi" in native.dispatch(True) and (row_size, sizes) != (80, MINGLED):
         assert table.by_ends() - taken == len(good), "otherwise all of this is about other ways"
+        several = good.copy()
+        for at in (200, 400):
+            several[at] = good[at][:-1] + bytes([good[at][-1] ^ 1])
+        taken = table.by_ends()
+        walked(table, several, row_size, (1,))
+        assert table.by_ends() - taken == len(good) - 2 * TILE, "a wrong frame costs its own tile only"
     joined, offsets = b"".join(good), np.cumsum([0, *map(len, good)]).astype(np.uint32)
     rows, status, again = np.empty((len(good), row_size), np.uint8), np.empty(len(good), np.uint8), np.empty(len(good), np.int32)
     table.walk_buffer(joined, offsets, rows, status, again, None)
