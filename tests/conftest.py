@@ -11,9 +11,8 @@ from lab.rabbitmq import RabbitMQNode, rabbitmq
 
 settings.register_profile("day", derandomize=True)
 settings.register_profile("night", print_blob=True)
-settings.load_profile(
-    "day"
-)  # the same examples each time: what fails was broken by a change; `make test-night` looks for new ones
+# By day the same examples each time: what fails was broken by a change. `make test-night` looks for new ones.
+settings.load_profile("day")
 
 
 @pytest.fixture(scope="session")

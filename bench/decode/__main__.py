@@ -105,7 +105,7 @@ def _one_protocol(report: Report, name: str, rounds: int) -> None:
                 for label, case in variants.items():
                     cases[f"{label} {batch}"], meant[f"{label} {batch}"] = case, (label, batch, batch)
             if which == "ours":
-                kernel = _kernel(decoder, frames)
+                kernel = kernel_walk(decoder, frames)
                 cases["kernel"], meant["kernel"] = kernel, ("ours, kernel alone", len(frames), len(frames))
                 rows = decoder.walk(frames)
                 build = lambda decoder=decoder, rows=rows: decoder.build(rows.data, rows.plans, rows.starts)  # noqa: E731
@@ -126,7 +126,7 @@ def _one_protocol(report: Report, name: str, rounds: int) -> None:
         _many_layouts(report, name)
 
 
-def _kernel(decoder: Decoder, frames: list[bytes]) -> Any:
+def kernel_walk(decoder: Decoder, frames: list[bytes]) -> Any:
     """The kernel's walk over a list with its arrays at hand: what the C limit is to be compared with."""
     form, table = decoder.binding.form, decoder.table
     room = table.room(frames)
@@ -141,7 +141,7 @@ def _limit(report: Report, name: str, frames: list[bytes], units: int, suffix: s
     decoder.decode(frames)
     plan = decoder.known[int(decoder.walk(frames).plans[0])]
     assert plan is not None
-    limit, kernel, shares, times = CLimit(BINDINGS[name], plan, frames, units), _kernel(decoder, frames), [], []
+    limit, kernel, shares, times = CLimit(BINDINGS[name], plan, frames, units), kernel_walk(decoder, frames), [], []
     for _ in range(7):
         at_best = limit.seconds()
         shares.append(at_best / interleaved({"kernel": kernel}, 5)["kernel"])
@@ -161,7 +161,7 @@ def _many_layouts(report: Report, name: str) -> None:
         walks[str(layouts)] = (decoder, frames)
     for _ in range(9):
         # With room of its own each time: where that lies in the caches is worth up to a tenth.
-        one, many = interleaved({layouts: _kernel(*walk) for layouts, walk in walks.items()}, 5).values()
+        one, many = interleaved({layouts: kernel_walk(*walk) for layouts, walk in walks.items()}, 5).values()
         ratios.append(many / one)
     report.ratios[f"layouts_64_vs_1_{name}"] = median(ratios)
 

@@ -26,19 +26,29 @@ _AVL = (239, 240, 21, 200, 69, 1, 2, 3, 113, 80, 66, 67, 68, 181, 182, 9, 24, 16
 
 
 def cloudboxx(count: int, layouts: int) -> list[bytes]:
-    """Sealed states, with one layout those of 17 signals."""
+    """Sealed states of 17 signals."""
     rng = random.Random(SEED)
     usual = [signal for signal in SIGNALS if signal.name in _CORE + _REST]
     others = [signal for signal in SIGNALS if signal.name not in _CORE]
     core = [signal for signal in SIGNALS if signal.name in _CORE]
-    sets = [usual, *(core + rng.sample(others, len(_REST)) for _ in range(layouts - 1))]
+    return _states(count, [usual, *(core + rng.sample(others, len(_REST)) for _ in range(layouts - 1))], rng)
+
+
+def uneven(count: int, layouts: int, least: int, most: int) -> list[bytes]:
+    """Sealed states of `least` to `most` signals, any of them: frames short and long."""
+    rng = random.Random(SEED)
+    return _states(count, [rng.sample(SIGNALS, rng.randint(least, most)) for _ in range(layouts)], rng)
+
+
+def _states(count: int, sets: Sequence[Sequence[Any]], rng: random.Random) -> list[bytes]:
+    """Frames of these sets of signals in turn, shuffled."""
 
     def value(form: Any) -> int:
         bits, signed = 8 * form.sizeof(), form.fmtstr[-1].islower()
         return rng.randrange(1 << bits) - (1 << bits - 1 if signed else 0)
 
     def frame(number: int) -> bytes:
-        signals = {signal.name: value(signal.form) for signal in sets[number % layouts]}
+        signals = {signal.name: value(signal.form) for signal in sets[number % len(sets)]}
         at = STARTED_AT + 1000 * number + rng.randrange(1000)
         return CLOUDBOXX.encode(Frame("state", QNR, number, at, (Report(b"", at, signals),), {"flags": 2}), KEY)
 

@@ -71,9 +71,8 @@ async def test_a_loud_unit_is_throttled_and_loses_nothing(behind_open_broker: Ga
         assert throttled <= len(frames) - 100
 
         async def all_are_accepted_when_sent_again() -> bool:
-            await unit.publish(
-                f"{topic}/up", b"".join(frames), qos=1
-            )  # throttled itself while what came before has left no token
+            # Throttled itself, as long as what came before it has left no token.
+            await unit.publish(f"{topic}/up", b"".join(frames), qos=1)
             await asyncio.sleep(0.5)
             return teleloop.counted("teleloop_frames_total", outcome="accepted") == len(frames)
 

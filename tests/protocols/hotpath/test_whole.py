@@ -13,6 +13,8 @@ import crcmod
 import numpy as np
 import pytest
 
+from bench.decode.frames import cloudboxx
+from protocols.hotpath import BINDINGS, Decoder
 from protocols.hotpath.framing import Framing, GuardKind, SumKind
 from protocols.hotpath.kernels import native
 from protocols.hotpath.plans import moves
@@ -283,6 +285,19 @@ def test_frames_of_layouts_that_begin_alike_give_what_plain_c_gives(f, row_size,
     assert np.array_equal(rows, walked(table, good, row_size, (0,))[0][0])
     assert np.array_equal(again, ids)
     assert not status.any()
+
+
+@pytest.mark.skipif(native is None or "vbmi" not in native.dispatch(True), reason="by their ends with AVX-512 only")
+def test_many_layouts_go_the_short_way_again_soon_after_unknown_frames():
+    decoder, frames = Decoder(BINDINGS["cloudboxx"], path="c", trusting=True), cloudboxx(1024, 40)
+    for _ in range(3):
+        decoder.decode(frames)
+    unknown = [frame[:2] + b"\xee" + frame[3:] for frame in frames[:32]]
+    taken = decoder.table.by_ends()
+    decoder.walk(unknown + frames)
+    for _ in range(3):
+        decoder.walk(frames)
+    assert decoder.table.by_ends() - taken >= len(frames)
 
 
 EDGES = """
